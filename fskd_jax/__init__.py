@@ -1,0 +1,1 @@
+"""Few-shot keypoint detection in JAX."""

@@ -1,0 +1,158 @@
+"""The configuration schema: every option of the package and its default.
+
+A config file in configs/ returns a `Config`; the command line overrides single
+fields (`--config.optim.learning_rate=1e-3`), where a misspelt name stops the run.
+The defaults are the paper's light-weight detector (AAAI 2024) as far as its
+sources fix it (spec/fskd.md sections 4 to 7). Plain data: no logic but `validate`.
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class DataConfig:
+  """Which images, which keypoints, and how they are split and cropped."""
+
+  name: str = "synthetic_creatures"  # or "coco_keypoints"
+  path: str = ""  # coco_keypoints: folder with annotations.json and images/
+  cache_dir: str = "data_cache"  # prepared data sets (TFDS, rendered creatures)
+  executor: str = "tfdata"  # "tfdata": host warps; "resident": device warps
+  image_size: int = 384  # side of the network's input, pixels
+
+  # Keypoint types by name. Types in neither list are unused.
+  base: tuple[str, ...] = ()
+  novel: tuple[str, ...] = ()
+  # Interpolated types for training: (start, end) pairs of base types, and where
+  # on the line between them they lie (spec/fskd.md section 2.7).
+  auxiliary_paths: tuple[tuple[str, str], ...] = ()
+  auxiliary_knots: tuple[float, ...] = (0.5,)
+  flip_pairs: tuple[tuple[str, str], ...] = ()  # default: left/right in names
+
+  # Species never trained on. Names, or a seeded fraction of all species.
+  unseen_species: tuple[str, ...] = ()
+  unseen_fraction: float = 0.0
+  validation_species: tuple[str, ...] = ()
+  validation_fraction: float = 0.0
+  # Of every species that is trained on, this part of the images is held out. With
+  # one species these images are the test split and the validation split.
+  heldout_fraction: float = 0.0
+  split_seed: int = 0
+
+  # Episodes (spec/fskd.md section 2.2).
+  class_mode: str = "one_class"  # or "mix_class": all species in one pool
+  class_weighting: str = "uniform"  # "uniform" over species, or by "count"
+  min_support_types: int = 3  # types visible in the support, at least
+  min_query_types: int = 3  # of those, visible in a query, at least ...
+  min_query_fraction: float = 0.4  # ... in this part of the queries
+
+  # Augmentation, training only (spec/fskd.md section 3).
+  flip_probability: float = 0.5
+  rotation_probability: float = 0.25
+  rotation_degrees: float = 15.0
+  scale_range: tuple[float, float] = (0.75, 1.25)
+  crop: str = "context"  # "context": random margin around the box; "box": fixed
+  crop_margin: float = 1.25  # side of a fixed crop over the box's longer side
+  crop_context: float = 0.8  # random margin, up to this part of the way to the border
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class ModelConfig:
+  """The light-weight detector (spec/fskd.md section 4)."""
+
+  encoder: str = "resnet50"  # or "small"
+  strides: tuple[int, ...] = (32,)  # feature maps used, of 8, 16, 32
+  small_widths: tuple[int, ...] = (24, 48, 96, 128)  # small: strides 2, 4, 8, 16
+  batch_norm: str = "running"  # "running": trained statistics; "frozen"
+  batch_norm_momentum: float = 0.9
+  pool_sigma: float = 14 / 384  # of the image side
+  kernel_sizes: tuple[int, ...] = (1, 3, 5)
+  kernel_generator: str = (
+    "srm_crm"  # ablations: no_srm no_crm linear diagonal prototype
+  )
+  shared_crm: bool = True  # one CRM for all kernel sizes of a scale
+  residual_crm: bool = False  # kernel = prototype + CRM, second layer near 0
+  bias_net: bool = False
+  similarity: str = "plain"  # "plain" (kernel / (S^2 scale)) or "cosine"
+  plain_scale: float = 50.0
+  temperature: float = 1.0  # factor on the heat-map, learned with cross-entropy
+  query_upsampling: tuple[float, ...] = (1.0,)  # one factor per stride
+  heatmap_upsampling: str = "conv1"  # none, bilinear, conv1, conv2
+  heatmap_scale: tuple[float, ...] = (2.0,)  # per stride; one value serves all
+  compute_dtype: str = "float32"  # or "bfloat16": encoder and SMD matmuls
+  pretrained: str = ""  # weights file for the encoder (torchvision names)
+  freeze_until: str = "layer3"  # encoder stages up to this one get no gradient
+  truncate_pooling_center: bool = False  # parity: the original's int() of centres
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class LossConfig:
+  """Losses and their weights (spec/fskd.md section 5)."""
+
+  heatmap: str = "mse"  # or "cross_entropy" over the cells
+  target_sigma: float = 14 / 384  # of the image side
+  main_weight: float = 1.0
+  auxiliary_weight: float = 1.0
+  mfcl_weight: float = 0.002
+  mfcl_temperature: float = 0.05
+  negatives_per_image: int = 10  # N_neg; 0 turns sampled negatives off
+  negative_distance: float = 30 / 384  # rho, of the image side
+  negative_box_scale: float = 1.15  # alpha
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class OptimConfig:
+  """The optimiser."""
+
+  optimizer: str = "adam"  # or "adamw"
+  learning_rate: float = 1e-4
+  schedule: str = "constant"  # or "cosine" to 1 % of the rate
+  warmup_steps: int = 0
+  weight_decay: float = 0.0  # adamw
+  clip_norm: float = 0.0  # global gradient norm; 0 is off
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class TrainConfig:
+  """The training run."""
+
+  steps: int = 20_000
+  episodes_per_step: int = 2  # over all devices
+  shots: int = 1  # k
+  queries: int = 5  # m
+  rotate_support: bool = False  # every image of an episode serves as support once
+  seed: int = 0
+  log_every: int = 20  # steps
+  validate_every: int = 1_000
+  validation_episodes: int = 100
+  picture_every: int = 1_000  # prediction pictures in TensorBoard
+  checkpoint_every: int = 500
+  keep_checkpoints: int = 3
+  backend: str = "pmap"  # "pmap", "shard_map" or "single"
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class EvalConfig:
+  """The evaluation: fixed, listed episodes per setting."""
+
+  episodes: int = 1_000  # per setting
+  shots: int = 1
+  queries: int = 5
+  batch_episodes: int = 8
+  seed: int = 1
+  thresholds: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2)  # of the longer box side
+  settings: tuple[str, ...] = (
+    "unseen/novel", "unseen/base", "seen/novel", "seen/base"
+  )  # fmt: skip
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class Config:
+  """One experiment."""
+
+  name: str = "base"
+  data: DataConfig = dataclasses.field(default_factory=DataConfig)
+  model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+  loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+  optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
+  train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+  eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)

@@ -1,0 +1,117 @@
+"""`EpisodeBatch`: the one contract from the input pipeline to the device.
+
+The sampler makes it for one episode, with image numbers in the place of pixels
+(a *plan*); stacking plans adds the leading axis b; an executor (tf.data or
+resident) replaces the numbers by pixels. Nothing else changes on the way.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+PADDING = -1
+"""Value of `episode_index` and `keypoint_ids` where there is nothing."""
+
+
+class Views(NamedTuple):
+  """Annotated crops of images: the support or the query part of episodes.
+
+  Axes: b episodes (absent in a plan), t images (k support or m query), n
+  keypoint types (padded), L the side of the network's input in pixels.
+
+  Attributes:
+    images: in a plan int32 [b t], the image's number in its data set; after an
+      executor RGB pixels in 0..255, uint8 or float32 [b t L L 3].
+    keypoints: float32 [b t n 2], (x, y) in pixels of the crop. Always finite and
+      inside the crop (0..L-1); meaningless where not visible.
+    visible: bool [b t n], annotated and inside the crop.
+    to_original: float32 [b t 2 3], maps crop pixels to original-image pixels; a
+      similarity (rotation, uniform scale, perhaps a mirror).
+    box: float32 [b t 4], the instance's box (x, y, w, h), clipped to the image,
+      in pixels of the original image.
+    image_size: float32 [b t 2], (width, height) of the original image.
+  """
+
+  images: Any
+  keypoints: Any
+  visible: Any
+  to_original: Any
+  box: Any
+  image_size: Any
+
+
+class EpisodeBatch(NamedTuple):
+  """Episodes: annotated support images, and query images with the answers.
+
+  Attributes:
+    support: k images per episode.
+    query: m images per episode, never an image of the support.
+    keypoint_ids: int32 [b n], number of the keypoint type in the data set's
+      vocabulary; auxiliary types are numbered on from there; PADDING where the
+      slot is empty. The same id in two episodes is the same type (MFCL).
+    is_auxiliary: bool [b n], an interpolated type, used in training only.
+    episode_index: int32 [b], which episode of the stream this is; it seeds all
+      randomness on the device. PADDING marks a padded episode, whose masks
+      are all False.
+  """
+
+  support: Views
+  query: Views
+  keypoint_ids: Any
+  is_auxiliary: Any
+  episode_index: Any
+
+
+def valid_queries(batch: EpisodeBatch) -> Any:
+  """Returns [b m n]: visible in the query and in at least one support image.
+
+  Source: spec/fskd.md section 2.3.
+  """
+  return batch.query.visible & batch.support.visible.any(-2)[..., None, :]
+
+
+def all_views(batch: EpisodeBatch) -> Views:
+  """Joins support and query along t (support first), as the encoder sees them."""
+  axis = batch.keypoint_ids.ndim - 1  # 0 in a plan, 1 in a batch
+  return Views(
+    *(
+      support.__array_namespace__().concat([support, query], axis=axis)
+      for support, query in zip(batch.support, batch.query)
+    )
+  )
+
+
+def stack(episodes: list[EpisodeBatch], size: int | None = None) -> EpisodeBatch:
+  """Stacks single episodes along a new leading axis, padding up to `size`.
+
+  Padding repeats the last episode with its masks cleared, so that every shape
+  and value stays ordinary and nothing of it is counted.
+
+  Raises:
+    ValueError: no episode, or more than `size`.
+  """
+  if not episodes or (size is not None and len(episodes) > size):
+    raise ValueError(f"cannot stack {len(episodes)} episodes into {size} slots")
+  missing = (size or len(episodes)) - len(episodes)
+  rows = episodes + [blank(episodes[-1])] * missing
+  return EpisodeBatch(
+    support=Views(*(np.stack(field) for field in zip(*(r.support for r in rows)))),
+    query=Views(*(np.stack(field) for field in zip(*(r.query for r in rows)))),
+    keypoint_ids=np.stack([row.keypoint_ids for row in rows]),
+    is_auxiliary=np.stack([row.is_auxiliary for row in rows]),
+    episode_index=np.stack([row.episode_index for row in rows]),
+  )
+
+
+def blank(episode: EpisodeBatch) -> EpisodeBatch:
+  """Returns a padding episode: the same shapes, nothing visible."""
+  support, query = (
+    views._replace(visible=np.zeros_like(views.visible))
+    for views in (episode.support, episode.query)
+  )
+  return episode._replace(
+    support=support,
+    query=query,
+    keypoint_ids=np.full_like(episode.keypoint_ids, PADDING),
+    episode_index=np.full_like(episode.episode_index, PADDING),
+  )

@@ -1,0 +1,120 @@
+"""The coordinate conventions of the package and every conversion between them.
+
+All coordinates are (x, y) with x to the right and y down; arrays are indexed
+[row, column]. Pixel-index convention: the centre of pixel (0, 0) is (0.0, 0.0),
+so an image of length L spans [-0.5, L - 0.5]. Normalised coordinates are
+x = 2 * x_px / L - 1. The centre of cell i of a map with stride t lies at
+i * t + (t - 1) / 2. Source: design.md decision 1, spec/fskd.md sections 3, 4.2.
+
+The functions take NumPy or JAX arrays alike and return the kind they were given.
+"""
+
+from typing import Any
+
+import numpy as np
+
+Array = Any
+"""A NumPy or a JAX array: everything here works on both."""
+
+
+def cell_centers(num_cells: int, stride: float) -> np.ndarray:
+  """Returns the pixel coordinate of each cell centre of a map, shape [cells].
+
+  >>> cell_centers(3, 32).tolist()
+  [15.5, 47.5, 79.5]
+  """
+  return np.arange(num_cells, dtype=np.float32) * stride + (stride - 1) / 2
+
+
+def pixels_to_grid(points: Array, stride: float) -> Array:
+  """Converts pixels to fractional cell indices of a map with this stride."""
+  return (points - (stride - 1) / 2) / stride
+
+
+def grid_to_pixels(points: Array, stride: float) -> Array:
+  """Converts fractional cell indices to pixels; inverse of `pixels_to_grid`."""
+  return points * stride + (stride - 1) / 2
+
+
+def pixels_to_normalized(points: Array, length: float) -> Array:
+  """Converts pixels of an image of this length to [-1, 1]."""
+  return points * (2.0 / length) - 1.0
+
+
+def normalized_to_pixels(points: Array, length: float) -> Array:
+  """Converts [-1, 1] to pixels of an image of this length."""
+  return (points + 1.0) * (length / 2.0)
+
+
+def apply_affine(matrix: Array, points: Array) -> Array:
+  """Maps points by 2x3 matrices.
+
+  Args:
+    matrix: [..., 2, 3].
+    points: [..., n, 2] with the same leading axes.
+
+  Returns:
+    [..., n, 2].
+  """
+  rotation = matrix[..., :, :2]
+  moved = (rotation[..., None, :, :] * points[..., None, :]).sum(-1)
+  return moved + matrix[..., None, :, 2]
+
+
+def compose_affine(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
+  """Returns the 2x3 matrix that applies `inner` first and `outer` second."""
+  linear = outer[..., :, :2] @ inner[..., :, :2]
+  shift = outer[..., :, :2] @ inner[..., :, 2:] + outer[..., :, 2:]
+  return np.concatenate([linear, shift], axis=-1)
+
+
+def invert_affine(matrix: np.ndarray) -> np.ndarray:
+  """Inverts 2x3 matrices, [..., 2, 3].
+
+  Raises:
+    np.linalg.LinAlgError: a matrix is singular.
+  """
+  linear = np.linalg.inv(matrix[..., :, :2])
+  return np.concatenate([linear, -linear @ matrix[..., :, 2:]], axis=-1)
+
+
+def affine_scale(matrix: Array) -> Array:
+  """Returns the length scale of similarity matrices: sqrt(|det|), [...]."""
+  a, b = matrix[..., 0, 0], matrix[..., 0, 1]
+  c, d = matrix[..., 1, 0], matrix[..., 1, 1]
+  return abs(a * d - b * c) ** 0.5
+
+
+def reduction_level(to_original: np.ndarray, max_level: int = 3) -> np.ndarray:
+  """Returns how often an image may be halved before it is resampled.
+
+  A crop that shrinks the image by `s` is sampled from the image reduced by the
+  largest power of two not above `s` (at most 2**max_level, what JPEG decoders
+  offer), so that bilinear sampling never skips a pixel.
+
+  Args:
+    to_original: [..., 2, 3], network pixels to pixels of the original image.
+    max_level: largest level returned.
+
+  Returns:
+    int32 [...], 0..max_level.
+  """
+  scale = np.maximum(affine_scale(to_original), 1e-9)
+  # The tolerance keeps an exact halving at level 1 in spite of rounding.
+  level = np.floor(np.log2(scale) + 1e-6)
+  return np.clip(level, 0, max_level).astype(np.int32)
+
+
+def to_level(matrix: Array, level: Array) -> Array:
+  """Rewrites `to_original` matrices for an image reduced by 2**level.
+
+  Pixel i of the reduced image covers the pixels i * t .. i * t + t - 1.
+
+  Args:
+    matrix: [..., 2, 3], network pixels to original pixels.
+    level: int [...].
+  """
+  stride = 2.0 ** level[..., None, None]
+  linear = matrix[..., :, :2] / stride
+  shift = (matrix[..., :, 2:] - (stride - 1) / 2) / stride
+  return matrix.__array_namespace__().concat([linear, shift], axis=-1)
