@@ -49,7 +49,8 @@ class DataConfig:
   flip_probability: float = 0.5
   rotation_probability: float = 0.25
   rotation_degrees: float = 15.0
-  scale_range: tuple[float, float] = (0.75, 1.25)
+  scale_range: tuple[float, float] = (1.0, 1.0)  # zoom of the crop about its centre
+  shift: float = 0.0  # of the crop's side, uniform in +-shift per axis
   crop: str = "context"  # "context": random margin around the box; "box": fixed
   crop_margin: float = 1.25  # side of a fixed crop over the box's longer side
   crop_context: float = 0.8  # random margin, up to this part of the way to the border
@@ -74,7 +75,7 @@ class ModelConfig:
   bias_net: bool = False
   similarity: str = "plain"  # "plain" (kernel / (S^2 scale)) or "cosine"
   plain_scale: float = 50.0
-  temperature: float = 1.0  # factor on the heat-map, learned with cross-entropy
+  temperature: float = 1.0  # factor on the heat-map (logits for cross-entropy)
   query_upsampling: tuple[float, ...] = (1.0,)  # one factor per stride
   heatmap_upsampling: str = "conv1"  # none, bilinear, conv1, conv2
   heatmap_scale: tuple[float, ...] = (2.0,)  # per stride; one value serves all

@@ -81,6 +81,26 @@ def all_views(batch: EpisodeBatch) -> Views:
   )
 
 
+def rotate_support(tree: Any, num_images: int) -> Any:
+  """Lets every image of an episode take every place, once.
+
+  Episode e becomes `num_images` episodes; in the r-th of them the images are
+  rolled by r, so with one shot every image is the support of all others.
+
+  Args:
+    tree: pytree of arrays [b t ...], support images first.
+    num_images: t.
+
+  Returns:
+    The same tree with arrays [b*t t ...].
+  """
+  import jax
+
+  places = np.arange(num_images)
+  roles = (places[:, None] + places[None, :]) % num_images
+  return jax.tree.map(lambda x: x[:, roles].reshape(-1, num_images, *x.shape[2:]), tree)
+
+
 def stack(episodes: list[EpisodeBatch], size: int | None = None) -> EpisodeBatch:
   """Stacks single episodes along a new leading axis, padding up to `size`.
 
