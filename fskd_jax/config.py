@@ -7,6 +7,9 @@ sources fix it (spec/fskd.md sections 4 to 7). Plain data: no logic but `validat
 """
 
 import dataclasses
+import typing
+from collections.abc import Iterator
+from typing import Any
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -16,6 +19,7 @@ class DataConfig:
   name: str = "synthetic_creatures"  # or "coco_keypoints"
   path: str = ""  # coco_keypoints: folder with annotations.json and images/
   cache_dir: str = "data_cache"  # prepared data sets (TFDS, rendered creatures)
+  images_per_species: int = 250  # synthetic_creatures
   executor: str = "tfdata"  # "tfdata": host warps; "resident": device warps
   image_size: int = 384  # side of the network's input, pixels
 
@@ -141,6 +145,7 @@ class EvalConfig:
   batch_episodes: int = 8
   seed: int = 1
   thresholds: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2)  # of the longer box side
+  # <split>/<types>; "other": types of the vocabulary that are in neither list.
   settings: tuple[str, ...] = (
     "unseen/novel", "unseen/base", "seen/novel", "seen/base"
   )  # fmt: skip
@@ -157,3 +162,172 @@ class Config:
   optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
   train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
   eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
+
+
+CHOICES = {
+  "data.name": ("synthetic_creatures", "coco_keypoints"),
+  "data.executor": ("tfdata", "resident"),
+  "data.class_mode": ("one_class", "mix_class"),
+  "data.class_weighting": ("uniform", "count"),
+  "data.crop": ("context", "box"),
+  "model.encoder": ("resnet50", "small"),
+  "model.batch_norm": ("running", "frozen"),
+  "model.kernel_generator": (
+    "srm_crm",
+    "no_srm",
+    "no_crm",
+    "linear",
+    "diagonal",
+    "prototype",
+  ),
+  "model.similarity": ("plain", "cosine"),
+  "model.heatmap_upsampling": ("none", "bilinear", "conv1", "conv2"),
+  "model.compute_dtype": ("float32", "bfloat16"),
+  "model.freeze_until": ("", "stem", "layer1", "layer2", "layer3", "layer4"),
+  "loss.heatmap": ("mse", "cross_entropy"),
+  "optim.optimizer": ("adam", "adamw"),
+  "optim.schedule": ("constant", "cosine"),
+  "train.backend": ("pmap", "shard_map", "single"),
+}
+"""The values that fields of fixed choice accept."""
+
+_POSITIVE = (
+  "data.image_size",
+  "data.images_per_species",
+  "data.crop_margin",
+  "model.pool_sigma",
+  "model.plain_scale",
+  "model.temperature",
+  "loss.target_sigma",
+  "loss.mfcl_temperature",
+  "optim.learning_rate",
+  "train.steps",
+  "train.episodes_per_step",
+  "train.shots",
+  "train.queries",
+  "train.log_every",
+  "train.checkpoint_every",
+  "train.keep_checkpoints",
+  "eval.episodes",
+  "eval.shots",
+  "eval.queries",
+  "eval.batch_episodes",
+)
+_FRACTIONS = (
+  "data.unseen_fraction",
+  "data.validation_fraction",
+  "data.heldout_fraction",
+  "data.flip_probability",
+  "data.rotation_probability",
+  "data.min_query_fraction",
+)
+_SETTINGS = tuple(
+  f"{split}/{types}"
+  for split in ("unseen", "seen")
+  for types in ("novel", "base", "other")
+)
+
+
+def validate(cfg: Config) -> None:
+  """Checks a configuration.
+
+  Raises:
+    ValueError: lists every problem with the field, its value and what it takes.
+  """
+  values = flatten(cfg)
+  problems = [
+    f"{field} = {values[field]!r}: choose one of {', '.join(map(repr, allowed))}"
+    for field, allowed in CHOICES.items()
+    if values[field] not in allowed
+  ]
+  problems += [
+    f"{field} = {values[field]!r}: must be above 0"
+    for field in _POSITIVE
+    if not values[field] > 0
+  ]
+  problems += [
+    f"{field} = {values[field]!r}: must lie in [0, 1]"
+    for field in _FRACTIONS
+    if not 0 <= values[field] <= 1
+  ]
+  problems += _model_problems(cfg.model, cfg.data.image_size)
+  if cfg.train.checkpoint_every % cfg.train.log_every:
+    problems.append(
+      f"train.checkpoint_every = {cfg.train.checkpoint_every}: must be a multiple of "
+      f"train.log_every = {cfg.train.log_every}, so that a resumed run logs the same"
+    )
+  if not cfg.data.base:
+    problems.append("data.base is empty: name the keypoint types to train on")
+  if cfg.data.name == "coco_keypoints" and not cfg.data.path:
+    problems.append("data.path is empty: name the folder that holds annotations.json")
+  unknown = [s for s in cfg.eval.settings if s not in _SETTINGS]
+  if unknown:
+    problems.append(f"eval.settings holds {unknown}: known are {list(_SETTINGS)}")
+  low, high = cfg.data.scale_range
+  if not 0 < low <= high:
+    problems.append(f"data.scale_range = {(low, high)}: must be 0 < low <= high")
+  if problems:
+    raise ValueError("configuration: " + "; ".join(problems))
+
+
+def _model_problems(model: ModelConfig, image_size: int) -> Iterator[str]:
+  strides = {"resnet50": (8, 16, 32), "small": (8, 16)}.get(model.encoder, ())
+  if not model.strides or any(s not in strides for s in model.strides):
+    yield f"model.strides = {model.strides}: {model.encoder} offers {strides}"
+  if any(image_size % s for s in model.strides if s > 0):
+    yield f"data.image_size = {image_size}: must be a multiple of {model.strides}"
+  if not model.kernel_sizes or any(s < 1 or s % 2 == 0 for s in model.kernel_sizes):
+    yield f"model.kernel_sizes = {model.kernel_sizes}: must be odd and positive"
+  for field in ("query_upsampling", "heatmap_scale"):
+    factors = getattr(model, field)
+    if len(factors) not in (1, len(model.strides)) or any(f < 1 for f in factors):
+      yield (
+        f"model.{field} = {factors}: one factor >= 1, or one for each of the "
+        f"strides {model.strides}"
+      )
+
+
+def flatten(cfg: Any, prefix: str = "") -> dict[str, Any]:
+  """Returns {"data.path": ..., ...} of a (sub-)configuration."""
+  flat = {}
+  for field in dataclasses.fields(cfg):
+    value = getattr(cfg, field.name)
+    if dataclasses.is_dataclass(value):
+      flat.update(flatten(value, f"{prefix}{field.name}."))
+    else:
+      flat[prefix + field.name] = value
+  return flat
+
+
+def to_dict(cfg: Config) -> dict[str, Any]:
+  """Returns nested plain dicts and lists, ready for JSON."""
+  return dataclasses.asdict(cfg)
+
+
+def from_dict(values: dict[str, Any]) -> Config:
+  """Rebuilds a configuration from `to_dict` or from its JSON.
+
+  Raises:
+    ValueError: lists the unknown fields.
+  """
+  return _build(Config, values, "")
+
+
+def _build(kind: Any, values: dict[str, Any], prefix: str) -> Any:
+  hints = typing.get_type_hints(kind)
+  unknown = sorted(set(values) - set(hints))
+  if unknown:
+    names = ", ".join(prefix + name for name in unknown)
+    raise ValueError(f"configuration has unknown fields: {names}")
+  built = {}
+  for name, value in values.items():
+    if dataclasses.is_dataclass(hints[name]):
+      built[name] = _build(hints[name], value, f"{prefix}{name}.")
+    else:
+      built[name] = _tuples(value)
+  return kind(**built)
+
+
+def _tuples(value: Any) -> Any:
+  """JSON has no tuples; the schema has no lists."""
+  return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -30,6 +30,8 @@ class Views(NamedTuple):
     box: float32 [b t 4], the instance's box (x, y, w, h), clipped to the image,
       in pixels of the original image.
     image_size: float32 [b t 2], (width, height) of the original image.
+    instance: int64 [b t], id of the annotated instance in its data set; used on the
+      host only.
   """
 
   images: Any
@@ -38,6 +40,7 @@ class Views(NamedTuple):
   to_original: Any
   box: Any
   image_size: Any
+  instance: Any = None
 
 
 class EpisodeBatch(NamedTuple):

@@ -1,0 +1,65 @@
+"""Quickstart: learns on synthetic creatures from scratch, on two CPU cores.
+
+  python train.py --config=configs/quickstart.py --workdir=runs/quickstart
+  python evaluate.py --workdir=runs/quickstart
+
+Small encoder, 96 px, softmax cross-entropy: see docs/results.md for the time and
+the numbers, and for what changes with the paper's loss.
+"""
+
+from fskd_jax.config import (
+  Config,
+  DataConfig,
+  EvalConfig,
+  LossConfig,
+  ModelConfig,
+  OptimConfig,
+  TrainConfig,
+)
+from fskd_jax.data import keypoints
+
+
+def get_config() -> Config:
+  """Returns the experiment."""
+  return Config(
+    name="quickstart",
+    data=DataConfig(
+      name="synthetic_creatures",
+      images_per_species=300,
+      executor="resident",
+      image_size=96,
+      base=keypoints.ANIMAL_BASE,
+      novel=keypoints.ANIMAL_NOVEL,
+      auxiliary_paths=keypoints.ANIMAL_PATHS,
+      unseen_species=("fox", "zebra", "pig"),
+      validation_species=("rabbit",),
+      heldout_fraction=1 / 6,
+      crop="box",
+      crop_margin=1.3,
+    ),
+    model=ModelConfig(
+      encoder="small",
+      strides=(8,),
+      batch_norm_momentum=0.95,
+      kernel_sizes=(1,),
+      residual_crm=True,
+      similarity="cosine",
+      temperature=20.0,
+      heatmap_upsampling="bilinear",
+      freeze_until="",
+    ),
+    loss=LossConfig(heatmap="cross_entropy", mfcl_weight=0.0),
+    optim=OptimConfig(
+      learning_rate=5e-3, schedule="cosine", warmup_steps=60, clip_norm=1.0
+    ),
+    train=TrainConfig(
+      steps=4_000,
+      episodes_per_step=2,
+      shots=1,
+      queries=2,
+      rotate_support=True,
+      validate_every=1_000,
+      backend="single",
+    ),
+    eval=EvalConfig(episodes=300),
+  )

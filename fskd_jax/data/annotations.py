@@ -1,0 +1,172 @@
+"""Annotated images as the sampler sees them, and the reader of COCO folders.
+
+Coordinates are pixels of the stored image (EXIF rotation is not applied), in the
+convention of `geometry`.
+"""
+
+import dataclasses
+import os
+import pathlib
+import warnings
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from fskd_jax.data import coco_file, images
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+  """One annotated animal, person or object.
+
+  Attributes:
+    instance_id: annotation id of the file.
+    image: number of the image in the data set, for `read_image`.
+    image_size: (width, height) in pixels.
+    species: category name.
+    box: (x, y, w, h) in pixels, clipped to the image; float32 numbers.
+    keypoints: (x, y) in pixels over the whole vocabulary of the data set; 0 where
+      not visible.
+    visible: annotated (COCO: v != 0) and inside the image.
+  """
+
+  instance_id: int
+  image: int
+  image_size: tuple[int, int]
+  species: str
+  box: tuple[float, float, float, float]
+  keypoints: Float[np.ndarray, "n 2"]
+  visible: Bool[np.ndarray, " n"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class KeypointDataset:
+  """Annotated images, and random access to their encoded bytes.
+
+  Attributes:
+    name: what messages call it.
+    keypoint_names: the vocabulary: union over categories, by first appearance.
+    skeleton: 0-based pairs of the vocabulary, for drawing.
+    species: category names, in the order of the file.
+    instances: sorted by (image, instance_id).
+    image_names: file names of the images that hold an instance.
+    read_image: image number -> encoded bytes, just as they are in the file.
+  """
+
+  name: str
+  keypoint_names: tuple[str, ...]
+  skeleton: tuple[tuple[int, int], ...]
+  species: tuple[str, ...]
+  instances: tuple[Instance, ...]
+  image_names: tuple[str, ...]
+  read_image: Callable[[int], bytes]
+
+
+def read_coco(folder: str | os.PathLike) -> KeypointDataset:
+  """Reads a folder with annotations.json (COCO keypoints) and images/.
+
+  Left out: crowds, instances without a visible keypoint, images without an
+  instance. A keypoint outside its image counts as not visible. One warning tells
+  how many were lost. `read_image` compares the stored size with the annotated one.
+
+  Raises:
+    FileNotFoundError: the annotation file or an image is missing.
+    ValueError: something in the file is wrong; names the annotation and the image.
+  """
+  folder = pathlib.Path(folder)
+  coco = coco_file.load(folder)
+  categories = coco.categories
+  names = tuple(dict.fromkeys(k for c in categories.values() for k in c["keypoints"]))
+  place = {name: i for i, name in enumerate(names)}
+  found, outside = [], 0
+  for entry in coco.annotations:
+    image, category = coco.images[entry["image_id"]], categories[entry["category_id"]]
+    instance, lost = _instance(entry, image, category, place)
+    found.append(instance)
+    outside += lost
+  seen = [instance for instance in found if instance.visible.any()]
+  if outside or len(seen) < len(found):
+    warnings.warn(
+      f"{folder}: {outside} keypoints outside their image count as not visible;"
+      f" {len(found) - len(seen)} instances without a visible keypoint are left out",
+      stacklevel=2,
+    )
+  used = {instance.image for instance in seen}
+  entries = [image for image_id, image in coco.images.items() if image_id in used]
+  number = {image["id"]: i for i, image in enumerate(entries)}
+  instances = [dataclasses.replace(i, image=number[i.image]) for i in seen]
+  return KeypointDataset(
+    name=folder.resolve().name,
+    keypoint_names=names,
+    skeleton=_skeleton(categories.values(), place),
+    species=tuple(category["name"] for category in categories.values()),
+    instances=tuple(sorted(instances, key=lambda i: (i.image, i.instance_id))),
+    image_names=tuple(entry["file_name"] for entry in entries),
+    read_image=_reader(folder / "images", entries),
+  )
+
+
+def _instance(
+  entry: dict, image: dict, category: dict, place: dict[str, int]
+) -> tuple[Instance, int]:
+  """Returns an instance, its image still by id, and how many keypoints it lost."""
+  size = (image["width"], image["height"])
+  values = np.asarray(entry["keypoints"], np.float32).reshape(-1, 3)
+  points, annotated = values[:, :2], values[:, 2] != 0
+  inside = ((points >= -0.5) & (points <= np.asarray(size, np.float32) - 0.5)).all(-1)
+  rows = [place[name] for name in category["keypoints"]]
+  visible = np.zeros(len(place), bool)
+  visible[rows] = annotated & inside
+  keypoints = np.zeros((len(place), 2), np.float32)
+  keypoints[rows] = points
+  keypoints[~visible] = 0
+  instance = Instance(
+    instance_id=entry["id"],
+    image=image["id"],
+    image_size=size,
+    species=category["name"],
+    box=clip_box(entry["bbox"], size),
+    keypoints=keypoints,
+    visible=visible,
+  )
+  return instance, int((annotated & ~inside).sum())
+
+
+def clip_box(
+  box: Iterable[float], size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+  """Clips a box (x, y, w, h) to an image of (width, height).
+
+  x' = max(x, 0) and w' = min(w, width - x'), likewise in y: as in the original code,
+  a box that starts outside the image keeps its width. Source: spec/fskd.md section 3.
+  """
+  x, y, w, h = np.asarray(box, np.float32)  # the precision of the records
+  x, y = max(x, 0), max(y, 0)
+  w, h = min(w, size[0] - x), min(h, size[1] - y)
+  return float(x), float(y), float(w), float(h)
+
+
+def _skeleton(
+  categories: Iterable[dict], place: dict[str, int]
+) -> tuple[tuple[int, int], ...]:
+  """Joins the skeletons; COCO counts from 1, but some files count from 0."""
+  pairs: dict[tuple[int, int], None] = {}
+  for category in categories:
+    skeleton = category.get("skeleton") or []
+    first = 0 if any(0 in pair for pair in skeleton) else 1
+    keypoints = category["keypoints"]
+    for a, b in skeleton:
+      pairs[place[keypoints[a - first]], place[keypoints[b - first]]] = None
+  return tuple(pairs)
+
+
+def _reader(folder: pathlib.Path, entries: list[dict]) -> Callable[[int], bytes]:
+  def read_image(number: int) -> bytes:
+    entry = entries[number]
+    path = folder / entry["file_name"]
+    data = path.read_bytes()
+    images.check_size(data, str(path), (entry["width"], entry["height"]))
+    return data
+
+  return read_image

@@ -1,0 +1,136 @@
+"""Crops as 2x3 matrices: what part of an image, turned and mirrored how.
+
+One matrix per image, from pixels of the crop to pixels of the original image,
+holds mirror, rotation, crop, scaling and padding, so that pixels are resampled
+once and keypoints are moved exactly. A box (x, y, w, h) covers the pixels
+x .. x + w - 1.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int
+
+from fskd_jax import geometry
+from fskd_jax.config import DataConfig
+
+BORDER_COLOR = (124, 116, 104)
+"""RGB outside the image. Source: spec/fskd.md section 3."""
+
+
+def training_crops(
+  boxes: Float[np.ndarray, "t 4"],
+  image_sizes: Float[np.ndarray, "t 2"],
+  cfg: DataConfig,
+  rng: np.random.Generator,
+) -> Float32[np.ndarray, "t 2 3"]:
+  """Draws a crop for every image: mirror, rotation, place and size.
+
+  With `crop="context"` the crop is the hull of the box, extended on each side by
+  a random part (up to `crop_context`) of the way to the border of the image, and
+  completed to a square about its centre; "box" is the square of `evaluation_crops`.
+  `scale_range` and `shift` then jitter the square.
+
+  Args:
+    boxes: (x, y, w, h) in pixels.
+    image_sizes: (width, height).
+    cfg: the probabilities and ranges.
+    rng: consumed.
+
+  Returns:
+    `to_original` matrices, see `episode.Views`.
+
+  Source: spec/fskd.md section 3, without truncation to integers. The original's
+  RelativeResize is left out, since its later resize of the longer side cancels it.
+  What completes the square is image where there is image, and not padding.
+  """
+  num = len(boxes)
+  mirrored = rng.random(num) < cfg.flip_probability
+  turned = rng.random(num) < cfg.rotation_probability
+  limit = np.deg2rad(cfg.rotation_degrees)
+  axes = _crop_axes(mirrored, rng.uniform(-limit, limit, num) * turned)
+
+  offsets = boxes[:, :2] + (boxes[:, 2:] - 1) / 2 - (image_sizes - 1) / 2
+  centers = np.einsum("tij,ti->tj", axes, offsets)
+  if cfg.crop == "context":
+    # Extents of a rectangle along turned axes: the sum of |cos| and |sin| parts.
+    box_half = np.einsum("tij,ti->tj", abs(axes), boxes[:, 2:] / 2)
+    image_half = np.einsum("tij,ti->tj", abs(axes), image_sizes / 2)
+    low, high = centers - box_half, centers + box_half
+    reach = cfg.crop_context * rng.random((2, num, 2))
+    low = low - reach[0] * np.maximum(low + image_half, 0)
+    high = high + reach[1] * np.maximum(image_half - high, 0)
+    centers, sides = (low + high) / 2, (high - low).max(axis=1)
+  else:
+    sides = cfg.crop_margin * boxes[:, 2:].max(axis=1)
+
+  sides = sides / rng.uniform(*cfg.scale_range, num)
+  centers = centers + rng.uniform(-cfg.shift, cfg.shift, (num, 2)) * sides[:, None]
+  origins = (image_sizes - 1) / 2 + np.einsum("tij,tj->ti", axes, centers)
+  return _square_crops(axes, origins, sides, cfg.image_size)
+
+
+def evaluation_crops(
+  boxes: Float[np.ndarray, "t 4"], cfg: DataConfig
+) -> Float32[np.ndarray, "t 2 3"]:
+  """Returns the upright square about each box, `crop_margin` its longer side.
+
+  Source: our own; the original draws random crops for testing, too.
+  """
+  axes = np.broadcast_to(np.eye(2), (len(boxes), 2, 2))
+  centers = boxes[:, :2] + (boxes[:, 2:] - 1) / 2
+  sides = cfg.crop_margin * boxes[:, 2:].max(axis=1)
+  return _square_crops(axes, centers, sides, cfg.image_size)
+
+
+def place_keypoints(
+  keypoints: Float[np.ndarray, "t v 2"],
+  visible: Bool[np.ndarray, "t v"],
+  to_original: Float32[np.ndarray, "t 2 3"],
+  permutation: Int[np.ndarray, " v"],
+  image_size: int,
+) -> tuple[Float32[np.ndarray, "t v 2"], Bool[np.ndarray, "t v"]]:
+  """Moves annotated keypoints of the original images into crops.
+
+  Args:
+    keypoints: pixels of the original images; anything where not visible.
+    visible: annotated.
+    to_original: the crops; left and right change places in mirrored ones.
+    permutation: of `splits.flip_permutation`.
+    image_size: side of the crops in pixels.
+
+  Returns:
+    Keypoints in pixels of the crops and their visibility, which ends at the edges
+    -0.5 and image_size - 0.5. Invisible keypoints are clamped into the crop.
+  """
+  mirrored = np.linalg.det(to_original[:, :, :2]) < 0
+  identity = np.arange(len(permutation))
+  types = np.where(mirrored[:, None], permutation, identity)
+  rows = np.arange(len(keypoints))[:, None]
+  visible = visible[rows, types]
+  to_crop = geometry.invert_affine(to_original.astype(np.float64))
+  points = np.where(visible[..., None], keypoints[rows, types], 0.0)
+  moved = geometry.apply_affine(to_crop, points)
+  inside = ((moved >= -0.5) & (moved < image_size - 0.5)).all(axis=-1)
+  visible = visible & inside
+  clamped = np.clip(moved, 0, image_size - 1)
+  return np.where(visible[..., None], moved, clamped).astype(np.float32), visible
+
+
+def _crop_axes(
+  mirrored: Bool[np.ndarray, " t"], angles: Float[np.ndarray, " t"]
+) -> Float[np.ndarray, "t 2 2"]:
+  """Returns the crop's x and y axes in the original image, as columns."""
+  cos, sin = np.cos(angles), np.sin(angles)
+  sign = np.where(mirrored, -1.0, 1.0)
+  return np.stack([sign * cos, -sin, sign * sin, cos], axis=-1).reshape(-1, 2, 2)
+
+
+def _square_crops(
+  axes: Float[np.ndarray, "t 2 2"],
+  centers: Float[np.ndarray, "t 2"],
+  sides: Float[np.ndarray, " t"],
+  image_size: int,
+) -> Float32[np.ndarray, "t 2 3"]:
+  # A box without extent must still give a matrix that can be inverted.
+  linear = axes * (np.maximum(sides, 1.0) / image_size)[:, None, None]
+  shift = centers - linear.sum(axis=2) * (image_size - 1) / 2
+  return np.concatenate([linear, shift[..., None]], axis=2).astype(np.float32)

@@ -1,0 +1,150 @@
+"""A data set behind one of the two executors: episodes in, batches out."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from fskd_jax.config import DataConfig, EvalConfig, TrainConfig
+from fskd_jax.data import resident, sources, splits
+from fskd_jax.data.annotations import KeypointDataset
+from fskd_jax.data.episodes import EpisodeSampler, make_sampler
+from fskd_jax.episode import EpisodeBatch
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Feed:
+  """A data set, split, ready to give episodes their pixels.
+
+  Attributes:
+    cfg: where it came from.
+    dataset: the annotated images.
+    splits: its instances by split.
+    types: keypoint types of the experiment.
+    store: decoded images for `resident`, None for `tfdata`. It is an argument of
+      every step: a data set captured as a constant makes a step ten times slower.
+  """
+
+  cfg: DataConfig
+  dataset: KeypointDataset
+  splits: splits.Splits
+  types: splits.KeypointTypes
+  store: resident.ImageStore | None
+
+  @classmethod
+  def open(cls, cfg: DataConfig) -> "Feed":
+    """Loads, checks and splits the data set of a configuration.
+
+    Raises:
+      ValueError, FileNotFoundError: the data set or the names in `cfg` are wrong.
+    """
+    dataset = sources.load_dataset(cfg)
+    return cls(
+      cfg=cfg,
+      dataset=dataset,
+      types=splits.keypoint_types(cfg, dataset.keypoint_names),
+      splits=splits.split_instances(dataset, cfg),
+      store=resident.load_store(dataset) if cfg.executor == "resident" else None,
+    )
+
+  def batches(
+    self,
+    sampler: EpisodeSampler,
+    index_batches: Iterable[Sequence[int]],
+    batch_size: int,
+  ) -> Iterator[EpisodeBatch]:
+    """Yields batches of NumPy arrays; short lists of indices are padded."""
+    if self.store is not None:
+      return resident.episode_batches(sampler, index_batches, batch_size)
+    from fskd_jax.data import pipeline  # TensorFlow
+
+    return pipeline.episode_batches(self.dataset, sampler, index_batches, batch_size)
+
+  def pixels(self, batch: EpisodeBatch) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a batch's support and query pixels, uint8, for drawing."""
+    if self.store is not None:
+      batch = resident.materialize(self.store, batch, self.cfg.image_size)
+    support, query = (
+      np.asarray(views.images).round().astype(np.uint8)
+      for views in (batch.support, batch.query)
+    )
+    return support, query
+
+  def training_sampler(self, cfg: TrainConfig) -> EpisodeSampler:
+    """Returns the sampler of training: base and auxiliary types, random crops."""
+    return make_sampler(
+      self.splits.train,
+      self.types.base,
+      auxiliary=self.types.auxiliary,
+      shots=cfg.shots,
+      queries=cfg.queries,
+      num_slots=len(self.types.base) + len(self.types.auxiliary.knots),
+      permutation=self._permutation(),
+      cfg=self.cfg,
+      seed=cfg.seed,
+      training=True,
+    )
+
+  def evaluation_sampler(self, setting: str, cfg: EvalConfig) -> EpisodeSampler:
+    """Returns the sampler of a setting: fixed crops.
+
+    Args:
+      setting: "<split>/<types>": split is unseen, seen or validation; types is base,
+        novel or other (types of the vocabulary that are in neither list).
+      cfg: shots, queries and seed.
+
+    Raises:
+      ValueError: the split or the list of types is empty, or holds too little for
+        an episode; names the setting.
+    """
+    split, kind = setting.split("/")
+    instances, types = getattr(self.splits, split), self._types_of(kind)
+    if not instances or not len(types):
+      raise ValueError(
+        f"setting {setting!r}: {len(instances)} instances in split {split!r} and "
+        f"{len(types)} {kind} types; set data.*_species, data.*_fraction, data.novel, "
+        "or leave the setting out of eval.settings"
+      )
+    # Where a list is shorter than the threshold, all of its types must be visible.
+    thresholds = dataclasses.replace(
+      self.cfg,
+      min_support_types=min(self.cfg.min_support_types, len(types)),
+      min_query_types=min(self.cfg.min_query_types, len(types)),
+    )
+    try:
+      return make_sampler(
+        instances,
+        types,
+        shots=cfg.shots,
+        queries=cfg.queries,
+        num_slots=max(len(self._types_of(k)) for k in ("base", "novel", "other")),
+        permutation=self._permutation(),
+        cfg=thresholds,
+        seed=cfg.seed,
+        training=False,
+      )
+    except ValueError as error:
+      raise ValueError(f"setting {setting!r}: {error}") from error
+
+  def species(self, instance: np.ndarray) -> np.ndarray:
+    """Returns the species names of `Views.instance`."""
+    by_id = {found.instance_id: found.species for found in self.dataset.instances}
+    return np.vectorize(by_id.__getitem__, otypes=[object])(instance)
+
+  def type_names(self, keypoint_ids: np.ndarray) -> list[str]:
+    """Returns names for ids; auxiliary types are called by their ends."""
+    names = self.dataset.keypoint_names
+    ends, knots = self.types.auxiliary
+    auxiliary = [f"{names[a]} ~ {names[b]} {t:g}" for (a, b), t in zip(ends, knots)]
+    return [(*names, *auxiliary, "")[i] for i in keypoint_ids]
+
+  def _types_of(self, kind: str) -> np.ndarray:
+    if kind == "other":
+      listed = np.concatenate([self.types.base, self.types.novel])
+      return np.setdiff1d(np.arange(len(self.dataset.keypoint_names)), listed).astype(
+        np.int32
+      )
+    return {"base": self.types.base, "novel": self.types.novel}[kind]
+
+  def _permutation(self) -> np.ndarray:
+    return splits.flip_permutation(self.dataset.keypoint_names, self.cfg.flip_pairs)

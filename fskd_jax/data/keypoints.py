@@ -1,0 +1,96 @@
+"""Published keypoint lists: names, base/novel split, paths of auxiliary points.
+
+Source: spec/fskd.md sections 1.2 and 2.7 (the authors' fixed lists).
+"""
+
+_LEGS = ("left-front", "right-front", "left-back", "right-back")
+
+ANIMAL_BASE = (
+  "left ear",
+  "right ear",
+  "nose",
+  *(f"{leg} leg" for leg in _LEGS),
+  *(f"{leg} paw" for leg in _LEGS),
+)
+"""Animal Pose: the 11 types trained on."""
+
+ANIMAL_NOVEL = ("left eye", "right eye", *(f"{leg} knee" for leg in _LEGS))
+"""Animal Pose: the 6 types kept for testing; throat, withers, tail are unused."""
+
+ANIMAL_PATHS = (
+  ("nose", "left ear"),
+  ("nose", "right ear"),
+  *((f"{leg} leg", f"{leg} paw") for leg in _LEGS),
+)
+"""Animal Pose: auxiliary points lie on these lines. Their midpoints imitate eyes
+and knees, the novel types: report results without them as well."""
+
+_EYES = tuple(f"{side} eye {i}" for side in ("right", "left") for i in range(6))
+_BROWS = tuple(f"{side} brow {i}" for side in ("right", "left") for i in range(5))
+
+FACE_NOVEL = _EYES
+"""68 face landmarks: the twelve eye points are kept for testing."""
+
+FACE_BASE = (
+  *(f"jaw {i}" for i in range(17)),
+  *_BROWS,
+  *(f"nose bridge {i}" for i in range(4)),
+  *(f"nostril {i}" for i in range(5)),
+  *(f"outer lip {i}" for i in range(12)),
+  *(f"inner lip {i}" for i in range(8)),
+)
+"""68 face landmarks: all but the eyes."""
+
+FACE_PATHS = (
+  ("right brow 0", "nostril 0"),
+  ("left brow 4", "nostril 4"),
+  ("right brow 2", "nose bridge 3"),
+  ("left brow 2", "nose bridge 3"),
+  ("jaw 0", "nose bridge 0"),
+  ("jaw 16", "nose bridge 0"),
+  ("jaw 4", "outer lip 0"),
+  ("jaw 12", "outer lip 6"),
+)
+"""Auxiliary points of faces; brow-to-nose midpoints lie near the eyes."""
+
+
+def _mirrored(part: str, *pairs: tuple[int, int]) -> tuple[tuple[str, str], ...]:
+  return tuple((f"{part} {i}", f"{part} {j}") for i, j in pairs)
+
+
+FACE_FLIPS = (
+  *_mirrored("jaw", *((i, 16 - i) for i in range(8))),
+  *((f"right brow {i}", f"left brow {4 - i}") for i in range(5)),
+  *_mirrored("nostril", (0, 4), (1, 3)),
+  *((f"right eye {i}", f"left eye {j}") for i, j in enumerate((3, 2, 1, 0, 5, 4))),
+  *_mirrored("outer lip", (0, 6), (1, 5), (2, 4), (7, 11), (8, 10)),
+  *_mirrored("inner lip", (0, 4), (1, 3), (5, 7)),
+)
+"""Pairs that a mirror exchanges: numbers run along the contour, so that equal
+numbers on both sides are not partners."""
+
+HUMAN_NOVEL = ("right knee", "left knee", "right elbow", "left elbow", "neck")
+"""14 joints of a human: kept for testing (shared/data/README.md)."""
+
+HUMAN_BASE = (
+  "right ankle",
+  "right hip",
+  "left hip",
+  "left ankle",
+  "right wrist",
+  "right shoulder",
+  "left shoulder",
+  "left wrist",
+  "head top",
+)
+"""14 joints of a human: trained on."""
+
+HUMAN_PATHS = (
+  ("right hip", "right ankle"),
+  ("left hip", "left ankle"),
+  ("right shoulder", "right wrist"),
+  ("left shoulder", "left wrist"),
+  ("right shoulder", "left shoulder"),
+  ("right hip", "left hip"),
+)
+"""Auxiliary points of humans; the first five imitate knees, elbows and neck."""

@@ -1,0 +1,168 @@
+"""The tf.data executor: reads, decodes and warps images on the host.
+
+Serves any data set, in parallel and in order; the images of its batches are uint8.
+"""
+
+import collections
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
+
+import numpy as np
+import tensorflow as tf
+
+from fskd_jax import geometry
+from fskd_jax.data import images
+from fskd_jax.data.annotations import KeypointDataset
+from fskd_jax.data.augment import BORDER_COLOR
+from fskd_jax.data.episodes import EpisodeSampler, plan_batch
+from fskd_jax.episode import EpisodeBatch, Views
+
+
+def episode_batches(
+  dataset: KeypointDataset,
+  sampler: EpisodeSampler,
+  index_batches: Iterable[Sequence[int]],
+  batch_size: int,
+) -> Iterator[EpisodeBatch]:
+  """Yields batches of NumPy arrays with uint8 images [b t L L 3].
+
+  Args:
+    dataset: the images that the sampler's plans refer to.
+    sampler: plans the episodes; its config says L.
+    index_batches: this host's episode indices, see `episodes`; iterated in another
+      thread.
+    batch_size: episodes of this host; shorter batches are padded.
+
+  Raises:
+    ValueError, FileNotFoundError: an image is broken or missing, or an episode
+      cannot be drawn; says which.
+  """
+  # The accelerators belong to JAX; TensorFlow would take their memory.
+  tf.config.set_visible_devices([], "GPU")
+  side = sampler.cfg.image_size
+  under_way: collections.deque[Sequence[int]] = collections.deque()
+
+  def plans() -> Iterator[EpisodeBatch]:
+    for indices in index_batches:
+      under_way.append(indices)
+      yield plan_batch(sampler, indices, batch_size)
+
+  def load(episode: EpisodeBatch) -> EpisodeBatch:
+    support, query = (
+      views._replace(images=_load_pixels(dataset, views, side))
+      for views in (episode.support, episode.query)
+    )
+    return episode._replace(support=support, query=query)
+
+  signature = tf.nest.map_structure(
+    lambda field: tf.TensorSpec(field.shape, field.dtype),
+    plan_batch(sampler, [0], batch_size),
+  )
+  batches = (
+    tf.data.Dataset.from_generator(plans, output_signature=signature)
+    .unbatch()
+    .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    .batch(batch_size, drop_remainder=True)
+    .prefetch(2)
+  )
+  try:
+    for batch in batches.as_numpy_iterator():
+      under_way.popleft()
+      yield cast(EpisodeBatch, batch)
+    return
+  except tf.errors.OpError as error:
+    failure = error
+  if under_way:
+    _replay(dataset, sampler, under_way[0])
+  raise failure
+
+
+def _replay(
+  dataset: KeypointDataset, sampler: EpisodeSampler, indices: Sequence[int]
+) -> None:
+  """Repeats a failed batch in Python, which raises an error that names the cause."""
+  batch = plan_batch(sampler, indices, max(len(indices), 1))
+  for number in np.unique([*batch.support.images.flat, *batch.query.images.flat]):
+    images.decode(dataset.read_image(number), dataset.image_names[number])
+
+
+def _load_pixels(dataset: KeypointDataset, views: Views, side: int) -> tf.Tensor:
+  """Reads, decodes and warps the images of an episode: uint8 [t L L 3]."""
+
+  def read(
+    numbers: np.ndarray, to_original: np.ndarray
+  ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    data = [dataset.read_image(number) for number in numbers.tolist()]
+    level = geometry.reduction_level(to_original)
+    matrix = geometry.to_level(to_original, level)
+    return np.array(data, object), level, matrix.astype(np.float32)
+
+  num_images = views.images.shape[0]
+  data, level, matrix = tf.numpy_function(
+    read, [views.images, views.to_original], [tf.string, tf.int32, tf.float32]
+  )
+  data.set_shape([num_images])
+  level.set_shape([num_images])
+  matrix.set_shape([num_images, 2, 3])
+  return tf.map_fn(
+    lambda image: _warp(_decode(image[0], image[1]), image[2], side),
+    (data, level, matrix),
+    fn_output_signature=tf.TensorSpec([side, side, 3], tf.uint8),
+  )
+
+
+def _decode(data: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
+  """Does what `images.decode` does, without Python for JPEG data."""
+
+  def jpeg(ratio: int) -> tf.Tensor:
+    # The exact transform is what PIL uses, and so the resident executor.
+    return tf.io.decode_jpeg(
+      data, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE"
+    )
+
+  def other() -> tf.Tensor:
+    def decode(data: bytes, level: np.ndarray) -> np.ndarray:
+      return images.decode(data, "", int(level))
+
+    return tf.numpy_function(decode, [data, level], tf.uint8)
+
+  image = tf.cond(
+    tf.io.is_jpeg(data),
+    lambda: tf.switch_case(level, [lambda r=r: jpeg(r) for r in (1, 2, 4, 8)]),
+    other,
+  )
+  return tf.ensure_shape(image, [None, None, 3])
+
+
+def _warp(image: tf.Tensor, matrix: tf.Tensor, side: int) -> tf.Tensor:
+  """Samples a uint8 image bilinearly, blending into the border colour outside.
+
+  Args:
+    image: uint8 [h w 3].
+    matrix: [2 3], pixels of the result to pixels of the image.
+    side: of the result.
+
+  Returns:
+    uint8 [side side 3].
+  """
+  # Only the part that is looked at is turned into floats: photographs can be large.
+  ends = tf.constant([[0, 1, 0, 1], [0, 0, 1, 1]], tf.float32) * (side - 1)
+  corners = matrix[:, :2] @ ends + matrix[:, 2:]
+  height, width, _ = tf.unstack(tf.shape(image))
+  last = tf.cast(tf.stack([width, height]) - 1, tf.float32)
+  low = tf.clip_by_value(tf.floor(tf.reduce_min(corners, 1)) - 1, 0.0, last)
+  high = tf.clip_by_value(tf.floor(tf.reduce_max(corners, 1)) + 2, 0.0, last)
+  (left, top), (right, bottom) = (tf.unstack(tf.cast(v, tf.int32)) for v in (low, high))
+  part = tf.cast(image[top : bottom + 1, left : right + 1], tf.float32)
+
+  matrix = tf.concat([matrix[:, :2], matrix[:, 2:] - low[:, None]], axis=1)
+  border = tf.constant(BORDER_COLOR, tf.float32)
+  warped = tf.raw_ops.ImageProjectiveTransformV3(
+    images=(part - border)[None],
+    transforms=tf.concat([tf.reshape(matrix, [1, 6]), tf.zeros([1, 2])], axis=1),
+    output_shape=[side, side],
+    fill_value=0.0,
+    interpolation="BILINEAR",
+    fill_mode="CONSTANT",
+  )
+  return tf.saturate_cast(tf.round(warped[0] + border), tf.uint8)

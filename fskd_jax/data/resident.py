@@ -1,0 +1,160 @@
+"""The resident executor: the data set lives decoded in memory, the device warps.
+
+For data that fits: nothing but plans crosses from the host to the device. Gives the
+batches of `pipeline` but for rounding.
+"""
+
+import collections
+import concurrent.futures
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import tqdm
+from jaxtyping import Array, Float, Int, Int32, UInt8
+
+from fskd_jax import geometry
+from fskd_jax.data import images
+from fskd_jax.data.annotations import KeypointDataset
+from fskd_jax.data.augment import BORDER_COLOR
+from fskd_jax.data.episodes import EpisodeSampler, plan_batch
+from fskd_jax.episode import EpisodeBatch, Views
+
+NUM_LEVELS = 4
+"""Every image is stored whole and halved 1, 2 and 3 times."""
+
+PREFETCH = 4
+"""Plan batches made ahead."""
+
+
+class ImageStore(NamedTuple):
+  """Images and their reductions in one flat buffer; a pytree, so pass it to jit.
+
+  Closing over it instead would compile it in as a constant.
+
+  Attributes:
+    pixels: uint8 [p 3], RGB, row by row, image after image.
+    offsets: int32 [i levels], where an image reduced by 2**level starts.
+    sizes: int32 [i levels 2], its (width, height); 0 where it was not loaded, which
+      then shows nothing but border.
+  """
+
+  pixels: UInt8[Array | np.ndarray, "p 3"]
+  offsets: Int32[Array | np.ndarray, "i levels"]
+  sizes: Int32[Array | np.ndarray, "i levels 2"]
+
+
+def load_store(
+  dataset: KeypointDataset, image_numbers: Iterable[int] | None = None
+) -> ImageStore:
+  """Decodes images (default: all) into an `ImageStore` of NumPy arrays.
+
+  Takes 4 bytes per pixel, and twice that while loading. Move the result to the
+  device with `jax.device_put`.
+
+  Raises:
+    FileNotFoundError, ValueError: an image is missing or broken.
+    ValueError: more than 2**31 pixels.
+  """
+  numbers = range(len(dataset.image_names)) if image_numbers is None else image_numbers
+  numbers = sorted(set(numbers))
+
+  def load(number: int) -> list[UInt8[np.ndarray, "h w 3"]]:
+    data, name = dataset.read_image(number), dataset.image_names[number]
+    return [images.decode(data, name, level) for level in range(NUM_LEVELS)]
+
+  with concurrent.futures.ThreadPoolExecutor() as pool:
+    pyramids = list(
+      tqdm.tqdm(pool.map(load, numbers), f"loading {dataset.name}", len(numbers))
+    )
+  sizes = np.zeros((len(dataset.image_names), NUM_LEVELS, 2), np.int64)
+  for number, pyramid in zip(numbers, pyramids):
+    sizes[number] = [level.shape[1::-1] for level in pyramid]
+  areas = sizes.prod(axis=-1)
+  if areas.sum() >= 2**31:
+    raise ValueError(
+      f"{dataset.name} has {areas.sum():,} pixels with its reductions; the resident "
+      f"executor addresses {2**31:,} at most: use data.executor=tfdata"
+    )
+  starts = (areas.cumsum() - areas.ravel()).reshape(areas.shape)
+  return ImageStore(
+    pixels=np.concatenate([level.reshape(-1, 3) for p in pyramids for level in p]),
+    offsets=starts.astype(np.int32),
+    sizes=sizes.astype(np.int32),
+  )
+
+
+def episode_batches(
+  sampler: EpisodeSampler, index_batches: Iterable[Sequence[int]], batch_size: int
+) -> Iterator[EpisodeBatch]:
+  """Yields plans for `materialize`, made ahead by a background thread.
+
+  Args:
+    sampler: plans the episodes.
+    index_batches: this host's episode indices, see `episodes`.
+    batch_size: episodes of this host; shorter batches are padded.
+  """
+  with concurrent.futures.ThreadPoolExecutor(max_workers=1) as pool:
+    plans = (pool.submit(plan_batch, sampler, i, batch_size) for i in index_batches)
+    ahead = collections.deque(itertools.islice(plans, PREFETCH))
+    while ahead:
+      batch = ahead.popleft().result()
+      ahead.extend(itertools.islice(plans, 1))
+      yield batch
+
+
+def materialize(
+  store: ImageStore, batch: EpisodeBatch, image_size: int
+) -> EpisodeBatch:
+  """Replaces image numbers by pixels, float32 [b t L L 3] in 0..255.
+
+  Pure and jittable (`image_size`, the side L of the sampler's crops, is static).
+  Bilinear sampling of the image at its `geometry.reduction_level`, blending into
+  `BORDER_COLOR` outside.
+  """
+  support, query = (
+    views._replace(images=_warp(store, views, image_size))
+    for views in (batch.support, batch.query)
+  )
+  return batch._replace(support=support, query=query)
+
+
+def _warp(store: ImageStore, views: Views, side: int) -> Float[Array, "b t h w 3"]:
+  level = reduction_level(views.to_original)
+  matrix = geometry.to_level(views.to_original, level)[..., None, None]
+  offset = store.offsets[views.images, level][..., None, None]
+  size = store.sizes[views.images, level][..., None, None]
+  columns = jnp.arange(side, dtype=jnp.float32)[None, None, None, :]
+  rows = jnp.arange(side, dtype=jnp.float32)[None, None, :, None]
+  x, y = (
+    matrix[:, :, i, 0] * columns + matrix[:, :, i, 1] * rows + matrix[:, :, i, 2]
+    for i in (0, 1)
+  )
+  left, top = jnp.floor(x), jnp.floor(y)
+  border = jnp.array(BORDER_COLOR, jnp.float32)[None, None, None, None]
+  source = jnp.asarray(store.pixels)
+  warped = jnp.zeros((*x.shape, 3), jnp.float32)
+  for tap_x, tap_y in (
+    (left, top),
+    (left + 1, top),
+    (left, top + 1),
+    (left + 1, top + 1),
+  ):
+    weight = (1 - abs(x - tap_x)) * (1 - abs(y - tap_y))
+    column, row = tap_x.astype(jnp.int32), tap_y.astype(jnp.int32)
+    width, height = size[:, :, 0], size[:, :, 1]
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    place = jnp.where(inside, offset + row * width + column, 0)
+    pixels = source.at[place].get(mode="promise_in_bounds")
+    color = jnp.where(inside[..., None], pixels.astype(jnp.float32), border)
+    warped += weight[..., None] * color
+  return warped
+
+
+def reduction_level(to_original: Float[Array, "*b 2 3"]) -> Int[Array, "*b"]:
+  """Does what `geometry.reduction_level` does, on the device."""
+  scale = jnp.maximum(geometry.affine_scale(to_original), 1e-9)
+  level = jnp.floor(jnp.log2(scale) + 1e-6)
+  return jnp.clip(level, 0, NUM_LEVELS - 1).astype(jnp.int32)

@@ -1,0 +1,41 @@
+"""`load_dataset`: the data set of a configuration, through TFDS or without it."""
+
+from fskd_jax.config import DataConfig
+from fskd_jax.data import synthetic
+from fskd_jax.data.annotations import KeypointDataset, read_coco
+
+
+def load_dataset(cfg: DataConfig) -> KeypointDataset:
+  """Opens the data set `cfg.name`, preparing it below `cfg.cache_dir` if need be.
+
+  Executor "tfdata" reads TFDS records; "resident" reads the COCO folder itself and
+  never imports TensorFlow. Both give the same data set.
+
+  Raises:
+    ValueError: unknown name or executor, no path, or a fault in the annotations.
+    FileNotFoundError: annotations or images are missing.
+  """
+  if cfg.executor not in ("tfdata", "resident"):
+    raise ValueError(
+      f"data.executor is {cfg.executor!r}, expected 'tfdata' or 'resident'"
+    )
+  with_tfds = cfg.executor == "tfdata"
+  if cfg.name == "synthetic_creatures":
+    if with_tfds:
+      from fskd_jax.data.builders import synthetic_creatures
+
+      return synthetic_creatures.load(cfg.cache_dir, cfg.images_per_species)
+    return read_coco(synthetic.rendered_folder(cfg.cache_dir, cfg.images_per_species))
+  if cfg.name == "coco_keypoints":
+    if not cfg.path:
+      raise ValueError(
+        "data.path is empty, expected a folder with annotations.json and images/"
+      )
+    if with_tfds:
+      from fskd_jax.data.builders import coco_keypoints
+
+      return coco_keypoints.load(cfg.path, cfg.cache_dir)
+    return read_coco(cfg.path)
+  raise ValueError(
+    f"data.name is {cfg.name!r}, expected 'synthetic_creatures' or 'coco_keypoints'"
+  )

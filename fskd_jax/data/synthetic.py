@@ -1,0 +1,151 @@
+"""The synthetic creatures as a COCO folder: a data set that needs no download."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from concurrent import futures
+
+import tqdm
+
+from fskd_jax.data.creatures import render, skeleton, worker
+from fskd_jax.data.creatures.species import SPECIES
+
+VERSION = 1
+"""Raised whenever the same seed gives other pictures; part of every cache's name."""
+
+
+def write_creatures(
+  folder: str | os.PathLike,
+  *,
+  images_per_species: int = 250,
+  seed: int = 0,
+  processes: int = 2,
+) -> None:
+  """Renders the data set into a new folder: annotations.json and images/.
+
+  The folder appears when it is complete. Its content does not depend on the number
+  of processes.
+
+  Raises:
+    ValueError: fewer than one image per species, or than one process.
+    FileExistsError: the folder is there already.
+    RuntimeError: a rendering process failed.
+  """
+  if images_per_species < 1 or processes < 1:
+    raise ValueError(
+      f"images_per_species is {images_per_species} and processes {processes};"
+      " expected at least 1"
+    )
+  folder = pathlib.Path(folder)
+  if folder.exists():
+    raise FileExistsError(f"{folder} exists; remove it to render it again")
+  folder.parent.mkdir(parents=True, exist_ok=True)
+  with tempfile.TemporaryDirectory(
+    dir=folder.parent, prefix=".rendering-"
+  ) as temporary:
+    unfinished = pathlib.Path(temporary) / "creatures"
+    (unfinished / "images").mkdir(parents=True)
+    pictures = _render(unfinished / "images", images_per_species, seed, processes)
+    content = _coco(pictures, images_per_species)
+    (unfinished / "annotations.json").write_text(json.dumps(content))
+    unfinished.rename(folder)
+
+
+def folder_name(images_per_species: int, seed: int = 0) -> str:
+  """Returns what the data set and its rendered folder are called."""
+  return f"creatures-v{VERSION}-{images_per_species}-seed{seed}"
+
+
+def rendered_folder(
+  cache_dir: str | os.PathLike, images_per_species: int, seed: int = 0
+) -> pathlib.Path:
+  """Returns the rendered data set below `cache_dir`; renders it the first time."""
+  folder = pathlib.Path(cache_dir) / folder_name(images_per_species, seed)
+  if not folder.exists():
+    try:
+      write_creatures(folder, images_per_species=images_per_species, seed=seed)
+    except OSError:
+      if not folder.exists():  # otherwise another process was faster
+        raise
+  return folder
+
+
+def _render(
+  images: pathlib.Path, images_per_species: int, seed: int, processes: int
+) -> list[dict]:
+  """Runs the workers; returns what they say of each picture, in order.
+
+  Workers are programs of their own: children of this process, which may hold JAX
+  and its threads, could neither be forked safely nor start without importing JAX.
+  """
+  total = len(SPECIES) * images_per_species
+  processes = min(processes, total)
+  root = str(pathlib.Path(__file__).parents[2])
+  paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+  environment = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join(paths),
+    "OPENBLAS_NUM_THREADS": "1",
+  }
+
+  def run(rank: int) -> list[dict]:
+    numbers = map(str, (images_per_species, seed, rank, processes))
+    with subprocess.Popen(
+      [sys.executable, "-m", worker.__name__, str(images), *numbers],
+      stdout=subprocess.PIPE,
+      text=True,
+      env=environment,
+    ) as process:
+      pictures = []
+      for line in process.stdout or ():
+        pictures.append(json.loads(line))
+        progress.update()
+    if process.returncode:
+      raise RuntimeError(f"rendering failed with exit status {process.returncode}")
+    return pictures
+
+  with (
+    tqdm.tqdm(total=total, desc="Rendering creatures", unit="image") as progress,
+    futures.ThreadPoolExecutor(processes) as pool,
+  ):
+    parts = list(pool.map(run, range(processes)))
+  return sorted((p for part in parts for p in part), key=lambda p: p["number"])
+
+
+def _coco(pictures: list[dict], images_per_species: int) -> dict:
+  images = [
+    {
+      "id": picture["number"] + 1,
+      "file_name": worker.file_name(picture["number"], images_per_species),
+      "width": render.SIDE,
+      "height": render.SIDE,
+    }
+    for picture in pictures
+  ]
+  annotations = [
+    {
+      "id": picture["number"] + 1,
+      "image_id": picture["number"] + 1,
+      "category_id": picture["number"] // images_per_species + 1,
+      "bbox": picture["bbox"],
+      "area": picture["bbox"][2] * picture["bbox"][3],
+      "iscrowd": 0,
+      "num_keypoints": sum(v > 0 for v in picture["keypoints"][2::3]),
+      "keypoints": picture["keypoints"],
+    }
+    for picture in pictures
+  ]
+  categories = [
+    {
+      "id": i + 1,
+      "name": species.name,
+      "supercategory": "creature",
+      "keypoints": list(skeleton.KEYPOINTS),
+      "skeleton": [[a + 1, b + 1] for a, b in skeleton.SKELETON],
+    }
+    for i, species in enumerate(SPECIES)
+  ]
+  return {"images": images, "annotations": annotations, "categories": categories}

@@ -1,0 +1,226 @@
+"""Evaluation on fixed, listed episodes, always beside the baselines."""
+
+import functools
+import json
+import logging
+import os
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from fskd_jax import baselines, metrics, parallel, plots, steps
+from fskd_jax.config import Config, EvalConfig
+from fskd_jax.data.episodes import EpisodeSampler, evaluation_index_batches
+from fskd_jax.data.feed import Feed
+from fskd_jax.episode import EpisodeBatch, valid_queries
+from fskd_jax.models.detector import FewShotDetector
+
+_log = logging.getLogger(__name__)
+
+Predictor = Callable[[EpisodeBatch], np.ndarray]
+"""Predicts [b m n 2], pixels of the crops, for a batch from `Feed.batches`."""
+
+DETECTOR = "detector"
+
+
+def network_predictor(
+  detector: FewShotDetector, feed: Feed, backend: str
+) -> Callable[[Any, EpisodeBatch], np.ndarray]:
+  """Returns (variables, batch) -> [b m n 2], compiled once, on every device."""
+  step = functools.partial(steps.eval_step, detector=detector)
+  run = parallel.parallelize_evaluation(step, backend)
+  images = parallel.replicate(feed.store, backend)
+  return lambda variables, batch: run(variables, batch, images)
+
+
+def score(
+  predictors: Mapping[str, Predictor],
+  feed: Feed,
+  sampler: EpisodeSampler,
+  cfg: EvalConfig,
+  *,
+  episodes: int,
+  label: str = "",
+) -> tuple[dict[str, dict[str, Any]], np.ndarray]:
+  """Scores predictors on the episodes 0 .. episodes - 1 of a sampler.
+
+  Args:
+    predictors: by name; all see the same episodes.
+    feed: gives the episodes their pixels.
+    sampler: of the setting.
+    cfg: thresholds and batch size.
+    episodes: how many.
+    label: of the progress bar; none is shown without.
+
+  Returns:
+    A summary (`metrics.EpisodeScores`) for each predictor, and for the first one
+    the PCK of each episode at the first threshold that is at least 0.1, [episodes].
+  """
+  names = feed.dataset.keypoint_names
+  scores = {name: metrics.EpisodeScores(cfg.thresholds, names) for name in predictors}
+  batch_size = parallel.divisible_batch(cfg.batch_episodes)
+  batches = feed.batches(
+    sampler, evaluation_index_batches(episodes, batch_size, 0, 1), batch_size
+  )
+  shown = parallel.is_main_process() and label
+  with tqdm(total=episodes, desc=label, unit="ep", disable=not shown) as bar:
+    for batch in batches:
+      species = feed.species(batch.query.instance)
+      for name, predict in predictors.items():
+        scores[name].add(batch, predict(batch), species)
+      bar.update(int((batch.episode_index >= 0).sum()))
+  summaries = {name: found.summary() for name, found in scores.items()}
+  return summaries, next(iter(scores.values())).episode_pck(headline(cfg))
+
+
+def evaluate(
+  cfg: Config, variables: Any, step: int, workdir: str | os.PathLike
+) -> dict[str, Any]:
+  """Evaluates a trained detector in every setting, and writes what it found.
+
+  Writes eval/results.json, a table (eval/table.txt, also shown) and eval/episodes.png
+  (worst, typical and best episodes) below the workdir.
+
+  Args:
+    cfg: of the run; `eval` and `data` may differ from training.
+    variables: params and batch_stats of `FewShotDetector`.
+    step: of the checkpoint, for the record.
+    workdir: of the run.
+
+  Returns:
+    The content of results.json.
+  """
+  feed = Feed.open(cfg.data)
+  detector = FewShotDetector(cfg.model, cfg.data.image_size)
+  network = network_predictor(detector, feed, cfg.train.backend)
+  predictors: dict[str, Predictor] = {
+    DETECTOR: functools.partial(
+      network, parallel.replicate(variables, cfg.train.backend)
+    ),
+    "copy_support": baselines.copy_support,
+    "untrained_encoder": _untrained(cfg, feed),
+  }
+  settings, rows = {}, []
+  for setting in cfg.eval.settings:
+    sampler = feed.evaluation_sampler(setting, cfg.eval)
+    found, episode_pck = score(
+      predictors, feed, sampler, cfg.eval, episodes=cfg.eval.episodes, label=setting
+    )
+    settings[setting] = found.pop(DETECTOR) | {"baselines": found}
+    if parallel.is_main_process():
+      rows += _pictures(setting, sampler, feed, predictors[DETECTOR], episode_pck)
+  results = {
+    "step": step,
+    "config": cfg.name,
+    "device": jax.devices()[0].device_kind,
+    "shots": cfg.eval.shots,
+    "queries": cfg.eval.queries,
+    "seed": cfg.eval.seed,
+    "settings": settings,
+  }
+  if parallel.is_main_process():
+    _write(results, rows, cfg.eval, pathlib.Path(workdir) / "eval")
+  return results
+
+
+def _untrained(cfg: Config, feed: Feed) -> Predictor:
+  """The encoder as training found it, with cosine correlation and nothing else."""
+  model = baselines.untrained_model(cfg.model)
+  detector = FewShotDetector(model, cfg.data.image_size)
+  variables = steps.initial_variables(detector, cfg.train.seed)
+  network = network_predictor(detector, feed, cfg.train.backend)
+  return functools.partial(network, parallel.replicate(variables, cfg.train.backend))
+
+
+def _pictures(
+  setting: str,
+  sampler: EpisodeSampler,
+  feed: Feed,
+  predict: Predictor,
+  episode_pck: np.ndarray,
+) -> list[plots.EpisodePicture]:
+  """Draws the worst, the median and the best episode of a setting."""
+  order = np.argsort(episode_pck, kind="stable")
+  order = order[: np.isfinite(episode_pck).sum()]  # nan, without a valid query: last
+  chosen = {
+    "worst": order[0],
+    "typical": order[len(order) // 2],
+    "best": order[-1],
+  }
+  return [
+    picture(
+      f"{setting}, {kind}: {100 * episode_pck[index]:.0f} %",
+      int(index),
+      sampler,
+      feed,
+      predict,
+    )
+    for kind, index in chosen.items()
+  ]
+
+
+def picture(
+  title: str, index: int, sampler: EpisodeSampler, feed: Feed, predict: Predictor
+) -> plots.EpisodePicture:
+  """Runs one episode of a sampler and returns what there is to draw."""
+  size = parallel.divisible_batch(1)
+  batch = next(iter(feed.batches(sampler, [[index]], size)))
+  predicted, valid = predict(batch)[0], np.asarray(valid_queries(batch))[0]
+  support_images, query_images = feed.pixels(batch)
+  return plots.EpisodePicture(
+    title=title,
+    support_images=support_images[0],
+    support_keypoints=batch.support.keypoints[0],
+    support_visible=batch.support.visible[0],
+    query_images=query_images[0],
+    query_keypoints=batch.query.keypoints[0],
+    predicted=predicted,
+    valid=valid,
+    names=feed.type_names(batch.keypoint_ids[0]),
+  )
+
+
+def headline(cfg: EvalConfig) -> float:
+  """Returns the threshold that tables and pictures speak of: 0.1, or nearest."""
+  return min(cfg.thresholds, key=lambda t: abs(t - 0.1))
+
+
+def table(results: Mapping[str, Any], threshold: float) -> str:
+  """Formats results as text: a line per setting, a column per predictor."""
+  key = f"{threshold:g}"
+  lines = [
+    f"{'PCK@' + key + ' in %':22s}{'detector':>15s}{'copy':>15s}{'untrained':>15s}"
+  ]
+  for setting, found in results["settings"].items():
+    columns = [found, *found["baselines"].values()]
+    cells = [_percent(column["pck"][key]) for column in columns]
+    lines.append(f"{setting:22s}" + "".join(f"{cell:>15s}" for cell in cells))
+  return "\n".join(lines)
+
+
+def _percent(mean: Mapping[str, float | None]) -> str:
+  half = mean["ci95"]
+  text = f"{100 * (mean['mean'] or 0.0):.1f}"
+  return text if half is None else f"{text} ± {100 * half:.1f}"
+
+
+def _write(
+  results: dict[str, Any],
+  rows: Sequence[plots.EpisodePicture],
+  cfg: EvalConfig,
+  folder: pathlib.Path,
+) -> None:
+  folder.mkdir(parents=True, exist_ok=True)
+  text = table(results, headline(cfg))
+  _log.info("step %d, %d-shot\n%s", results["step"], cfg.shots, text)
+  (folder / "table.txt").write_text(text + "\n", encoding="utf-8")
+  Image.fromarray(plots.draw_episodes(rows)).save(folder / "episodes.png")
+  # Last, and in one move: results are there as a whole or not at all.
+  unfinished = folder / "results.json.part"
+  unfinished.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+  unfinished.replace(folder / "results.json")

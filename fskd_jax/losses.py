@@ -1,0 +1,194 @@
+"""Training losses as (sum, count) in float32; the mean is taken once, in steps.py.
+
+A count is the number of things the sum runs over, so that batches, devices and
+masks of any size add up to the exact mean over everything that is valid.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from fskd_jax import geometry
+from fskd_jax.episode import PADDING
+from fskd_jax.models import aggregator
+
+TARGET_CUT = 4.6052
+"""Largest exponent of a target; beyond it (weight 0.01) the target is 0."""
+
+MASKED_LOGIT = -1e9
+
+
+def squared_exponents(
+  keypoints_px: Float[Array, "... 2"], num_cells: int, image_size: int, sigma: float
+) -> Float[Array, "... h w"]:
+  """Returns d^2 / (2 sigma^2) between every cell centre and every keypoint.
+
+  Arguments as of `heatmap_targets`.
+  """
+  points = jnp.asarray(keypoints_px, jnp.float32)
+  centers = geometry.cell_centers(num_cells, image_size / num_cells)
+  centers = centers.reshape((1,) * points.ndim + (num_cells,))
+  exponents = jnp.square(points[..., None] - centers)
+  exponents = exponents / (2 * (sigma * image_size) ** 2)
+  x, y = exponents[..., 0, :], exponents[..., 1, :]
+  return y[..., :, None] + x[..., None, :]
+
+
+def heatmap_targets(
+  keypoints_px: Float[Array, "... 2"], num_cells: int, image_size: int, sigma: float
+) -> Float[Array, "... h w"]:
+  """Draws a Gaussian around every keypoint, evaluated at the cell centres.
+
+  The peak is at most 1 (not normalised) and the tail is cut at about 0.01.
+
+  Args:
+    keypoints_px: pixels of the network's input.
+    num_cells: h = w, side of the heat-map.
+    image_size: side of the network's input, pixels.
+    sigma: standard deviation as a fraction of the image side.
+
+  Source: spec/fskd.md section 5.1.
+  """
+  exponents = squared_exponents(keypoints_px, num_cells, image_size, sigma)
+  return jnp.where(exponents <= TARGET_CUT, jnp.exp(-exponents), 0.0)
+
+
+def heatmap_loss(
+  heatmaps: Float[Array, "b m n h w"],
+  keypoints: Float[Array, "b m n 2"],
+  valid: Bool[Array, "b m n"],
+  *,
+  image_size: int,
+  sigma: float,
+  kind: str,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+  """Compares heat-maps with the annotated keypoints.
+
+  Args:
+    heatmaps: predictions; logits for "cross_entropy".
+    keypoints: pixels of the network's input.
+    valid: which keypoints count.
+    image_size: side of the network's input, pixels.
+    sigma: standard deviation of the targets as a fraction of the image side.
+    kind: "mse", the mean squared difference to `heatmap_targets` over the cells;
+      or "cross_entropy" between the softmax over the cells and the Gaussian that
+      is neither cut nor flat: normalised over the cells.
+
+  Returns:
+    Sum over the valid keypoints, and their number.
+
+  Raises:
+    ValueError: `kind` is unknown, or the heat-maps are not square.
+
+  Source: spec/fskd.md section 5.1; the cross-entropy trains small encoders from
+  scratch where the squared error nearly collapses to zero maps.
+  """
+  height, width = heatmaps.shape[-2:]
+  if height != width:
+    raise ValueError(f"heat-maps must be square, got {height}x{width}")
+  heatmaps = heatmaps.astype(jnp.float32)
+  if kind == "mse":
+    targets = heatmap_targets(keypoints, width, image_size, sigma)
+    losses = jnp.square(heatmaps - targets).mean((-2, -1))
+  elif kind == "cross_entropy":
+    exponents = squared_exponents(keypoints, width, image_size, sigma)
+    targets = jax.nn.softmax(-exponents, axis=(-2, -1))
+    losses = -(targets * jax.nn.log_softmax(heatmaps, axis=(-2, -1))).sum((-2, -1))
+  else:
+    raise ValueError(f"loss.heatmap must be 'mse' or 'cross_entropy', got {kind!r}")
+  return jnp.where(valid, losses, 0.0).sum(), valid.sum(dtype=jnp.float32)
+
+
+def pair_loss(
+  means: tuple[Float[Array, "n c"], Float[Array, "n c"]],
+  seen: tuple[Bool[Array, " n"], Bool[Array, " n"]],
+  keypoint_ids: tuple[Int[Array, " n"], Int[Array, " n"]],
+  negatives: Float[Array, "g c"],
+  temperature: float,
+) -> tuple[Float[Array, ""], Bool[Array, ""]]:
+  """Contrasts the mean features of two episodes, in both directions.
+
+  A type is to find the same type of the other episode (equal ids) among all its
+  types and among `negatives`. Similarity is the cosine.
+
+  Args:
+    means: mean feature of each type, for either episode.
+    seen: whether the type was seen in the episode.
+    keypoint_ids: PADDING matches nothing.
+    negatives: features at sampled background points, possibly none (g = 0).
+    temperature: divides the cosine.
+
+  Returns:
+    Mean over the shared types (0 if there is none), and whether there is one.
+
+  Source: spec/fskd.md section 5.2, steps 2, 3 and 5.
+  """
+  first, second = (_unit(m) for m in means)
+  negatives = _unit(negatives)
+  both_seen = seen[0][:, None] & seen[1][None, :]
+  same = both_seen & (keypoint_ids[0][:, None] == keypoint_ids[1][None, :])
+  same &= keypoint_ids[0][:, None] != PADDING
+  logits = jnp.where(both_seen, first @ second.T / temperature, MASKED_LOGIT)
+
+  def direction(logits, same, anchors):
+    rows = jnp.concatenate([logits, anchors @ negatives.T / temperature], axis=1)
+    log_probabilities = jax.nn.log_softmax(rows, axis=1)[:, : same.shape[1]]
+    return -jnp.where(same, log_probabilities, 0.0).sum()
+
+  total = direction(logits, same, first) + direction(logits.T, same.T, second)
+  count = same.sum()
+  return total / (2 * jnp.maximum(count, 1)), count > 0
+
+
+def mfcl_loss(
+  features: Float[Array, "b t n c"],
+  visible: Bool[Array, "b t n"],
+  keypoint_ids: Int[Array, "b n"],
+  negatives: Float[Array, "b t g c"] | None,
+  temperature: float,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+  """Mean-feature contrastive learning over every pair of episodes.
+
+  Types keep apart from each other and from the background, and agree across
+  episodes (species). The negatives of a pair are those of its two episodes.
+
+  Args:
+    features: pooled at the keypoints of support and query images.
+    visible: which of them are annotated.
+    keypoint_ids: equal ids are the same type; PADDING matches nothing.
+    negatives: pooled at background points of the same images.
+    temperature: divides the cosine.
+
+  Returns:
+    Sum over the pairs that share a visible type, and their number. Pairs lie
+    within the given episodes, so on several devices within each device.
+
+  Source: spec/fskd.md section 5.2, but the means leave out images that do not show
+  the type, as the text says; the original's code averages over all of them.
+  """
+  num_episodes, _, _, channels = features.shape
+  means, seen = aggregator.masked_mean(features, visible), visible.any(1)
+  if negatives is None:
+    background = jnp.zeros((num_episodes, 0, channels), jnp.float32)
+  else:
+    background = negatives.astype(jnp.float32).reshape(num_episodes, -1, channels)
+  first, second = np.triu_indices(num_episodes, 1)
+
+  def pairs(x):
+    return x[first], x[second]
+
+  losses, counted = jax.vmap(pair_loss, in_axes=(0, 0, 0, 0, None))(
+    pairs(means),
+    pairs(seen),
+    pairs(keypoint_ids),
+    jnp.concatenate(pairs(background), axis=1),
+    temperature,
+  )
+  return losses.sum(), counted.sum(dtype=jnp.float32)
+
+
+def _unit(vectors: Float[Array, "... c"]) -> Float[Array, "... c"]:
+  # A zero vector (a type nobody sees) stays zero and has a harmless gradient.
+  squares = jnp.square(vectors).sum(-1, keepdims=True)
+  return vectors * jax.lax.rsqrt(jnp.where(squares > 1e-12, squares, 1.0))

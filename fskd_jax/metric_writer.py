@@ -1,0 +1,117 @@
+"""Numbers and pictures of a run: JSON lines, and TensorBoard events beside them.
+
+Process 0 writes, the others stay silent. TensorFlow is not needed: events are
+framed by the `tensorboard` package alone.
+"""
+
+import io
+import json
+import math
+import os
+import pathlib
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from PIL import Image
+from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.summary.writer import record_writer
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class MetricWriter:
+  """Writes `<workdir>/metrics.jsonl` and an event file in `<workdir>`."""
+
+  def __init__(self, workdir: str | pathlib.Path, first_step: int = 0):
+    """Opens the files for appending.
+
+    Args:
+      workdir: made if it is missing.
+      first_step: the first step this run will write. What an earlier run wrote for
+        it and for later ones is removed, so that no step appears twice.
+    """
+    self._enabled = jax.process_index() == 0
+    if not self._enabled:
+      return
+    folder = pathlib.Path(workdir)
+    folder.mkdir(parents=True, exist_ok=True)
+    _cut(folder / METRICS_FILE, first_step)
+    self._lines = (folder / METRICS_FILE).open("a", encoding="utf-8")
+    name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
+    self._events = record_writer.RecordWriter((folder / name).open("wb"))
+    self._write_event(file_version="brain.Event:2")
+    # TensorBoard drops what earlier event files hold from this step on.
+    start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    self._write_event(step=first_step, session_log=start)
+
+  def scalars(self, step: int, values: Mapping[str, Any]) -> None:
+    """Writes one line, flushed: {"step": 10, "train/loss": 0.5, ..}.
+
+    Numbers that are not finite become null in the line.
+    """
+    if not self._enabled:
+      return
+    floats = {name: float(value) for name, value in values.items()}
+    line = {name: v if math.isfinite(v) else None for name, v in floats.items()}
+    self._lines.write(json.dumps({"step": step, **line}) + "\n")
+    self._lines.flush()
+    summary = summary_pb2.Summary(
+      value=[
+        summary_pb2.Summary.Value(tag=name, simple_value=value)
+        for name, value in floats.items()
+      ]
+    )
+    self._write_event(step=step, summary=summary)
+
+  def image(self, step: int, name: str, pixels: np.ndarray) -> None:
+    """Writes a picture, uint8 [h w 3], to TensorBoard."""
+    if not self._enabled:
+      return
+    height, width, channels = pixels.shape
+    png = io.BytesIO()
+    Image.fromarray(pixels).save(png, format="PNG")
+    picture = summary_pb2.Summary.Image(
+      height=height,
+      width=width,
+      colorspace=channels,
+      encoded_image_string=png.getvalue(),
+    )
+    value = summary_pb2.Summary.Value(tag=name, image=picture)
+    self._write_event(step=step, summary=summary_pb2.Summary(value=[value]))
+
+  def close(self) -> None:
+    """Closes both files."""
+    if self._enabled:
+      self._lines.close()
+      self._events.close()
+
+  def __enter__(self) -> "MetricWriter":
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self.close()
+
+  def _write_event(self, **fields: Any) -> None:
+    event = event_pb2.Event(wall_time=time.time(), **fields)
+    self._events.write(event.SerializeToString())
+    self._events.flush()
+
+
+def _cut(path: pathlib.Path, first_step: int) -> None:
+  """Removes the lines of `first_step` and later, and a line cut short by a crash."""
+  if not path.exists():
+    return
+  kept = []
+  for line in path.read_text(encoding="utf-8").splitlines():
+    try:
+      if json.loads(line)["step"] < first_step:
+        kept.append(line + "\n")
+    except json.JSONDecodeError:
+      continue
+  shorter = path.with_suffix(".tmp")
+  shorter.write_text("".join(kept), encoding="utf-8")
+  shorter.replace(path)

@@ -1,0 +1,93 @@
+"""From support features and annotated keypoints to one prototype per keypoint type."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from fskd_jax import geometry
+
+GAUSSIAN_CUT = 4.6052
+"""Largest exponent of a pooling weight: cells below 1 % of the peak are left out."""
+
+
+def pooling_weights(
+  keypoints: Float[Array, "... n 2"],
+  num_cells: int,
+  *,
+  image_size: int,
+  sigma: float,
+  truncate_center: bool = False,
+) -> Float[Array, "... n h w"]:
+  """Weighs the cells of a map by a Gaussian around each keypoint.
+
+  Args:
+    keypoints: pixels of the network's input; clamped into the image.
+    num_cells: h = w, side of the map.
+    image_size: side of the network's input, pixels.
+    sigma: standard deviation as a fraction of the image side.
+    truncate_center: drop the fraction of the centre, as the original code does.
+
+  Returns:
+    Weights that sum to 1. Beyond `GAUSSIAN_CUT` they are 0, but the nearest cell
+    always counts.
+
+  Source: spec/fskd.md section 4.2.
+  """
+  centers = jnp.clip(jnp.asarray(keypoints, jnp.float32), 0, image_size - 1)
+  if truncate_center:
+    centers = jnp.floor(centers)
+  cells = geometry.cell_centers(num_cells, image_size / num_cells)
+  cells = cells.reshape((1,) * centers.ndim + (num_cells,))
+  distances = (centers[..., None] - cells) / (sigma * image_size)
+  exponents = distances**2 / 2
+  exponents = exponents[..., 1, :, None] + exponents[..., 0, None, :]
+  nearest = exponents.min((-2, -1), keepdims=True)
+  kept = exponents <= jnp.maximum(nearest, GAUSSIAN_CUT)
+  return jax.nn.softmax(-exponents, axis=(-2, -1), where=kept)
+
+
+def pool_features(
+  features: Float[Array, "b t h w c"],
+  keypoints: Float[Array, "b t n 2"],
+  *,
+  image_size: int,
+  sigma: float,
+  truncate_center: bool = False,
+) -> Float[Array, "b t n c"]:
+  """Reads the features at keypoints, in float32.
+
+  Args:
+    features: square maps of the images.
+    keypoints: pixels of the network's input.
+    image_size: side of the network's input, pixels.
+    sigma: see `pooling_weights`.
+    truncate_center: see `pooling_weights`.
+
+  Source: spec/fskd.md section 4.2.
+  """
+  weights = pooling_weights(
+    keypoints,
+    features.shape[-2],
+    image_size=image_size,
+    sigma=sigma,
+    truncate_center=truncate_center,
+  )
+  return jnp.einsum(
+    "btnhw,bthwc->btnc",
+    weights,
+    features.astype(jnp.float32),
+    precision=jax.lax.Precision.HIGHEST,
+  )
+
+
+def masked_mean(
+  pooled: Float[Array, "b k n c"], visible: Bool[Array, "b k n"]
+) -> Float[Array, "b n c"]:
+  """Averages over the images in which a keypoint is visible; 0 if there is none.
+
+  Source: spec/fskd.md section 4.3. The original averages the features at the image
+  centre where nothing is visible; such types are masked everywhere after.
+  """
+  total = jnp.where(visible[..., None], pooled, 0.0).sum(1)
+  count = visible.sum(1, dtype=jnp.float32)
+  return total / jnp.maximum(count, 1.0)[..., None]

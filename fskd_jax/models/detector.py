@@ -1,0 +1,247 @@
+"""The few-shot keypoint detector: all parts in reading order."""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Num
+
+from fskd_jax import episode
+from fskd_jax.config import ModelConfig
+from fskd_jax.episode import EpisodeBatch
+from fskd_jax.models.aggregator import masked_mean, pool_features
+from fskd_jax.models.encoder import build_encoder, normalize_images
+from fskd_jax.models.kernels import KernelGenerator, Kernels, materialize
+from fskd_jax.models.smd import detect_keypoints
+from fskd_jax.models.upsample import HeatmapUpsampler, resize_bilinear
+
+
+class DetectorOutput(NamedTuple):
+  """What the detector says about episodes.
+
+  Attributes:
+    heatmaps: one float32 [b m n h w] per group, that is stride and kernel size
+      (all sizes of the first stride first). With rotated support, b is b * t.
+    features: float32 [b t h w c], the coarsest map of every image (support first).
+  """
+
+  heatmaps: tuple[Float[Array, "b m n h w"], ...]
+  features: Float[Array, "b t h w c"]
+
+
+class FewShotDetector(nn.Module):
+  """Finds in query images the keypoints that are annotated in support images.
+
+  Parameters live under `encoder`, `kernel_generator_{stride}` and
+  `upsampler_{stride}_{kernel size}`.
+
+  Attributes:
+    config: the architecture.
+    image_size: side of the input, pixels.
+    axis_name: device axis over which batch statistics are synchronised.
+
+  Source: spec/fskd.md section 4.
+  """
+
+  config: ModelConfig
+  image_size: int
+  axis_name: str | None = None
+
+  def setup(self) -> None:
+    """Names the parts."""
+    config = self.config
+    self.encoder = build_encoder(config, self.image_size, self.axis_name)
+    self.kernel_generator = {
+      str(stride): KernelGenerator(
+        config.kernel_sizes,
+        config.kernel_generator,
+        config.shared_crm,
+        config.residual_crm,
+        config.bias_net,
+      )
+      for stride in config.strides
+    }
+    scales = config.heatmap_scale
+    if len(scales) == 1:
+      scales = scales * len(config.strides)
+    self.upsampler = {
+      f"{stride}_{size}": HeatmapUpsampler(config.heatmap_upsampling, scale)
+      for stride, scale in zip(config.strides, scales, strict=True)
+      for size in config.kernel_sizes
+    }
+
+  def __call__(
+    self, batch: EpisodeBatch, *, train: bool, rotate_support: bool = False
+  ) -> DetectorOutput:
+    """Detects the support keypoints of each episode in its query images.
+
+    Args:
+      batch: episodes; the annotations of the query are not looked at unless the
+        support is rotated.
+      train: batch norm by the statistics of this batch, recorded in `batch_stats`.
+      rotate_support: let every image of an episode be support once, see
+        `episode.rotate_support`.
+
+    Raises:
+      ValueError: shapes disagree with each other or with `image_size`.
+    """
+    for name, views in (("support", batch.support), ("query", batch.query)):
+      _check(name, self.image_size, views.images, views.keypoints, views.visible)
+    support, query = batch.support.visible.shape, batch.query.visible.shape
+    if support[::2] != query[::2]:
+      raise ValueError(
+        f"visible: got support [b k n] {support} and query [b m n] {query}, "
+        "expected the same numbers of episodes and keypoint types"
+      )
+    support, query = (
+      views._replace(images=normalize_images(views.images))
+      for views in (batch.support, batch.query)
+    )
+    batch = batch._replace(support=support, query=query)
+    return self.detect_normalized(batch, train=train, rotate_support=rotate_support)
+
+  def detect_normalized(
+    self, batch: EpisodeBatch, *, train: bool, rotate_support: bool = False
+  ) -> DetectorOutput:
+    """Does what `__call__` does for images that went through `normalize_images`."""
+    images, keypoints, visible = (
+      jnp.concatenate(pair, axis=1) for pair in zip(batch.support[:3], batch.query[:3])
+    )
+    shots, num_images = batch.support.images.shape[1], images.shape[1]
+    features = self._encode(images, train)
+    roles = (features, keypoints, visible)
+    if rotate_support:
+      roles = episode.rotate_support(roles, num_images)
+    support, keypoints, visible = jax.tree.map(lambda x: x[:, :shots], roles)
+    query = jax.tree.map(lambda x: x[:, shots:], roles[0])
+    kernels = self._generate(support, keypoints, visible)
+    coarsest = min(features, key=lambda x: x.shape[2])
+    return DetectorOutput(self._detect(query, kernels), coarsest.astype(jnp.float32))
+
+  def encode_support(
+    self,
+    images: Num[Array, "b k l l 3"],
+    keypoints: Float[Array, "b k n 2"],
+    visible: Bool[Array, "b k n"],
+  ) -> tuple[Kernels, ...]:
+    """Makes kernels that serve any number of query images.
+
+    Args:
+      images: RGB, 0..255.
+      keypoints: pixels of the images.
+      visible: which keypoints are annotated.
+
+    Returns:
+      The kernels of every group.
+
+    Raises:
+      ValueError: shapes disagree with each other or with `image_size`.
+    """
+    _check("support", self.image_size, images, keypoints, visible)
+    features = self._encode(normalize_images(images), train=False)
+    return tuple(map(materialize, self._generate(features, keypoints, visible)))
+
+  def detect(
+    self, query_images: Num[Array, "b m l l 3"], kernels: tuple[Kernels, ...]
+  ) -> tuple[Float[Array, "b m n h w"], ...]:
+    """Draws the heat-maps of every group.
+
+    Args:
+      query_images: RGB, 0..255.
+      kernels: of `encode_support`.
+
+    Raises:
+      ValueError: the images are not of this shape.
+    """
+    _check("query", self.image_size, query_images)
+    episodes = {group.taps.shape[0] for group in kernels}
+    if episodes != {query_images.shape[0]}:
+      raise ValueError(
+        f"kernels: got {episodes} episodes, expected {query_images.shape[0]}"
+      )
+    return self._detect(self._encode(normalize_images(query_images), False), kernels)
+
+  def _encode(self, images: Array, train: bool) -> tuple[Array, ...]:
+    """Encodes [b t L L 3] as one batch; one [b t h w c] per stride."""
+    train = train and self.config.batch_norm == "running"
+    features = self.encoder(images.reshape(-1, *images.shape[2:]), train=train)
+    return tuple(x.reshape(*images.shape[:2], *x.shape[1:]) for x in features)
+
+  def _generate(
+    self, features: tuple[Array, ...], keypoints: Array, visible: Array
+  ) -> tuple[Kernels, ...]:
+    # What is not visible may be anything: even NaN times a mask of 0 would stay NaN.
+    keypoints = jnp.where(visible[..., None], keypoints, 0.0)
+    kernels = []
+    for stride, maps in zip(self.config.strides, features):
+      pooled = pool_features(
+        maps,
+        keypoints,
+        image_size=self.image_size,
+        sigma=self.config.pool_sigma,
+        truncate_center=self.config.truncate_pooling_center,
+      )
+      kernels += self.kernel_generator[str(stride)](masked_mean(pooled, visible))
+    return tuple(kernels)
+
+  def _detect(
+    self, features: tuple[Array, ...], kernels: tuple[Kernels, ...]
+  ) -> tuple[Array, ...]:
+    config = self.config
+    enlarged = [
+      resize_bilinear(maps, int(maps.shape[2] * scale), axes=(2, 3))
+      for maps, scale in zip(features, config.query_upsampling, strict=True)
+    ]
+    maps_of_group = (maps for maps in enlarged for _ in config.kernel_sizes)
+    heatmaps = []
+    for maps, group, upsample in zip(
+      maps_of_group, kernels, self.upsampler.values(), strict=True
+    ):
+      heatmap = detect_keypoints(
+        maps,
+        group,
+        similarity=config.similarity,
+        plain_scale=config.plain_scale,
+        dtype=jnp.dtype(config.compute_dtype),
+      )
+      heatmaps.append(upsample(heatmap) * config.temperature)
+    return tuple(heatmaps)
+
+
+def fuse_heatmaps(
+  heatmaps: tuple[Float[Array, "b m n h w"], ...],
+) -> Float[Array, "b m n h w"]:
+  """Averages over the groups, at the largest resolution among them.
+
+  Source: spec/fskd.md section 4.8.
+  """
+  side = max(maps.shape[-1] for maps in heatmaps)
+  maps = [resize_bilinear(maps, side, axes=(-2, -1)) for maps in heatmaps]
+  return jnp.stack(maps).mean(0)
+
+
+def count_parameters(params: Any) -> int:
+  """Counts the numbers in a tree of parameters."""
+  return sum(x.size for x in jax.tree.leaves(params))
+
+
+def _check(
+  name: str, side: int, images: Any, keypoints: Any = None, visible: Any = None
+) -> None:
+  if images.ndim != 5 or images.shape[2:] != (side, side, 3):
+    raise ValueError(
+      f"{name} images: got shape {images.shape}, "
+      f"expected [episodes, images, {side}, {side}, 3]"
+    )
+  if keypoints is None:
+    return
+  if keypoints.shape != (*images.shape[:2], *keypoints.shape[2:3], 2):
+    raise ValueError(
+      f"{name} keypoints: got shape {keypoints.shape}, "
+      f"expected [{images.shape[0]}, {images.shape[1]}, types, 2]"
+    )
+  if visible.shape != keypoints.shape[:-1]:
+    raise ValueError(
+      f"{name} visible: got shape {visible.shape}, expected {keypoints.shape[:-1]}"
+    )

@@ -1,0 +1,182 @@
+"""The kernel generator: from keypoint prototypes to detection kernels."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+KINDS = ("srm_crm", "no_srm", "no_crm", "linear", "diagonal", "prototype")
+
+
+class Kernels(NamedTuple):
+  """Detection kernels of one size; a last linear layer may still wait to be applied.
+
+  With `layer` (weight, offset) the kernels are `taps @ weight + offset`, without it
+  just `taps`. Keeping the layer apart lets detection apply it to the query features
+  instead, where that is less work (see `smd`).
+
+  Attributes:
+    taps: [b n s s c].
+    layer: None, or weight [c c] and offset, [b n s s c] or [1 1 1 1 c].
+    bias: None, or [b n], added to the heat-maps.
+  """
+
+  taps: Array
+  layer: tuple[Array, Array] | None = None
+  bias: Array | None = None
+
+
+def materialize(kernels: Kernels) -> Kernels:
+  """Applies the waiting layer, so that the taps are the kernels."""
+  if kernels.layer is None:
+    return kernels
+  weight, offset = kernels.layer
+  return Kernels(kernels.taps @ weight + offset, bias=kernels.bias)
+
+
+class SpatialRefinement(nn.Module):
+  """SRM: draws each channel of a prototype as a size x size pattern.
+
+  A transposed convolution of a 1x1 input is an outer product.
+  """
+
+  size: int
+  rectify: bool
+
+  @nn.compact
+  def __call__(self, prototypes: Float[Array, "b n c"]) -> Float[Array, "b n s s c"]:
+    """Expands prototypes to kernel taps."""
+    shape = (self.size, self.size, prototypes.shape[-1])
+    kernel = self.param("kernel", _near(jnp.ones), shape)
+    bias = self.param("bias", nn.initializers.zeros, shape[-1:])
+    taps = prototypes[:, :, None, None] * kernel[None, None]
+    taps += bias[None, None, None, None]
+    return nn.relu(taps) if self.rectify else taps
+
+
+class WaitingLinear(nn.Module):
+  """Linear layer over the channels that is left to whoever uses the kernels.
+
+  Attributes:
+    start: makes the mean of the initial weights from their shape.
+  """
+
+  start: Callable[[tuple[int, ...]], Array]
+
+  @nn.compact
+  def __call__(
+    self, taps: Float[Array, "b n s s c"], skip: Array | None = None
+  ) -> Kernels:
+    """Puts the layer's parameters beside the taps; `skip` is added to its result."""
+    channels = taps.shape[-1]
+    kernel = self.param("kernel", _near(self.start), (channels, channels))
+    bias = self.param("bias", nn.initializers.zeros, (channels,))
+    offset = bias[None, None, None, None]
+    return Kernels(taps, (kernel, offset if skip is None else offset + skip))
+
+
+class ChannelRefinement(nn.Module):
+  """CRM: two linear layers over the channels with a ReLU between, near the identity.
+
+  Attributes:
+    residual: the layers are added to the taps and start near zero. This is what
+      learns from scratch.
+  """
+
+  residual: bool
+
+  @nn.compact
+  def __call__(self, taps: Float[Array, "b n s s c"]) -> Kernels:
+    """Refines taps; the second layer waits."""
+    hidden_init, start = nn.initializers.normal(0.01), _identity
+    if self.residual:
+      hidden_init, start = nn.initializers.he_normal(), jnp.zeros
+    hidden = nn.Dense(taps.shape[-1], kernel_init=hidden_init, name="hidden")(taps)
+    skip = taps if self.residual else None
+    return WaitingLinear(start, name="output")(nn.relu(hidden), skip)
+
+
+class BiasNet(nn.Module):
+  """Predicts one number per prototype, added to its heat-maps.
+
+  Weights start as in PyTorch; biases at 0.
+  """
+
+  @nn.compact
+  def __call__(self, prototypes: Float[Array, "b n c"]) -> Float[Array, "b n"]:
+    """Applies a perceptron of three layers."""
+    init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+    x = nn.relu(nn.Dense(256, kernel_init=init, name="layer1")(prototypes))
+    x = nn.relu(nn.Dense(128, kernel_init=init, name="layer2")(x))
+    return nn.Dense(1, kernel_init=init, name="layer3")(x)[..., 0]
+
+
+class KernelGenerator(nn.Module):
+  """Turns the prototypes of one scale into kernels of every size.
+
+  Attributes:
+    kernel_sizes: odd sides s of the kernels.
+    kind: "srm_crm", or an ablation: "no_srm" (the prototype at every tap, then CRM),
+      "no_crm" (SRM without ReLU), "linear" (one linear layer), "diagonal" (one gain
+      per channel), "prototype" (nothing learned).
+    shared_crm: one CRM (or linear layer) for all sizes.
+    residual_crm: see `ChannelRefinement`.
+    bias_net: also predict a bias, per size.
+
+  Source: spec/fskd.md section 4.4; the residual form: spec/recipe.md section 4.
+  """
+
+  kernel_sizes: tuple[int, ...]
+  kind: str = "srm_crm"
+  shared_crm: bool = True
+  residual_crm: bool = False
+  bias_net: bool = False
+
+  @nn.compact
+  def __call__(self, prototypes: Float[Array, "b n c"]) -> tuple[Kernels, ...]:
+    """Returns the kernels of each size.
+
+    Raises:
+      ValueError: `kind` is unknown, or a kernel size is even.
+    """
+    if self.kind not in KINDS:
+      raise ValueError(f"kernel_generator: got {self.kind!r}, expected one of {KINDS}")
+    if any(size % 2 == 0 for size in self.kernel_sizes):
+      raise ValueError(f"kernel_sizes: expected odd sizes, got {self.kernel_sizes}")
+    if self.kind == "diagonal":
+      gain = self.param("gain", nn.initializers.ones, prototypes.shape[-1:])
+      prototypes = prototypes * gain[None, None]
+    over_channels, generated = {}, []
+    for size in self.kernel_sizes:
+      name = "crm" if self.shared_crm else f"crm_{size}"
+      if name not in over_channels:
+        over_channels[name] = self._over_channels(name)
+      kernels = over_channels[name](self._over_space(prototypes, size))
+      if self.bias_net:
+        kernels = kernels._replace(bias=BiasNet(name=f"bias_net_{size}")(prototypes))
+      generated.append(kernels)
+    return tuple(generated)
+
+  def _over_space(self, prototypes: Array, size: int) -> Array:
+    if size > 1 and self.kind in ("srm_crm", "no_crm"):
+      rectify = self.kind == "srm_crm"
+      return SpatialRefinement(size, rectify, name=f"srm_{size}")(prototypes)
+    b, n, c = prototypes.shape
+    return jnp.broadcast_to(prototypes[:, :, None, None], (b, n, size, size, c))
+
+  def _over_channels(self, name: str) -> Callable[[Array], Kernels]:
+    if self.kind in ("srm_crm", "no_srm"):
+      return ChannelRefinement(self.residual_crm, name=name)
+    return WaitingLinear(_identity, name=name) if self.kind == "linear" else Kernels
+
+
+def _identity(shape: tuple[int, ...]) -> Array:
+  return jnp.eye(shape[0])
+
+
+def _near(start: Callable[[tuple[int, ...]], Array]) -> Callable[..., Array]:
+  """Makes an initializer: N(start, 0.001^2)."""
+  return lambda key, shape: start(shape) + 1e-3 * jax.random.normal(key, shape)

@@ -1,0 +1,125 @@
+"""ResNet-50 up to the second block of its last stage, structured as in torchvision."""
+
+import functools
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+STAGES = {
+  "layer1": (3, 64, 4),
+  "layer2": (4, 128, 8),
+  "layer3": (6, 256, 16),
+  "layer4": (2, 512, 32),
+}
+"""Per stage: blocks, width of the bottleneck, stride of its feature map. The third
+block of torchvision's layer4 is cut off."""
+
+
+class Bottleneck(nn.Module):
+  """Residual block 1x1, 3x3, 1x1; the 3x3 carries the stride."""
+
+  width: int
+  stride: int
+  conv: Callable[..., nn.Module]
+  norm: Callable[..., nn.Module]
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "t h w c"]) -> Float[Array, "t h w c"]:
+    """Applies the block; the output has 4 * width channels."""
+    stride = (self.stride, self.stride)
+    y = self.conv(self.width, (1, 1), name="conv1")(x)
+    y = nn.relu(self.norm(name="bn1")(y))
+    y = self.conv(self.width, (3, 3), stride, padding=1, name="conv2")(y)
+    y = nn.relu(self.norm(name="bn2")(y))
+    y = self.conv(4 * self.width, (1, 1), name="conv3")(y)
+    y = self.norm(name="bn3")(y)
+    if x.shape[-1] != y.shape[-1]:
+      x = self.conv(4 * self.width, (1, 1), stride, name="downsample_conv")(x)
+      x = self.norm(name="downsample_bn")(x)
+    return nn.relu(x + y)
+
+
+class ResNet50(nn.Module):
+  """Encoder with feature maps at strides 8 (512), 16 (1024) and 32 (2048 channels).
+
+  Attributes:
+    strides: feature maps to return; nothing deeper than the last is built.
+    freeze_until: "stem" or a stage: nothing up to and including it gets a gradient
+      (its batch statistics are still recorded). Empty: everything learns.
+    momentum: decay of the running batch statistics.
+    dtype: of the activations; parameters and batch norm are float32.
+    axis_name: device axis over which batch statistics are synchronised.
+
+  Source: spec/fskd.md section 4.1. Running variances are the biased ones.
+  """
+
+  strides: tuple[int, ...] = (32,)
+  freeze_until: str = ""
+  momentum: float = 0.9
+  dtype: DTypeLike = jnp.float32
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(
+    self, images: Float[Array, "t l l 3"], *, train: bool
+  ) -> tuple[Float[Array, "t h w c"], ...]:
+    """Encodes normalised images.
+
+    Args:
+      images: see `encoder.normalize_images`.
+      train: normalise by the statistics of this batch and record them.
+
+    Returns:
+      One map per stride.
+    """
+    conv = functools.partial(
+      nn.Conv,
+      use_bias=False,
+      dtype=self.dtype,
+      kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+    )
+    norm = functools.partial(
+      nn.BatchNorm,
+      use_running_average=not train,
+      momentum=self.momentum,
+      dtype=self.dtype,
+      axis_name=self.axis_name,
+    )
+    x = conv(64, (7, 7), (2, 2), padding=3, name="conv1")(images)
+    x = max_pool(nn.relu(norm(name="bn1")(x)))
+    x = self._freeze("stem", x)
+    features = {}
+    for stage, (num_blocks, width, stride) in STAGES.items():
+      if stride > max(self.strides):
+        break
+      for block in range(num_blocks):
+        step = 2 if block == 0 and stage != "layer1" else 1
+        x = Bottleneck(width, step, conv, norm, name=f"{stage}_{block}")(x)
+      features[stride] = x = self._freeze(stage, x)
+    return tuple(features[stride] for stride in self.strides)
+
+  def _freeze(self, stage: str, x: Array) -> Array:
+    return jax.lax.stop_gradient(x) if stage == self.freeze_until else x
+
+
+def max_pool(x: Float[Array, "t h w c"]) -> Float[Array, "t h w c"]:
+  """Takes the maximum over 3x3 windows with stride 2 and padding 1.
+
+  Equals `nn.max_pool` bit for bit. Written as maxima of shifted slices because
+  XLA's gradient of a pooling window is several times slower on CPUs; where maxima
+  tie, the gradient is shared instead of going to the first.
+  """
+  for axis in (1, 2):
+    size = (x.shape[axis] + 1) // 2
+    border = [(0, 0)] * x.ndim
+    border[axis] = (1, 1)
+    padded = jnp.pad(x, border, constant_values=-jnp.inf)
+    before, center, after = (
+      jax.lax.slice_in_dim(padded, i, i + 2 * size - 1, 2, axis) for i in range(3)
+    )
+    x = jnp.maximum(jnp.maximum(before, center), after)
+  return x

@@ -1,0 +1,92 @@
+"""A half-million-parameter encoder that learns from scratch in minutes on a CPU."""
+
+import functools
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+
+class BasicBlock(nn.Module):
+  """Residual block of two 3x3 convolutions that halves the resolution."""
+
+  width: int
+  conv: Callable[..., nn.Module]
+  norm: Callable[..., nn.Module]
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "t h w c"]) -> Float[Array, "t h/2 w/2 c"]:
+    """Applies the block."""
+    y = self.conv(self.width, (3, 3), (2, 2), name="conv1")(x)
+    y = nn.relu(self.norm(name="bn1")(y))
+    y = self.conv(self.width, (3, 3), name="conv2")(y)
+    y = self.norm(scale_init=nn.initializers.constant(0.5), name="bn2")(y)
+    x = self.conv(self.width, (1, 1), name="shortcut")(
+      nn.avg_pool(x, (2, 2), strides=(2, 2))
+    )
+    return nn.relu(x + y)
+
+
+class SmallEncoder(nn.Module):
+  """Stem and three blocks (strides 2, 4, 8, 16), coarse features added to fine ones.
+
+  Every map has widths[2] channels and no final ReLU, so that the cosine between
+  features uses both signs.
+
+  Attributes:
+    strides: feature maps to return, of 8 and 16.
+    widths: channels at strides 2, 4, 8 and 16.
+    momentum: decay of the running batch statistics.
+    dtype: of the activations; parameters and batch norm are float32.
+    axis_name: device axis over which batch statistics are synchronised.
+  """
+
+  strides: tuple[int, ...] = (8,)
+  widths: tuple[int, ...] = (24, 48, 96, 128)
+  momentum: float = 0.9
+  dtype: DTypeLike = jnp.float32
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(
+    self, images: Float[Array, "t l l 3"], *, train: bool
+  ) -> tuple[Float[Array, "t h w c"], ...]:
+    """Encodes normalised images.
+
+    Args:
+      images: see `encoder.normalize_images`.
+      train: normalise by the statistics of this batch and record them.
+
+    Returns:
+      One map per stride.
+    """
+    conv = functools.partial(
+      nn.Conv,
+      use_bias=False,
+      dtype=self.dtype,
+      kernel_init=nn.initializers.he_normal(),
+    )
+    norm = functools.partial(
+      nn.BatchNorm,
+      use_running_average=not train,
+      momentum=self.momentum,
+      dtype=self.dtype,
+      axis_name=self.axis_name,
+    )
+    stem, width4, width8, width16 = self.widths
+    x = conv(stem, (3, 3), (2, 2), name="conv1")(images)
+    x = nn.relu(norm(name="bn1")(x))
+    x = BasicBlock(width4, conv, norm, name="layer1")(x)
+    fine = BasicBlock(width8, conv, norm, name="layer2")(x)
+    coarse = BasicBlock(width16, conv, norm, name="layer3")(fine)
+
+    lateral16 = conv(width8, (1, 1), name="lateral_16")(coarse)
+    lateral8 = conv(width8, (1, 1), name="lateral_8")(fine)
+    merged = {8: lateral8 + lateral16.repeat(2, 1).repeat(2, 2), 16: lateral16}
+    features = []
+    for stride in self.strides:
+      y = conv(width8, (3, 3), name=f"output_conv_{stride}")(merged[stride])
+      features.append(norm(name=f"output_bn_{stride}")(y))
+    return tuple(features)

@@ -1,0 +1,118 @@
+"""Samples background points, the negatives of mean-feature contrastive learning."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+CANDIDATES = 8
+"""Points drawn in the box, and again in the image, per point wanted."""
+
+
+def sample_negatives(
+  key: Array,
+  keypoints: Float[Array, "n 2"],
+  visible: Bool[Array, " n"],
+  *,
+  image_size: int,
+  num: int,
+  distance: float,
+  box_scale: float,
+) -> Float[Array, "num 2"]:
+  """Draws points near the visible keypoints, but not at them, in one image.
+
+  Points are uniform in the box around the visible keypoints and keep `distance`
+  from each of them. If too few of a fixed number of draws do, points of the whole
+  image that do fill up; then the drawn points farthest from any keypoint.
+
+  Args:
+    key: of this image.
+    keypoints: pixels of the network's input.
+    visible: which of them are annotated.
+    image_size: side of the network's input, pixels.
+    num: points returned.
+    distance: smallest distance to a visible keypoint, of the image side.
+    box_scale: the box is stretched about its centre by this factor.
+
+  Returns:
+    Pixels, inside the image.
+
+  Source: spec/fskd.md section 5.3 (type use_bbx), with real-valued points.
+  """
+  gap = distance * image_size
+  low, high = sampling_box(
+    keypoints, visible, image_size=image_size, smallest=gap, scale=box_scale
+  )
+  box_key, image_key = jax.random.split(key)
+  shape = (CANDIDATES * num, 2)
+  candidates = jnp.concatenate(
+    [
+      low[None] + (high - low)[None] * jax.random.uniform(box_key, shape),
+      (image_size - 1) * jax.random.uniform(image_key, shape),
+    ]
+  )
+  offsets = candidates[:, None] - keypoints[None]
+  squares = jnp.where(visible[None], jnp.square(offsets).sum(-1), jnp.inf)
+  nearest = squares.min(axis=1)
+  # top_k keeps the order of equals: accepted points first, as drawn, then by gap.
+  _, chosen = jax.lax.top_k(jnp.where(nearest >= gap**2, jnp.inf, nearest), num)
+  return candidates[chosen]
+
+
+def sampling_box(
+  keypoints: Float[Array, "n 2"],
+  visible: Bool[Array, " n"],
+  *,
+  image_size: int,
+  smallest: float,
+  scale: float,
+) -> tuple[Float[Array, "2"], Float[Array, "2"]]:
+  """Returns the corners of the box to draw from, pixels.
+
+  The box around the visible keypoints, stretched about its centre and clipped to
+  the image; the whole image if fewer than two are visible or a side of the box is
+  not longer than `smallest` pixels.
+  """
+  whole = jnp.float32([0.0, 0.0]), jnp.float32([image_size - 1, image_size - 1])
+  low = jnp.where(visible[:, None], keypoints, jnp.inf).min(0)
+  high = jnp.where(visible[:, None], keypoints, -jnp.inf).max(0)
+  is_box = (visible.sum() > 1) & ((high - low + 1).min() > smallest)
+  center, half = (low + high) / 2, (high - low) / 2 * scale
+  low = jnp.where(is_box, jnp.maximum(center - half, whole[0]), whole[0])
+  high = jnp.where(is_box, jnp.minimum(center + half, whole[1]), whole[1])
+  return low, high
+
+
+def sample_batch_negatives(
+  seed: int,
+  episode_index: Int[Array, " b"],
+  keypoints: Float[Array, "b t n 2"],
+  visible: Bool[Array, "b t n"],
+  *,
+  image_size: int,
+  num: int,
+  distance: float,
+  box_scale: float,
+) -> Float[Array, "b t num 2"]:
+  """Runs `sample_negatives` on every image of every episode.
+
+  An image's points depend on the seed, its episode's index and its place in the
+  episode alone: not on the batch, the step or the device.
+  """
+
+  def one(index, place, keypoints, visible):
+    key = jax.random.fold_in(jax.random.key(seed), index)
+    return sample_negatives(
+      jax.random.fold_in(key, place),
+      keypoints,
+      visible,
+      image_size=image_size,
+      num=num,
+      distance=distance,
+      box_scale=box_scale,
+    )
+
+  places = jnp.arange(keypoints.shape[1])
+  images = jax.vmap(one, in_axes=(None, 0, 0, 0))
+  return jax.vmap(images, in_axes=(0, None, 0, 0))(
+    episode_index, places, keypoints, visible
+  )

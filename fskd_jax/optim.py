@@ -1,0 +1,99 @@
+"""The optimiser: Adam with warm-up, decay and clipping, and frozen parameters."""
+
+from typing import Any
+
+import jax
+import optax
+
+from fskd_jax.config import OptimConfig
+from fskd_jax.models.resnet import STAGES
+
+FINAL_RATE = 0.01
+"""The cosine schedule ends at this part of the rate."""
+
+
+def make_optimizer(
+  cfg: OptimConfig, steps: int, freeze_until: str = ""
+) -> optax.GradientTransformation:
+  """Builds the optimiser.
+
+  Args:
+    cfg: which, and how fast.
+    steps: of the whole run; the cosine schedule ends there.
+    freeze_until: encoder stages up to this one stay exactly as they are and take
+      no optimiser memory; "" trains everything.
+
+  Raises:
+    ValueError: the optimiser, the schedule or the stage is unknown.
+  """
+  rate = learning_rate(cfg, steps)
+  if cfg.optimizer == "adam":
+    rule = optax.adam(rate)
+  elif cfg.optimizer == "adamw":
+    rule = optax.adamw(rate, weight_decay=cfg.weight_decay, mask=_is_kernel)
+  else:
+    raise ValueError(
+      f"optim.optimizer must be 'adam' or 'adamw', got {cfg.optimizer!r}"
+    )
+  if cfg.clip_norm > 0:
+    rule = optax.chain(optax.clip_by_global_norm(cfg.clip_norm), rule)
+  frozen = _frozen_stages(freeze_until)
+  if not frozen:
+    return rule
+
+  def labels(params: Any) -> Any:
+    return jax.tree_util.tree_map_with_path(
+      lambda path, _: "frozen" if _stage(path) in frozen else "trained", params
+    )
+
+  return optax.partition({"trained": rule, "frozen": optax.set_to_zero()}, labels)
+
+
+def learning_rate(cfg: OptimConfig, steps: int) -> optax.Schedule:
+  """Returns the rate by step: a linear warm-up, then constant or cosine.
+
+  Raises:
+    ValueError: the schedule is unknown, or the warm-up is as long as the run.
+  """
+  if cfg.schedule == "constant":
+    main = optax.constant_schedule(cfg.learning_rate)
+  elif cfg.schedule == "cosine":
+    if cfg.warmup_steps >= steps:
+      raise ValueError(
+        f"optim.warmup_steps = {cfg.warmup_steps} must be below train.steps = {steps}"
+      )
+    main = optax.cosine_decay_schedule(
+      cfg.learning_rate, steps - cfg.warmup_steps, alpha=FINAL_RATE
+    )
+  else:
+    raise ValueError(
+      f"optim.schedule must be 'constant' or 'cosine', got {cfg.schedule!r}"
+    )
+  # From one part of n + 1, not from 0, so that the first step does something.
+  first = cfg.learning_rate / (cfg.warmup_steps + 1)
+  warmup = optax.linear_schedule(first, cfg.learning_rate, cfg.warmup_steps)
+  return optax.join_schedules([warmup, main], [cfg.warmup_steps])
+
+
+def _frozen_stages(freeze_until: str) -> tuple[str, ...]:
+  stages = ("stem", *STAGES)
+  if not freeze_until:
+    return ()
+  if freeze_until not in stages:
+    raise ValueError(
+      f"model.freeze_until must be one of {stages} or '', got {freeze_until!r}"
+    )
+  return stages[: stages.index(freeze_until) + 1]
+
+
+def _stage(path: tuple[Any, ...]) -> str | None:
+  """Returns the encoder stage of a parameter: encoder/layer3_2/.. is in layer3."""
+  names = [key.key for key in path]
+  if names[0] != "encoder":
+    return None
+  return "stem" if names[1] in ("conv1", "bn1") else names[1].split("_")[0]
+
+
+def _is_kernel(params: Any) -> Any:
+  # Biases and batch norm are not decayed.
+  return jax.tree.map(lambda x: x.ndim > 1, params)

@@ -1,0 +1,168 @@
+"""Runs steps on one device or on all; the only file that names pmap and shard_map.
+
+The three backends take and return the same: a state without a device axis and, per
+process, host arrays [B ...] with B a multiple of the devices. `pmap` is a map over
+local devices with host-local arrays, `shard_map` works on global arrays over a mesh
+of all devices, `single` uses one device.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from fskd_jax.episode import EpisodeBatch
+
+AXIS = "data"
+BACKENDS = ("pmap", "shard_map", "single")
+
+
+def start_processes(
+  coordinator: str | None = None, processes: int | None = None, index: int | None = None
+) -> None:
+  """Joins the processes of a run; call it before anything touches a device.
+
+  On TPU pods and under SLURM the arguments are found by themselves.
+
+  Args:
+    coordinator: "host:port" of process 0.
+    processes: how many there are.
+    index: which one this is.
+  """
+  jax.distributed.initialize(coordinator, processes, index)
+
+
+def is_main_process() -> bool:
+  """Says whether this process is the one that writes files and shows progress."""
+  return jax.process_index() == 0
+
+
+def divisible_batch(size: int) -> int:
+  """Rounds a number of episodes up to a multiple of all devices."""
+  return -(-size // jax.device_count()) * jax.device_count()
+
+
+def replicate(tree: Any, backend: str) -> Any:
+  """Copies host or device arrays to every device, so that no step has to.
+
+  Raises:
+    ValueError: the backend is unknown, or "single" on several processes.
+  """
+  _check(backend)
+  if backend == "single":
+    return jax.device_put(tree, jax.local_devices()[0])
+  devices = jax.devices() if backend == "shard_map" else jax.local_devices()
+  everywhere = NamedSharding(Mesh(np.array(devices), (AXIS,)), P())
+  return jax.device_put(tree, everywhere)
+
+
+def parallelize_training(step: Callable[..., Any], backend: str) -> Callable[..., Any]:
+  """Runs a training step on the devices of a backend.
+
+  Args:
+    step: `(state, batch, store, *, axis_name) -> (state, metrics)` for one device.
+    backend: one of `BACKENDS`.
+
+  Returns:
+    `(state, batch, store) -> (state, metrics)`. `batch` holds this process's
+    episodes; `state` and `store` come from `replicate`, and `state` is used up.
+
+  Raises:
+    ValueError: the backend is unknown, or "single" on several processes. When run:
+      the episodes do not divide among the devices.
+  """
+  _check(backend)
+  if backend == "single":
+    return jax.jit(step, donate_argnums=0)
+  step = functools.partial(step, axis_name=AXIS)
+  if backend == "pmap":
+    run = jax.pmap(step, AXIS, in_axes=(None, 0, None), out_axes=None, donate_argnums=0)
+  else:
+    mapped = jax.shard_map(
+      step, mesh=_mesh(), in_specs=(P(), P(AXIS), P()), out_specs=P()
+    )
+    run = jax.jit(mapped, donate_argnums=0)
+  return lambda state, batch, store: run(state, _split(batch, backend), store)
+
+
+def parallelize_evaluation(
+  step: Callable[..., Any], backend: str
+) -> Callable[..., np.ndarray]:
+  """Runs an evaluation step on the devices of a backend.
+
+  Args:
+    step: `(variables, batch, store) -> [b ..]` for one device.
+    backend: one of `BACKENDS`.
+
+  Returns:
+    `(variables, batch, store) -> NumPy [B ..]`. Every process passes the same batch,
+    works on its part of it, and gets the predictions of all, in order.
+
+  Raises:
+    ValueError: as of `parallelize_training`.
+  """
+  _check(backend)
+  if backend == "single":
+    run = jax.jit(step)
+    return lambda *args: np.asarray(run(*args))
+  if backend == "pmap":
+    mapped = jax.pmap(step, AXIS, in_axes=(None, 0, None))
+
+    def run_pmap(variables, batch, store):
+      found = mapped(variables, _split(_process_part(batch), backend), store)
+      found = np.asarray(found).reshape(-1, *found.shape[2:])
+      return np.asarray(multihost_utils.process_allgather(found, tiled=True))
+
+    return run_pmap
+  mesh = _mesh()
+  mapped = jax.shard_map(
+    step, mesh=mesh, in_specs=(P(), P(AXIS), P()), out_specs=P(AXIS)
+  )
+  run = jax.jit(mapped, out_shardings=NamedSharding(mesh, P()))
+
+  def run_shard_map(variables, batch, store):
+    return np.asarray(run(variables, _split(_process_part(batch), backend), store))
+
+  return run_shard_map
+
+
+def _check(backend: str) -> None:
+  if backend not in BACKENDS:
+    raise ValueError(f"train.backend must be one of {BACKENDS}, got {backend!r}")
+  if backend == "single" and jax.process_count() > 1:
+    raise ValueError(
+      f"train.backend = 'single' runs in one process, not in {jax.process_count()}"
+    )
+
+
+def _mesh() -> Mesh:
+  return Mesh(np.array(jax.devices()), (AXIS,))
+
+
+def _split(batch: EpisodeBatch, backend: str) -> EpisodeBatch:
+  """Shares this process's episodes out among its devices, in order."""
+  size, devices = len(batch.episode_index), jax.local_device_count()
+  if size % devices:
+    raise ValueError(f"{size} episodes do not divide among {devices} devices")
+  if backend == "pmap":
+    return jax.tree.map(
+      lambda x: x.reshape(devices, size // devices, *x.shape[1:]), batch
+    )
+  rows = NamedSharding(_mesh(), P(AXIS))
+  return jax.tree.map(
+    lambda x: jax.make_array_from_process_local_data(rows, np.asarray(x)), batch
+  )
+
+
+def _process_part(batch: EpisodeBatch) -> EpisodeBatch:
+  processes, index = jax.process_count(), jax.process_index()
+  size = len(batch.episode_index)
+  if size % processes:
+    raise ValueError(f"{size} episodes do not divide among {processes} processes")
+  part = slice(index * size // processes, (index + 1) * size // processes)
+  return jax.tree.map(lambda x: x[part], batch)

@@ -1,0 +1,124 @@
+import doctest
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fskd_jax import geometry
+
+TURN = np.array([[0.6, -0.8, 3.0], [0.8, 0.6, -2.0]])  # rotation, no scale
+
+
+def _matrices(num: int = 5) -> np.ndarray:
+  return np.random.default_rng(0).normal(size=(num, 2, 3))
+
+
+def test_the_examples_in_docstrings_hold():
+  assert doctest.testmod(geometry).failed == 0
+
+
+def test_cell_centers_are_the_mean_of_the_cells_pixels():
+  centers = geometry.cell_centers(4, 8)
+  np.testing.assert_array_equal(centers, np.arange(32).reshape(4, 8).mean(axis=1))
+  assert centers.dtype == np.float32
+
+
+def test_grid_and_pixels_agree_with_the_cell_centers():
+  cells = np.arange(6.0)
+  pixels = geometry.grid_to_pixels(cells, 4)
+  np.testing.assert_allclose(pixels, geometry.cell_centers(6, 4))
+  np.testing.assert_allclose(geometry.pixels_to_grid(pixels, 4), cells)
+
+
+def test_normalized_coordinates_span_the_pixels_as_in_the_spec():
+  # x_n = 2 (x / L - 0.5): pixel 0 is at -1, pixel L / 2 at 0.
+  points = np.array([0.0, 48.0, 95.0])
+  normalized = geometry.pixels_to_normalized(points, 96)
+  np.testing.assert_allclose(normalized, 2 * (points / 96 - 0.5))
+  np.testing.assert_allclose(geometry.normalized_to_pixels(normalized, 96), points)
+
+
+def test_apply_affine_is_the_textbook_formula_per_point():
+  matrices = _matrices()
+  points = np.random.default_rng(1).normal(size=(5, 7, 2))
+  moved = geometry.apply_affine(matrices, points)
+  for i, j in np.ndindex(5, 7):
+    x, y = points[i, j]
+    (a, b, c), (d, e, f) = matrices[i]
+    expected = [a * x + b * y + c, d * x + e * y + f]
+    np.testing.assert_allclose(moved[i, j], expected)
+
+
+def test_compose_applies_the_inner_matrix_first():
+  outer, inner = _matrices(), _matrices()[::-1]
+  points = np.random.default_rng(1).normal(size=(5, 7, 2))
+  np.testing.assert_allclose(
+    geometry.apply_affine(geometry.compose_affine(outer, inner), points),
+    geometry.apply_affine(outer, geometry.apply_affine(inner, points)),
+  )
+
+
+def test_invert_undoes():
+  identity = geometry.compose_affine(geometry.invert_affine(_matrices()), _matrices())
+  expected = np.broadcast_to(np.eye(2, 3), identity.shape)
+  np.testing.assert_allclose(identity, expected, atol=1e-9)
+
+
+def test_a_singular_matrix_is_refused():
+  with pytest.raises(np.linalg.LinAlgError):
+    geometry.invert_affine(np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_scale_of_a_similarity_ignores_rotation_and_mirror(sign):
+  matrix = geometry.compose_affine(TURN, np.array([[sign * 2.5, 0, 0], [0, 2.5, 0]]))
+  np.testing.assert_allclose(geometry.affine_scale(matrix), 2.5)
+
+
+@pytest.mark.parametrize(
+  "scale, level",
+  [(0.3, 0), (1, 0), (1.99, 0), (2, 1), (3.9, 1), (4, 2), (8, 3), (99, 3)],
+)
+def test_the_level_never_shrinks_below_the_crop(scale, level):
+  matrix = np.float32(scale * TURN)
+  assert geometry.reduction_level(matrix) == level
+  assert geometry.reduction_level(np.stack([matrix] * 2)).tolist() == [level] * 2
+
+
+def test_the_level_has_a_highest_value():
+  assert geometry.reduction_level(np.float32(99 * TURN), max_level=1) == 1
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+def test_to_level_names_the_reduced_pixel_that_covers_the_same_place(level):
+  stride = 2**level
+  # Network pixel 5 is mapped to the centre of the block of reduced pixel (3, 7).
+  center = np.array([3, 7]) * stride + (stride - 1) / 2
+  matrix = 3.0 * TURN
+  matrix[:, 2] = center - matrix[:, :2] @ [5, 5]
+  reduced = geometry.to_level(matrix, np.array(level))
+  moved = geometry.apply_affine(reduced, np.array([[5.0, 5.0]]))
+  np.testing.assert_allclose(moved, [[3, 7]])
+  np.testing.assert_allclose(
+    geometry.affine_scale(reduced) * stride, geometry.affine_scale(matrix)
+  )
+
+
+def test_to_level_takes_one_level_per_matrix():
+  matrices, levels = _matrices(3), np.array([0, 2, 1])
+  expected = [geometry.to_level(m, np.array(n)) for m, n in zip(matrices, levels)]
+  np.testing.assert_allclose(geometry.to_level(matrices, levels), expected)
+
+
+def test_jax_arrays_come_back_as_jax_arrays_with_the_same_values():
+  matrices = np.float32(_matrices())
+  points = np.float32(np.random.default_rng(1).normal(size=(5, 7, 2)))
+  levels = np.array([0, 1, 2, 3, 0])
+  for function, arguments in (
+    (geometry.apply_affine, (matrices, points)),
+    (geometry.affine_scale, (matrices,)),
+    (geometry.to_level, (matrices, levels)),
+  ):
+    result = function(*map(jnp.asarray, arguments))
+    assert isinstance(result, jnp.ndarray)
+    np.testing.assert_allclose(result, function(*arguments), rtol=1e-5, atol=1e-5)

@@ -1,0 +1,186 @@
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fskd_jax import episode, losses, metrics
+
+SIZE = 64
+
+
+def test_decode_inverts_targets_at_cell_centres():
+  rng = np.random.default_rng(0)
+  cells = rng.integers(0, 16, size=(2, 5, 2))
+  points = np.float32(cells * 4 + 1.5)
+  heatmaps = losses.heatmap_targets(points, 16, SIZE, 0.1)
+  np.testing.assert_array_equal(metrics.decode(heatmaps, SIZE), points)
+
+
+def _views(rng, b, t, n):
+  angle = rng.uniform(-1, 1, (b, t))
+  scale = rng.uniform(0.5, 3, (b, t))
+  cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+  shift = rng.uniform(-5, 5, (2, b, t))
+  matrix = np.stack([cos, -sin, shift[0], sin, cos, shift[1]], -1)
+  return episode.Views(
+    images=np.zeros((b, t), np.int32),
+    keypoints=rng.uniform(0, SIZE - 1, (b, t, n, 2)).astype(np.float32),
+    visible=rng.random((b, t, n)) < 0.7,
+    to_original=matrix.reshape(b, t, 2, 3).astype(np.float32),
+    box=rng.uniform(20, 90, (b, t, 4)).astype(np.float32),
+    image_size=rng.uniform(100, 200, (b, t, 2)).astype(np.float32),
+    instance=rng.integers(0, 1000, (b, t)),
+  )
+
+
+def _batch(seed=0, b=6, k=2, m=3, n=4):
+  rng = np.random.default_rng(seed)
+  batch = episode.EpisodeBatch(
+    support=_views(rng, b, k, n),
+    query=_views(rng, b, m, n),
+    keypoint_ids=np.stack([rng.permutation(n) for _ in range(b)]).astype(np.int32),
+    is_auxiliary=np.zeros((b, n), bool),
+    episode_index=np.arange(b, dtype=np.int32),
+  )
+  predictions = batch.query.keypoints + rng.normal(0, 4, (b, m, n, 2))
+  species = rng.choice(["cat", "dog"], size=(b, m))
+  return batch, predictions.astype(np.float32), species
+
+
+NAMES = ("nose", "tail", "ear", "paw")
+
+
+def _score(*batches, thresholds=(0.1, 0.2)):
+  scores = metrics.EpisodeScores(thresholds, NAMES)
+  for batch in batches:
+    scores.add(*batch)
+  return scores.summary()
+
+
+def _entries(batch, predictions, species):
+  """Slow loops: (episode, type, species, distance / box, distance / image)."""
+  q = batch.query
+  for e, i, j in np.ndindex(q.visible.shape):
+    if not q.visible[e, i, j] or not any(batch.support.visible[e, :, j]):
+      continue
+    a = q.to_original[e, i].astype(np.float64)
+    dx, dy = a[:, :2] @ (predictions[e, i, j] - q.keypoints[e, i, j])
+    distance = (dx**2 + dy**2) ** 0.5
+    w, h = q.box[e, i, 2:]
+    yield (
+      e,
+      NAMES[batch.keypoint_ids[e, j]],
+      species[e, i],
+      distance / max(w, h),
+      distance / max(*q.image_size[e, i]),
+    )
+
+
+def _interval(entries, value):
+  values = {}
+  for entry in entries:
+    values.setdefault(entry[0], []).append(value(entry))
+  means = np.array([np.mean(v) for v in values.values()])
+  low, high = stats.t.interval(
+    0.95, len(means) - 1, loc=means.mean(), scale=stats.sem(means)
+  )
+  return {"mean": pytest.approx(means.mean()), "ci95": pytest.approx((high - low) / 2)}
+
+
+def test_scores_equal_slow_loops():
+  batch = _batch()
+  entries = list(_entries(*batch))
+  result = _score(batch)
+  assert result["episodes"] == 6 and result["keypoints"] == len(entries)
+  for t in (0.1, 0.2):
+    correct = lambda entry, t=t: float(entry[3] <= t)
+    assert result["pck"][str(t)] == _interval(entries, correct)
+    micro = np.mean([correct(e) for e in entries])
+    assert result["pck_micro"][str(t)] == pytest.approx(micro)
+    for place, groups in ((1, "per_keypoint"), (2, "per_species")):
+      for name, score in result[groups].items():
+        chosen = [e for e in entries if e[place] == name]
+        assert score["count"] == len(chosen)
+        assert score["pck"][str(t)] == _interval(chosen, correct)
+  assert set(result["per_keypoint"]) == set(NAMES)
+  assert set(result["per_species"]) == {"cat", "dog"}
+  assert result["ne"] == _interval(entries, lambda e: e[4])
+  curve = np.linspace(0, 0.2, 2001)
+  area = lambda e: np.mean(e[3] <= curve)
+  auc = _interval(entries, area)["mean"].expected
+  assert result["auc"]["mean"] == pytest.approx(auc, abs=1e-3)
+  json.dumps(result, allow_nan=False)
+
+
+def test_two_batches_and_padding_change_nothing():
+  batch, predictions, species = _batch()
+  first, second = (
+    episode.EpisodeBatch(
+      *(episode.Views(*(x[part] for x in v)) for v in batch[:2]),
+      *(x[part] for x in batch[2:]),
+    )
+    for part in (slice(0, 4), slice(4, 6))
+  )
+  rows = [
+    episode.EpisodeBatch(
+      *(episode.Views(*(x[i] for x in v)) for v in second[:2]),
+      *(x[i] for x in second[2:]),
+    )
+    for i in range(2)
+  ]
+  padded = episode.stack(rows, size=4)
+  scores = metrics.EpisodeScores((0.1, 0.2), NAMES)
+  scores.add(first, predictions[:4], species[:4])
+  scores.add(padded, *(np.concatenate([x[4:], x[:2]]) for x in (predictions, species)))
+  assert scores.summary() == _score((batch, predictions, species))
+  assert scores.episode_pck(0.1).shape == (6,)
+
+
+def test_the_threshold_is_inclusive_and_of_the_longer_box_side():
+  batch, _, species = _batch(b=2, m=1)
+  query = batch.query._replace(
+    to_original=np.tile(np.float32([[2, 0, 0], [0, 2, 0]]), (2, 1, 1, 1)),
+    box=np.tile(np.float32([0, 0, 16, 64]), (2, 1, 1)),
+    visible=np.ones_like(batch.query.visible),
+  )
+  batch = batch._replace(query=query)
+  # 4 px of the crop are 8 of the original: 0.125 of 64, exactly.
+  for step, expected in ((4.0, 1.0), (4.01, 0.0)):
+    moved = np.round(query.keypoints) + np.float32([0, step])
+    exact = batch._replace(query=query._replace(keypoints=np.round(query.keypoints)))
+    result = _score((exact, moved, species), thresholds=(0.125,))
+    assert result["pck"]["0.125"]["mean"] == expected
+
+
+def test_an_episode_without_valid_keypoints_is_not_counted():
+  batch, predictions, species = _batch(b=3)
+  visible = batch.query.visible.copy()
+  visible[1] = False
+  batch = batch._replace(query=batch.query._replace(visible=visible))
+  assert _score((batch, predictions, species))["episodes"] == 2
+  scores = metrics.EpisodeScores((0.1,), NAMES)
+  scores.add(batch, predictions, species)
+  per_episode = scores.episode_pck(0.1)
+  assert np.isnan(per_episode).tolist() == [False, True, False]
+  expected = scores.summary()["pck"]["0.1"]["mean"]
+  assert np.nanmean(per_episode) == pytest.approx(expected)
+  visible[:] = False
+  with pytest.raises(ValueError, match="none of 3 episodes"):
+    _score((batch, predictions, species))
+
+
+def test_one_episode_has_no_interval():
+  assert metrics.episode_mean(np.ones(3), np.zeros(3, int)) == {
+    "mean": 1.0,
+    "ci95": None,
+  }
+
+
+def test_wrong_shapes_and_empty_boxes_are_named():
+  batch, predictions, species = _batch()
+  with pytest.raises(ValueError, match="expected"):
+    metrics.distances(batch, predictions[:, :1], species)
+  batch.query.box[:, :, 2:] = 0
+  with pytest.raises(ValueError, match="empty box"):
+    metrics.distances(batch, predictions, species)

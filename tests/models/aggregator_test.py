@@ -1,0 +1,98 @@
+"""Gaussian pooling and the masked mean over shots."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fskd_jax import geometry
+from fskd_jax.models.aggregator import masked_mean, pool_features, pooling_weights
+
+SIGMA = 14 / 384
+
+
+def _weights(x, y, **options):
+  point = jnp.array([[x, y]], jnp.float32)
+  options = {"image_size": 384, "sigma": SIGMA} | options
+  return np.asarray(pooling_weights(point, 12, **options))[0]
+
+
+def test_weights_of_known_points():
+  """Vectors of spec section 4.2, in (row, column)."""
+  expected = {
+    (5, 2): 0.064011, (5, 3): 0.133453, (6, 2): 0.256418,
+    (6, 3): 0.534591, (7, 3): 0.011528,
+  }  # fmt: skip
+  weights = _weights(100, 200)
+  found = {tuple(map(int, at)): weights[tuple(at)] for at in np.argwhere(weights)}
+  assert found == pytest.approx(expected, abs=1e-6)
+  assert _weights(0, 0)[0, 0] == 1
+  assert _weights(383, 383)[11, 11] == 1
+  assert _weights(383, 0)[0, 11] == 1
+
+
+def test_weights_move_with_the_keypoint():
+  np.testing.assert_allclose(
+    _weights(107.3 + 32, 201.8)[:, 1:], _weights(107.3, 201.8)[:, :-1], atol=1e-6
+  )
+
+
+def test_only_truncation_ignores_the_fraction():
+  assert np.abs(_weights(100.9, 200) - _weights(100, 200)).max() > 0.01
+  truncated = _weights(100.9, 200, truncate_center=True)
+  np.testing.assert_array_equal(truncated, _weights(100, 200))
+
+
+def test_points_outside_are_clamped():
+  np.testing.assert_array_equal(_weights(-500, 900), _weights(0, 383))
+
+
+@pytest.mark.parametrize("sigma", [1e-4, 1e-2, 1.0])
+def test_weights_always_sum_to_one(sigma):
+  weights = _weights(111.1, 222.2, sigma=sigma)
+  assert weights.sum() == pytest.approx(1, abs=1e-6)
+  assert np.unravel_index(weights.argmax(), weights.shape) == (6, 3)
+
+
+def test_pooling_reads_the_original_codes_numbers(golden):
+  keypoints = geometry.normalized_to_pixels(golden["pool_keypoints"], 384)
+  visible = golden["pool_mask"].astype(bool)
+  features = jnp.asarray(golden["pool_features_nchw"].transpose(0, 2, 3, 1))
+  pooled = pool_features(
+    features[None], keypoints[None], image_size=384, sigma=SIGMA, truncate_center=True
+  )
+  expected = golden["pool_representations_bcn"].transpose(0, 2, 1)
+  np.testing.assert_allclose(pooled[0][visible], expected[visible], atol=1e-5)
+
+  prototypes = masked_mean(pooled, visible[None])[0]
+  seen = visible.any(0)
+  assert seen.tolist() == [True] * 5 + [False]
+  expected = golden["pool_prototypes_cn"].T
+  np.testing.assert_allclose(prototypes[seen], expected[seen], atol=1e-5)
+
+
+def test_pooling_is_the_weighted_sum():
+  features = np.random.default_rng(0).normal(size=(1, 2, 4, 4, 3)).astype(np.float32)
+  keypoints = jnp.array([[[[3.0, 20.0]], [[30.0, 9.0]]]])
+  pooled = pool_features(features, keypoints, image_size=32, sigma=0.2)
+  for t in range(2):
+    weights = pooling_weights(keypoints[0, t], 4, image_size=32, sigma=0.2)[0]
+    expected = sum(
+      weights[i, j] * features[0, t, i, j] for i in range(4) for j in range(4)
+    )
+    np.testing.assert_allclose(pooled[0, t, 0], expected, rtol=1e-5)
+
+
+def test_masked_mean_counts_only_what_is_visible():
+  pooled = jnp.array([[[[1.0], [10.0], [5.0]], [[3.0], [20.0], [7.0]]]])
+  visible = jnp.array([[[True, False, False], [True, True, False]]])
+  mean, gradient = jax.value_and_grad(lambda x: masked_mean(x, visible).sum())(pooled)
+  np.testing.assert_allclose(masked_mean(pooled, visible)[0, :, 0], [2, 20, 0])
+  assert mean == 22
+  np.testing.assert_allclose(gradient[0, :, :, 0], [[0.5, 0, 0], [0.5, 1, 0]])
+
+
+def test_nan_does_not_pass_the_mask():
+  pooled = jnp.full((1, 1, 2, 3), jnp.nan).at[0, 0, 0].set(1.0)
+  visible = jnp.array([[[True, False]]])
+  assert masked_mean(pooled, visible)[0].tolist() == [[1] * 3, [0] * 3]

@@ -1,0 +1,139 @@
+"""The kernel generator against the original's numbers, and its ablations."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fskd_jax.models.kernels import KINDS, KernelGenerator, materialize
+
+CHANNELS = 8
+
+
+@pytest.fixture(scope="module")
+def prototypes():
+  return jnp.abs(jax.random.normal(jax.random.key(1), (2, 3, CHANNELS))) + 0.1
+
+
+def _generate(prototypes, **options):
+  generator = KernelGenerator(**{"kernel_sizes": (1, 3)} | options)
+  kernels, variables = jax.jit(generator.init_with_output)(
+    jax.random.key(0), prototypes
+  )
+  return [materialize(group) for group in kernels], variables["params"]
+
+
+def test_kernels_are_the_original_codes(golden):
+  def weight(key, index):
+    shape = {"weight_net_part1.1": (24, 1, 3, 3), "weight_net_part1.2": (24, 1, 5, 5)}
+    shape = shape.get(key[:18], (24, 24, 1, 1))
+    if key.endswith("bias"):
+      return np.random.default_rng([2026, index]).standard_normal(24) * 0.05
+    values = np.random.default_rng([2026, index]).standard_normal(shape)
+    return values * np.sqrt(2 / np.prod(shape[1:]))
+
+  keys = golden["kg_keys"].tolist()
+  w = {key: weight(key, i) for i, key in enumerate(keys)}
+  srm, crm = "weight_net_part1.{}.0.{}", "weight_net_part2.0.{}.{}"
+  params = {
+    f"srm_{size}": {
+      "kernel": w[srm.format(j, "weight")][:, 0].transpose(1, 2, 0),
+      "bias": w[srm.format(j, "bias")],
+    }
+    for j, size in ((1, 3), (2, 5))
+  }
+  params["crm"] = {
+    name: {
+      "kernel": w[crm.format(j, "weight")][:, :, 0, 0].T,
+      "bias": w[crm.format(j, "bias")],
+    }
+    for j, name in ((0, "hidden"), (2, "output"))
+  }
+  params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
+  generator = KernelGenerator((1, 3, 5))
+  groups = generator.apply({"params": params}, golden["pool_prototypes_cn"].T[None])
+  for size, group in zip((1, 3, 5), groups):
+    expected = golden[f"kg_kernel_s{size}_nchw"].transpose(0, 2, 3, 1)
+    found = materialize(group).taps[0]
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_at_first_every_tap_is_almost_the_spatial_copy(prototypes):
+  """SRM starts as a copy; both CRM layers together at about 0.01 noise."""
+  (_, srm), _ = _generate(prototypes, kind="no_crm")
+  expected = jnp.broadcast_to(prototypes[:, :, None, None], srm.taps.shape)
+  np.testing.assert_allclose(srm.taps, expected, atol=0.02)
+
+
+@pytest.mark.parametrize("kind", ["srm_crm", "no_srm"])
+def test_residual_crm_starts_at_the_prototype(prototypes, kind):
+  groups, _ = _generate(prototypes, kind=kind, residual_crm=True)
+  for size, group in zip((1, 3), groups):
+    assert group.taps.shape == (2, 3, size, size, CHANNELS)
+    expected = jnp.broadcast_to(prototypes[:, :, None, None], group.taps.shape)
+    np.testing.assert_allclose(group.taps, expected, atol=0.03)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_crm_formula(prototypes, residual):
+  (group,), params = _generate(prototypes, kernel_sizes=(1,), residual_crm=residual)
+  crm = params["crm"]
+  for b, n in np.ndindex(2, 3):
+    a = prototypes[b, n]
+    hidden = jnp.maximum(a @ crm["hidden"]["kernel"] + crm["hidden"]["bias"], 0)
+    expected = hidden @ crm["output"]["kernel"] + crm["output"]["bias"]
+    expected = expected + a if residual else expected
+    np.testing.assert_allclose(group.taps[b, n, 0, 0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+  "kind, modules",
+  [
+    ("srm_crm", {"srm_3", "crm"}),
+    ("no_srm", {"crm"}),
+    ("no_crm", {"srm_3"}),
+    ("linear", {"crm"}),
+    ("diagonal", {"gain"}),
+    ("prototype", set()),
+  ],
+)
+def test_ablations_leave_out_what_they_say(prototypes, kind, modules):
+  generator = KernelGenerator((1, 3), kind)
+  shapes = jax.eval_shape(generator.init, jax.random.key(0), prototypes)
+  assert set(shapes.get("params", {})) == modules
+  assert {kind for kind, _ in [(kind, None)]} <= set(KINDS)
+
+
+@pytest.mark.parametrize("kind", ["linear", "diagonal", "prototype"])
+def test_simple_kinds_start_as_the_prototype(prototypes, kind):
+  generator = KernelGenerator((3,), kind)
+  variables = generator.init(jax.random.key(0), prototypes)
+  (group,) = generator.apply(variables, prototypes)
+  expected = jnp.broadcast_to(prototypes[:, :, None, None], (2, 3, 3, 3, CHANNELS))
+  np.testing.assert_allclose(materialize(group).taps, expected, atol=0.02)
+
+
+def test_no_crm_keeps_signs_and_srm_does_not(prototypes):
+  linear, _ = _generate(-prototypes, kind="no_crm")
+  assert (linear[1].taps < 0).all()
+  generator = KernelGenerator((3,), "srm_crm")
+  variables = generator.init(jax.random.key(0), prototypes)
+  rectified = generator.apply(variables, -prototypes)[0]
+  nothing = generator.apply(variables, 0 * prototypes)[0]
+  np.testing.assert_array_equal(materialize(rectified).taps, materialize(nothing).taps)
+
+
+def test_separate_crms_and_bias_nets(prototypes):
+  groups, params = _generate(prototypes, shared_crm=False, bias_net=True)
+  assert set(params) == {"crm_1", "crm_3", "srm_3", "bias_net_1", "bias_net_3"}
+  assert all(group.bias.shape == (2, 3) for group in groups)
+
+
+def test_wrong_options_are_named(prototypes):
+  generate = functools.partial(_generate, prototypes)
+  with pytest.raises(ValueError, match="odd.*2"):
+    generate(kernel_sizes=(1, 2))
+  with pytest.raises(ValueError, match="'crm'"):
+    generate(kind="crm")

@@ -1,0 +1,80 @@
+"""ResNet-50: structure, pooling, freezing."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from seeded_variables import seeded_variables
+
+from fskd_jax.models.detector import count_parameters
+from fskd_jax.models.resnet import ResNet50, max_pool
+
+
+def _shapes(strides):
+  encoder = ResNet50(strides)
+  images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+  init = functools.partial(encoder.init_with_output, train=False)
+  return jax.eval_shape(init, jax.random.key(0), images)
+
+
+def test_strides_and_channels():
+  maps, _ = _shapes((8, 16, 32))
+  assert [x.shape for x in maps] == [
+    (1, 8, 8, 512), (1, 4, 4, 1024), (1, 2, 2, 2048)
+  ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+  "strides, parameters",
+  [
+    ((8,), 9_536 + 215_808 + 1_219_584),
+    ((16,), 9_536 + 215_808 + 1_219_584 + 7_098_368),
+    ((32,), 19_045_440),
+  ],
+)
+def test_nothing_is_built_beyond_the_last_stride(strides, parameters):
+  """Counts of spec section 4.1."""
+  _, variables = _shapes(strides)
+  assert count_parameters(variables["params"]) == parameters
+
+
+@pytest.mark.parametrize("side", [8, 7])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_max_pool_is_nn_max_pool(side, dtype):
+  x = jax.random.normal(jax.random.key(0), (2, side, side, 3)).astype(dtype)
+  reference = functools.partial(
+    nn.max_pool, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1))
+  )
+  np.testing.assert_array_equal(max_pool(x), reference(x))
+  gradients = [
+    jax.grad(lambda x, f=f: (f(x) ** 2).sum())(x) for f in (max_pool, reference)
+  ]
+  np.testing.assert_allclose(*gradients, rtol=1e-2 if dtype == jnp.bfloat16 else 1e-6)
+
+
+def test_freezing_stops_at_the_named_stage():
+  encoder = ResNet50((8,), freeze_until="layer1")
+  images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
+  variables = seeded_variables(encoder.init, images, train=False)
+
+  @jax.jit
+  def gradients(params):
+    def loss(params):
+      maps, updates = encoder.apply(
+        variables | {"params": params}, images, train=True, mutable=["batch_stats"]
+      )
+      return (maps[0] ** 2).sum(), updates["batch_stats"]
+
+    return jax.grad(loss, has_aux=True)(params)
+
+  gradient, statistics = gradients(variables["params"])
+  for name, tree in gradient.items():
+    largest = max(float(jnp.abs(x).max()) for x in jax.tree.leaves(tree))
+    assert (largest > 0) == name.startswith("layer2"), name
+  # Frozen stages still record their statistics.
+  assert not np.array_equal(
+    statistics["bn1"]["mean"], variables["batch_stats"]["bn1"]["mean"]
+  )

@@ -1,0 +1,155 @@
+"""SMD against slow loops, XLA's convolution and the original's numbers."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fskd_jax.models import smd
+from fskd_jax.models.kernels import Kernels, materialize
+
+PLAIN = functools.partial(smd.detect_keypoints, similarity="plain", plain_scale=50.0)
+COSINE = functools.partial(smd.detect_keypoints, similarity="cosine", plain_scale=50.0)
+
+
+def _random(*shape, seed=0):
+  return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def _slow_correlate(query, kernels):
+  b, m, h, w, _ = query.shape
+  n, size = kernels.shape[1:3]
+  maps = np.zeros((b, m, n, h, w))
+  for at in np.ndindex(b, m, n, h, w, size, size):
+    e, q, t, y, x, i, j = at
+    row, column = y + i - size // 2, x + j - size // 2
+    if 0 <= row < h and 0 <= column < w:
+      maps[e, q, t, y, x] += np.dot(query[e, q, row, column], kernels[e, t, i, j])
+  return maps
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_correlate_is_the_slow_loop(size):
+  query, kernels = _random(2, 2, 4, 5, 3), _random(2, 3, size, size, 3, seed=1)
+  expected = _slow_correlate(np.asarray(query), np.asarray(kernels))
+  np.testing.assert_allclose(smd.correlate(query, kernels), expected, atol=1e-5)
+
+
+def test_correlate_is_a_convolution_per_episode():
+  query, kernels = _random(2, 3, 8, 8, 4), _random(2, 5, 3, 3, 4, seed=1)
+
+  def convolve(query, kernels):
+    return jax.lax.conv_general_dilated(
+      query,
+      kernels.transpose(1, 2, 3, 0),
+      (1, 1),
+      "SAME",
+      dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    ).transpose(0, 3, 1, 2)
+
+  expected = jax.vmap(convolve)(query, kernels)
+  np.testing.assert_allclose(smd.correlate(query, kernels), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+@pytest.mark.parametrize("variant", ["", "cosine_"])
+def test_detection_is_the_original_codes(golden, size, variant):
+  query = golden["smd_query_nchw"].transpose(0, 2, 3, 1)[None]
+  kernels = golden[f"kg_kernel_s{size}_nchw"].transpose(0, 2, 3, 1)[None]
+  expected = golden[f"smd_{variant}heatmap_s{size}_bnhw"]
+  detect = COSINE if variant else PLAIN
+  found = detect(jnp.asarray(query), Kernels(jnp.asarray(kernels)))[0]
+  np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("limit", [1, 3 * 2 * 2 * 16 * 9])
+def test_taking_types_in_turns_changes_nothing(monkeypatch, limit):
+  query, kernels = _random(2, 2, 4, 4, 3), _random(2, 7, 3, 3, 3, seed=1)
+  expected = smd.correlate(query, kernels)
+  monkeypatch.setattr(smd, "MAX_PRODUCTS", limit)
+  np.testing.assert_allclose(smd.correlate(query, kernels), expected, atol=1e-5)
+
+
+def test_memory_is_bounded_for_ten_thousand_types():
+  query = jax.ShapeDtypeStruct((1, 5, 12, 12, 4), jnp.float32)
+  kernels = jax.ShapeDtypeStruct((1, 10_000, 5, 5, 4), jnp.float32)
+  compiled = jax.jit(smd.correlate).lower(query, kernels).compile()
+  memory = compiled.memory_analysis().temp_size_in_bytes
+  assert memory < 6 * 4 * smd.MAX_PRODUCTS < 10_000 * 5 * 144 * 25 * 4
+
+
+def _factored(num_types, size, residual, channels=16):
+  offset = (2, num_types, size, size) if residual else (1, 1, 1, 1)
+  return Kernels(
+    taps=_random(2, num_types, size, size, channels, seed=1),
+    layer=(_random(channels, channels, seed=2), _random(*offset, channels, seed=3)),
+    bias=_random(2, num_types, seed=4),
+  )
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("num_types", [2, 40])
+@pytest.mark.parametrize("size", [1, 3])
+def test_factored_kernels_detect_the_same(num_types, size, residual):
+  query, kernels = _random(2, 1, 4, 4, 16), _factored(num_types, size, residual)
+  expected = PLAIN(query, materialize(kernels))
+  np.testing.assert_allclose(
+    PLAIN(query, kernels), expected, atol=1e-5 * jnp.abs(expected).max()
+  )
+  np.testing.assert_allclose(
+    COSINE(query, kernels), COSINE(query, materialize(kernels)), atol=1e-6
+  )
+
+
+@pytest.mark.parametrize("num_types, saves", [(2, False), (200, True)])
+def test_the_layer_is_applied_where_that_is_less_work(num_types, saves):
+  query, kernels = _random(2, 1, 4, 4, 16), _factored(num_types, 3, False)
+
+  def work(detect):
+    return jax.jit(detect).lower(query, kernels).compile().cost_analysis()["flops"]
+
+  always = work(lambda query, kernels: PLAIN(query, materialize(kernels)))
+  assert (work(PLAIN) < 0.75 * always) == saves
+
+
+@pytest.mark.parametrize("detect, factor", [(PLAIN, 1.0), (COSINE, 1 / 9)])
+def test_bias_is_added_per_type(detect, factor):
+  query, taps = _random(2, 1, 4, 4, 3), _random(2, 2, 3, 3, 3, seed=1)
+  bias = jnp.array([[1.0, 2.0], [3.0, 4.0]])
+  difference = detect(query, Kernels(taps, bias=bias)) - detect(query, Kernels(taps))
+  expected = jnp.broadcast_to(bias[:, None, :, None, None] * factor, difference.shape)
+  np.testing.assert_allclose(difference, expected, atol=1e-5)
+
+
+def test_cosine_ignores_lengths_and_survives_zero():
+  query, taps = _random(1, 1, 4, 4, 3), _random(1, 2, 1, 1, 3, seed=1)
+  maps = COSINE(query, Kernels(taps))
+  np.testing.assert_allclose(COSINE(7 * query, Kernels(3 * taps)), maps, atol=1e-6)
+  assert jnp.abs(maps).max() <= 1 + 1e-6
+
+  def first_type(taps):
+    return COSINE(query, Kernels(taps))[:, :, 0].sum()
+
+  gradient = jax.grad(first_type)(taps.at[:, 1].set(0.0))
+  assert jnp.isfinite(gradient).all()
+  assert not gradient[:, 1].any()
+
+
+def test_bfloat16_products_are_summed_in_float32():
+  query, taps = _random(1, 1, 4, 4, 64), _random(1, 2, 3, 3, 64, seed=1)
+  exact = PLAIN(query, Kernels(taps))
+  rounded = PLAIN(query, Kernels(taps), dtype=jnp.bfloat16)
+  assert rounded.dtype == jnp.float32
+  np.testing.assert_allclose(rounded, exact, atol=0.02 * jnp.abs(exact).max())
+
+
+def test_unknown_similarity_is_named():
+  with pytest.raises(ValueError, match="'dot'"):
+    smd.detect_keypoints(
+      _random(1, 1, 2, 2, 3),
+      Kernels(_random(1, 1, 1, 1, 3)),
+      similarity="dot",
+      plain_scale=1.0,
+    )

@@ -1,0 +1,27 @@
+"""Trains a few-shot keypoint detector; the same command again resumes.
+
+python train.py --config=configs/quickstart.py --workdir=runs/quickstart
+"""
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from fskd_jax import command_line, trainer
+
+_CONFIG = config_flags.DEFINE_config_file(
+  "config", None, "Experiment file in configs/."
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+flags.mark_flag_as_required("config")
+
+
+def main(argv: list[str]) -> None:
+  """Reads the flags and trains."""
+  if len(argv) > 1:
+    raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+  command_line.start()
+  trainer.train(_CONFIG.value, _WORKDIR.value)
+
+
+if __name__ == "__main__":
+  app.run(main, flags_parser=command_line.parse_flags)
