@@ -3,7 +3,7 @@
 python train.py --config=configs/quickstart.py --workdir=runs/quickstart
 """
 
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
 from fskd_jax import command_line, trainer
@@ -15,13 +15,10 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=T
 flags.mark_flag_as_required("config")
 
 
-def main(argv: list[str]) -> None:
-  """Reads the flags and trains."""
-  if len(argv) > 1:
-    raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-  command_line.start()
+def main() -> None:
+  """Trains."""
   trainer.train(_CONFIG.value, _WORKDIR.value)
 
 
 if __name__ == "__main__":
-  app.run(main, flags_parser=command_line.parse_flags)
+  command_line.run(main)

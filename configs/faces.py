@@ -29,7 +29,5 @@ def get_config() -> Config:
   data.validation_fraction = 0.05
   data.heldout_fraction = 0.0
   data.class_mode = "mix_class"  # support and query of any people: six images each
-  data.scale_range = (0.85, 1.15)
-  data.shift = 0.05
   cfg.eval.settings = ("unseen/novel", "unseen/base")
   return cfg

@@ -29,10 +29,12 @@ def get_config() -> Config:
   data.validation_fraction = 0.025
   data.rotation_probability = 0.6
   data.rotation_degrees = 30.0
-  data.scale_range = (0.8, 1.2)
-  data.shift = 0.05
-  cfg.train.steps = 60_000
-  cfg.train.validate_every = 5_000
+  data.scale_range = (0.8, 1.25)
+  cfg.model.small_widths = (32, 64, 128, 192, 256)
+  cfg.optim.learning_rate = 3e-3
+  cfg.train.steps = 30_000
+  cfg.train.validate_every = 1_000
+  cfg.train.validation_episodes = 300
   cfg.train.checkpoint_every = 1_000
   cfg.eval.settings = ("unseen/novel", "unseen/base")
   return cfg

@@ -54,6 +54,7 @@ class DataConfig:
   rotation_probability: float = 0.25
   rotation_degrees: float = 15.0
   scale_range: tuple[float, float] = (1.0, 1.0)  # zoom of the crop about its centre
+  color_jitter: float = 0.0  # log range of contrast and of each channel's gain
   shift: float = 0.0  # of the crop's side, uniform in +-shift per axis
   crop: str = "context"  # "context": random margin around the box; "box": fixed
   crop_margin: float = 1.25  # side of a fixed crop over the box's longer side
@@ -66,7 +67,7 @@ class ModelConfig:
 
   encoder: str = "resnet50"  # or "small"
   strides: tuple[int, ...] = (32,)  # feature maps used, of 8, 16, 32
-  small_widths: tuple[int, ...] = (24, 48, 96, 128)  # small: strides 2, 4, 8, 16
+  small_widths: tuple[int, ...] = (24, 48, 96, 128)  # small: strides 2, 4, 8, 16 ..
   batch_norm: str = "running"  # "running": trained statistics; "frozen"
   batch_norm_momentum: float = 0.9
   pool_sigma: float = 14 / 384  # of the image side
@@ -271,11 +272,14 @@ def validate(cfg: Config) -> None:
 
 
 def _model_problems(model: ModelConfig, image_size: int) -> Iterator[str]:
-  strides = {"resnet50": (8, 16, 32), "small": (8, 16)}.get(model.encoder, ())
+  coarsest = 32 if model.encoder == "resnet50" else 2 ** len(model.small_widths)
+  strides = [s for s in (8, 16, 32) if s <= coarsest]
   if not model.strides or any(s not in strides for s in model.strides):
     yield f"model.strides = {model.strides}: {model.encoder} offers {strides}"
-  if any(image_size % s for s in model.strides if s > 0):
-    yield f"data.image_size = {image_size}: must be a multiple of {model.strides}"
+  if list(model.strides) != sorted(model.strides):
+    yield f"model.strides = {model.strides}: must ascend"
+  if image_size % coarsest:
+    yield f"data.image_size = {image_size}: must be a multiple of {coarsest}"
   if not model.kernel_sizes or any(s < 1 or s % 2 == 0 for s in model.kernel_sizes):
     yield f"model.kernel_sizes = {model.kernel_sizes}: must be odd and positive"
   for field in ("query_upsampling", "heatmap_scale"):

@@ -40,7 +40,7 @@ class Views(NamedTuple):
   to_original: Any
   box: Any
   image_size: Any
-  instance: Any = None
+  instance: Any
 
 
 class EpisodeBatch(NamedTuple):

@@ -18,7 +18,7 @@ from fskd_jax.config import Config, EvalConfig
 from fskd_jax.data.episodes import EpisodeSampler, evaluation_index_batches
 from fskd_jax.data.feed import Feed
 from fskd_jax.episode import EpisodeBatch, valid_queries
-from fskd_jax.models.detector import FewShotDetector
+from fskd_jax.models.detector import FewShotDetector, init_variables
 
 _log = logging.getLogger(__name__)
 
@@ -34,8 +34,7 @@ def network_predictor(
   """Returns (variables, batch) -> [b m n 2], compiled once, on every device."""
   step = functools.partial(steps.eval_step, detector=detector)
   run = parallel.parallelize_evaluation(step, backend)
-  images = parallel.replicate(feed.store, backend)
-  return lambda variables, batch: run(variables, batch, images)
+  return lambda variables, batch: run(variables, batch, feed.store)
 
 
 def score(
@@ -95,15 +94,22 @@ def evaluate(
   Returns:
     The content of results.json.
   """
-  feed = Feed.open(cfg.data)
-  detector = FewShotDetector(cfg.model, cfg.data.image_size)
-  network = network_predictor(detector, feed, cfg.train.backend)
+  backend = cfg.train.backend
+  place = functools.partial(parallel.replicate, backend=backend)
+  feed = Feed.open(cfg.data, place)
+  detector, untrained = (
+    FewShotDetector(model, cfg.data.image_size)
+    for model in (cfg.model, baselines.untrained_model(cfg.model))
+  )
+  untrained_variables = init_variables(untrained, cfg.train.seed)
   predictors: dict[str, Predictor] = {
     DETECTOR: functools.partial(
-      network, parallel.replicate(variables, cfg.train.backend)
+      network_predictor(detector, feed, backend), place(variables)
     ),
     "copy_support": baselines.copy_support,
-    "untrained_encoder": _untrained(cfg, feed),
+    "untrained_encoder": functools.partial(
+      network_predictor(untrained, feed, backend), place(untrained_variables)
+    ),
   }
   settings, rows = {}, []
   for setting in cfg.eval.settings:
@@ -112,8 +118,7 @@ def evaluate(
       predictors, feed, sampler, cfg.eval, episodes=cfg.eval.episodes, label=setting
     )
     settings[setting] = found.pop(DETECTOR) | {"baselines": found}
-    if parallel.is_main_process():
-      rows += _pictures(setting, sampler, feed, predictors[DETECTOR], episode_pck)
+    rows += _pictures(setting, sampler, feed, predictors[DETECTOR], episode_pck)
   results = {
     "step": step,
     "config": cfg.name,
@@ -126,15 +131,6 @@ def evaluate(
   if parallel.is_main_process():
     _write(results, rows, cfg.eval, pathlib.Path(workdir) / "eval")
   return results
-
-
-def _untrained(cfg: Config, feed: Feed) -> Predictor:
-  """The encoder as training found it, with cosine correlation and nothing else."""
-  model = baselines.untrained_model(cfg.model)
-  detector = FewShotDetector(model, cfg.data.image_size)
-  variables = steps.initial_variables(detector, cfg.train.seed)
-  network = network_predictor(detector, feed, cfg.train.backend)
-  return functools.partial(network, parallel.replicate(variables, cfg.train.backend))
 
 
 def _pictures(

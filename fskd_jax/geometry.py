@@ -16,6 +16,10 @@ import numpy as np
 Array = Any
 """A NumPy or a JAX array: everything here works on both."""
 
+GAUSSIAN_CUT = 4.6052
+"""Largest exponent of pooling weights and targets: beyond it they are below 1 % of
+the peak and count as 0 (spec/fskd.md section 4.2)."""
+
 
 def cell_centers(num_cells: int, stride: float) -> np.ndarray:
   """Returns the pixel coordinate of each cell centre of a map, shape [cells].
@@ -24,6 +28,26 @@ def cell_centers(num_cells: int, stride: float) -> np.ndarray:
   [15.5, 47.5, 79.5]
   """
   return np.arange(num_cells, dtype=np.float32) * stride + (stride - 1) / 2
+
+
+def gaussian_exponents(
+  points: Array, num_cells: int, image_size: int, sigma: float
+) -> Array:
+  """Returns d^2 / (2 sigma^2) between points and the cells of a square map.
+
+  Args:
+    points: [..., 2], pixels of the network's input.
+    num_cells: h = w, side of the map.
+    image_size: side of the network's input, pixels.
+    sigma: standard deviation as a fraction of the image side.
+
+  Returns:
+    [..., h, w].
+  """
+  centers = cell_centers(num_cells, image_size / num_cells)
+  centers = centers.reshape((1,) * points.ndim + (num_cells,))
+  exponents = (points[..., None] - centers) ** 2 / (2 * (sigma * image_size) ** 2)
+  return exponents[..., 1, :, None] + exponents[..., 0, None, :]
 
 
 def pixels_to_grid(points: Array, stride: float) -> Array:

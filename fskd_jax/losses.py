@@ -13,26 +13,7 @@ from fskd_jax import geometry
 from fskd_jax.episode import PADDING
 from fskd_jax.models import aggregator
 
-TARGET_CUT = 4.6052
-"""Largest exponent of a target; beyond it (weight 0.01) the target is 0."""
-
 MASKED_LOGIT = -1e9
-
-
-def squared_exponents(
-  keypoints_px: Float[Array, "... 2"], num_cells: int, image_size: int, sigma: float
-) -> Float[Array, "... h w"]:
-  """Returns d^2 / (2 sigma^2) between every cell centre and every keypoint.
-
-  Arguments as of `heatmap_targets`.
-  """
-  points = jnp.asarray(keypoints_px, jnp.float32)
-  centers = geometry.cell_centers(num_cells, image_size / num_cells)
-  centers = centers.reshape((1,) * points.ndim + (num_cells,))
-  exponents = jnp.square(points[..., None] - centers)
-  exponents = exponents / (2 * (sigma * image_size) ** 2)
-  x, y = exponents[..., 0, :], exponents[..., 1, :]
-  return y[..., :, None] + x[..., None, :]
 
 
 def heatmap_targets(
@@ -50,8 +31,9 @@ def heatmap_targets(
 
   Source: spec/fskd.md section 5.1.
   """
-  exponents = squared_exponents(keypoints_px, num_cells, image_size, sigma)
-  return jnp.where(exponents <= TARGET_CUT, jnp.exp(-exponents), 0.0)
+  points = jnp.asarray(keypoints_px, jnp.float32)
+  exponents = geometry.gaussian_exponents(points, num_cells, image_size, sigma)
+  return jnp.where(exponents <= geometry.GAUSSIAN_CUT, jnp.exp(-exponents), 0.0)
 
 
 def heatmap_loss(
@@ -92,7 +74,8 @@ def heatmap_loss(
     targets = heatmap_targets(keypoints, width, image_size, sigma)
     losses = jnp.square(heatmaps - targets).mean((-2, -1))
   elif kind == "cross_entropy":
-    exponents = squared_exponents(keypoints, width, image_size, sigma)
+    points = jnp.asarray(keypoints, jnp.float32)
+    exponents = geometry.gaussian_exponents(points, width, image_size, sigma)
     targets = jax.nn.softmax(-exponents, axis=(-2, -1))
     losses = -(targets * jax.nn.log_softmax(heatmaps, axis=(-2, -1))).sum((-2, -1))
   else:

@@ -111,29 +111,26 @@ def keypoint_colors(count: int) -> np.ndarray:
 
 
 def draw_curves(metrics_file: pathlib.Path, out: pathlib.Path) -> None:
-  """Draws training loss and validation PCK over steps from metrics.jsonl."""
+  """Draws, from metrics.jsonl, the loss by step and the validation PCK by minutes."""
   lines = [json.loads(line) for line in metrics_file.read_text().splitlines()]
+  minutes = {x["step"]: x["train/seconds"] / 60 for x in lines if "train/seconds" in x}
   figure = Figure(figsize=(9, 3.2), dpi=100, layout="constrained")
   left, right = figure.subplots(1, 2)
-  _curve(left, lines, "train/loss", "loss")
+  points = [(x["step"], x["train/loss"]) for x in lines if "train/loss" in x]
+  left.plot(*zip(*points), lw=1)
   left.set_title("training loss", fontsize=10)
-  for key in sorted({k for line in lines for k in line if k.startswith("val/")}):
-    if "pck@0.1" in key:
-      _curve(right, lines, key, key.split("/")[1])
-  right.set_title("validation PCK@0.1", fontsize=10)
+  left.set_xlabel("step")
+  for key in sorted({k for x in lines for k in x if k.startswith("val/")}):
+    points = [(minutes[x["step"]], x[key]) for x in lines if key in x]
+    right.plot(*zip(*points), lw=1, marker=".", label=key.removeprefix("val/"))
+  right.set_title("validation", fontsize=10)
+  right.set_xlabel("minutes of training")
   right.set_ylim(0, 1)
   for axis in (left, right):
-    axis.set_xlabel("step")
     axis.grid(alpha=0.3)
     if axis.get_legend_handles_labels()[0]:
       axis.legend(fontsize=8)
   figure.savefig(out)
-
-
-def _curve(axis: Axes, lines: list[dict[str, float]], key: str, label: str) -> None:
-  points = [(line["step"], line[key]) for line in lines if key in line]
-  if points:
-    axis.plot(*zip(*points), label=label, lw=1)
 
 
 def render(figure: Figure) -> np.ndarray:

@@ -4,20 +4,18 @@ Run under a named device axis they also do the collectives; without a name they 
 plain functions. `parallel` is what runs them.
 """
 
-import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from fskd_jax import episode, losses, metrics, negatives
+from fskd_jax import color, episode, losses, metrics, negatives
 from fskd_jax.config import LossConfig
 from fskd_jax.data import resident
-from fskd_jax.episode import EpisodeBatch, Views
+from fskd_jax.episode import EpisodeBatch
 from fskd_jax.models.aggregator import pool_features
 from fskd_jax.models.detector import DetectorOutput, FewShotDetector, fuse_heatmaps
 
@@ -36,29 +34,6 @@ class TrainState(NamedTuple):
   params: Any
   batch_stats: Any
   opt_state: optax.OptState
-
-
-def initial_variables(detector: FewShotDetector, seed: int) -> dict[str, Any]:
-  """Draws the parameters of a detector: {"params", "batch_stats"}."""
-  side = detector.image_size
-  views = Views(
-    images=np.zeros((1, 1, side, side, 3), np.float32),
-    keypoints=np.zeros((1, 1, 1, 2), np.float32),
-    visible=np.ones((1, 1, 1), bool),
-    to_original=np.zeros((1, 1, 2, 3), np.float32),
-    box=np.zeros((1, 1, 4), np.float32),
-    image_size=np.zeros((1, 1, 2), np.float32),
-    instance=np.zeros((1, 1), np.int32),
-  )
-  blank = EpisodeBatch(
-    support=views,
-    query=views,
-    keypoint_ids=np.zeros((1, 1), np.int32),
-    is_auxiliary=np.zeros((1, 1), bool),
-    episode_index=np.zeros(1, np.int32),
-  )
-  init = jax.jit(functools.partial(detector.init, train=False))
-  return {"batch_stats": {}, **init(jax.random.key(seed), blank)}
 
 
 def init_state(
@@ -83,6 +58,7 @@ def train_step(
   loss: LossConfig,
   seed: int,
   rotate_support: bool,
+  color_jitter: float = 0.0,
   axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
   """Does one update on this device's episodes.
@@ -98,8 +74,9 @@ def train_step(
     detector: batch norm is synchronised over `axis_name`.
     tx: the optimiser.
     loss: weights and details of the losses.
-    seed: of the sampled negatives.
+    seed: of the sampled negatives and colours.
     rotate_support: let every image of an episode be the support once.
+    color_jitter: see `color.jitter`.
     axis_name: the device axis; None for a single device.
 
   Returns:
@@ -107,6 +84,8 @@ def train_step(
   """
   detector = detector.clone(axis_name=axis_name)
   batch = _with_pixels(batch, store, detector.image_size)
+  if color_jitter:
+    batch = color.jitter_batch(batch, seed, color_jitter)
 
   def pmean(tree):
     return jax.lax.pmean(tree, axis_name) if axis_name else tree
@@ -155,7 +134,7 @@ def eval_step(
 ) -> Float[Array, "b m n 2"]:
   """Returns the predicted keypoints, in pixels of the network's input."""
   batch = _with_pixels(batch, store, detector.image_size)
-  output = detector.apply(variables, batch, train=False)
+  output: Any = detector.apply(variables, batch, train=False)
   return metrics.decode(fuse_heatmaps(output.heatmaps), detector.image_size)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import json
 import logging
 import os
 import pathlib
@@ -20,7 +21,11 @@ from fskd_jax.config import Config
 from fskd_jax.data.episodes import train_index_batches
 from fskd_jax.data.feed import Feed
 from fskd_jax.metric_writer import METRICS_FILE, MetricWriter
-from fskd_jax.models.detector import FewShotDetector, count_parameters
+from fskd_jax.models.detector import (
+  FewShotDetector,
+  count_parameters,
+  init_variables,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -57,17 +62,18 @@ def train(cfg: Config, workdir: str | os.PathLike) -> steps.TrainState:
     FloatingPointError: the loss is not finite; the last checkpoint is kept.
   """
   config.validate(cfg)
+  _check_devices(cfg.train)
   workdir, settings = pathlib.Path(workdir), cfg.train
   with contextlib.closing(
     CheckpointStore(workdir, keep=settings.keep_checkpoints)
   ) as checkpoints:
     checkpoints.check_config(config.to_dict(cfg), MAY_DIFFER)
-    feed = Feed.open(cfg.data)
+    place = functools.partial(parallel.replicate, backend=settings.backend)
+    feed = Feed.open(cfg.data, place)
     sampler = feed.training_sampler(settings)
     detector = FewShotDetector(cfg.model, cfg.data.image_size)
-    variables = steps.initial_variables(detector, settings.seed)
     tx = optim.make_optimizer(cfg.optim, settings.steps, cfg.model.freeze_until)
-    state = steps.init_state(variables, tx)
+    state = steps.init_state(init_variables(detector, settings.seed), tx)
     _log.info("%s", _description(cfg, feed, state))
     restored = checkpoints.restore_latest(state)
     if restored is not None:
@@ -82,25 +88,26 @@ def train(cfg: Config, workdir: str | os.PathLike) -> steps.TrainState:
         loss=cfg.loss,
         seed=settings.seed,
         rotate_support=settings.rotate_support,
+        color_jitter=cfg.data.color_jitter,
       ),
       settings.backend,
     )
-    state, images = parallel.replicate((state, feed.store), settings.backend)
+    state = place(state)
     first, host, num_hosts = int(state.step), jax.process_index(), jax.process_count()
     indices = train_index_batches(first, settings.episodes_per_step, host, num_hosts)
     batches = feed.batches(sampler, indices, settings.episodes_per_step // num_hosts)
     validator = _Validator(cfg, feed)
-    with MetricWriter(workdir, first + 1) as writer, _Log(cfg, writer, first) as log:
+    with (
+      MetricWriter(workdir, first + 1) as writer,
+      _Log(cfg, writer, first, _recorded_seconds(workdir / METRICS_FILE)) as log,
+    ):
       for step, batch in zip(range(first + 1, settings.steps + 1), batches):
-        state, metrics = step_fn(state, batch, images)
+        state, metrics = step_fn(state, batch, feed.store)
         log.add(step, metrics)
 
         def due(every: int, step: int = step) -> bool:
           return step % every == 0 or step == settings.steps
 
-        if due(settings.checkpoint_every):
-          log.flush()  # stops the run when a number is not finite: never saved
-          checkpoints.save(step, state, config.to_dict(cfg))
         if validator.is_possible and due(settings.validate_every):
           log.flush()
           writer.scalars(step, validator.scores(state))
@@ -109,9 +116,22 @@ def train(cfg: Config, workdir: str | os.PathLike) -> steps.TrainState:
           pixels = validator.picture(state, f"step {step}")
           writer.image(step, "validation", pixels)
           _save(pixels, workdir / "pictures" / f"step_{step:07d}.png")
+        if due(settings.checkpoint_every):
+          # Last, so that a run killed at any time resumes with nothing left out.
+          log.flush()  # stops the run when a number is not finite: never saved
+          checkpoints.save(step, state, config.to_dict(cfg))
     if parallel.is_main_process():
       plots.draw_curves(workdir / METRICS_FILE, workdir / "curves.png")
     return state
+
+
+def _check_devices(cfg: config.TrainConfig) -> None:
+  devices = 1 if cfg.backend == "single" else jax.device_count()
+  if cfg.episodes_per_step % devices:
+    raise ValueError(
+      f"train.episodes_per_step = {cfg.episodes_per_step} episodes do not divide among "
+      f"{devices} devices; set a multiple, or train.backend = 'single'"
+    )
 
 
 class _Log:
@@ -120,12 +140,12 @@ class _Log:
   Metrics are fetched one step late, when the device already works on the next.
   """
 
-  def __init__(self, cfg: Config, writer: MetricWriter, first: int):
+  def __init__(self, cfg: Config, writer: MetricWriter, first: int, seconds: float):
     train = cfg.train
     self._every, self._writer = train.log_every, writer
     self._images = train.episodes_per_step * (train.shots + train.queries)
     self._pending: list[Mapping[str, Any]] = []
-    self._step, self._started, self._seconds = first, time.perf_counter(), 0.0
+    self._step, self._seconds, self._started = first, seconds, 0.0
     self._bar = tqdm(
       total=train.steps,
       initial=first,
@@ -156,9 +176,11 @@ class _Log:
     self._pending = []
     seconds = time.perf_counter() - self._started
     for step, found in enumerate(values, first):
-      if not np.isfinite(found["loss"]):
+      # A finite loss with an infinite gradient has spoilt the parameters already.
+      if not all(map(np.isfinite, found.values())):
+        numbers = ", ".join(f"{name} {value}" for name, value in found.items())
         raise FloatingPointError(
-          f"the loss of step {step} is {found['loss']}; the last checkpoint is kept. "
+          f"step {step} is not finite: {numbers}; the last checkpoint is kept. "
           "Try a smaller optim.learning_rate, or optim.clip_norm=1"
         )
     averages = {
@@ -167,7 +189,7 @@ class _Log:
     }
     self._seconds += seconds
     averages["train/images_per_second"] = self._images * len(values) / seconds
-    averages["train/seconds"] = self._seconds  # without validation; since the start
+    averages["train/seconds"] = self._seconds  # of all runs, without validation
     self._writer.scalars(self._step, averages)
     self._bar.set_postfix_str(
       f"loss {averages['train/loss']:.4f}, "
@@ -243,6 +265,14 @@ def _description(cfg: Config, feed: Feed, state: steps.TrainState) -> str:
     f"{len(feed.types.auxiliary.knots)} auxiliary keypoint types; instances: {sizes}; "
     f"{jax.device_count()} x {jax.devices()[0].device_kind}"
   )
+
+
+def _recorded_seconds(metrics: pathlib.Path) -> float:
+  """Returns the training time of earlier runs, whose lines the writer has kept."""
+  if not parallel.is_main_process():
+    return 0.0
+  lines = map(json.loads, metrics.read_text(encoding="utf-8").splitlines())
+  return max((line.get("train/seconds", 0.0) for line in lines), default=0.0)
 
 
 def _save(pixels: np.ndarray, path: pathlib.Path) -> None:

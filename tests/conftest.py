@@ -1,17 +1,26 @@
-"""Four virtual CPU devices, strict broadcasting, and where the shared material is."""
+"""Four virtual CPU devices, strict broadcasting, and what several tests share."""
 
+import atexit
 import os
 import pathlib
+import shutil
+import tempfile
 
 os.environ["XLA_FLAGS"] = (
   os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+  # Whole runs compile the same steps again and again, some in processes of their own.
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="fskd_jax_xla_")
+  os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+  atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"])
 
 import jax
 import numpy as np
 import pytest
+import shapes
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -36,3 +45,18 @@ def golden():
 def photographs():
   """Folder of real photographs with keypoints (shared/data)."""
   return _require(SHARED / "data")
+
+
+@pytest.fixture(scope="session")
+def shapes_folder(tmp_path_factory):
+  """A small COCO folder, see `shapes`."""
+  return shapes.write_folder(tmp_path_factory.mktemp("shapes") / "data")
+
+
+@pytest.fixture(scope="session")
+def trained(shapes_folder, tmp_path_factory):
+  """A run that nothing interrupted: (configuration, workdir, final state)."""
+  from fskd_jax import trainer
+
+  cfg, workdir = shapes.config(shapes_folder), tmp_path_factory.mktemp("trained")
+  return cfg, workdir, jax.device_get(trainer.train(cfg, workdir))

@@ -65,7 +65,7 @@ def test_heatmap_loss_equals_slow_loop(kind):
         target[row, column] = np.exp(-d2 / (2 * (SIGMA * SIZE) ** 2))
     prediction = heatmaps[tuple(index)].astype(np.float64)
     if kind == "mse":
-      target[target < np.exp(-losses.TARGET_CUT)] = 0
+      target[target < np.exp(-geometry.GAUSSIAN_CUT)] = 0
       total += ((prediction - target) ** 2).mean()
     else:
       log_p = prediction - np.log(np.exp(prediction).sum())
@@ -90,7 +90,7 @@ def test_heatmap_loss_ignores_what_is_not_valid(kind):
 
 def test_cross_entropy_is_lowest_at_the_target_and_ignores_an_offset():
   heatmaps, keypoints, valid = _batch()
-  exponents = losses.squared_exponents(keypoints, CELLS, SIZE, SIGMA)
+  exponents = geometry.gaussian_exponents(keypoints, CELLS, SIZE, SIGMA)
   best = _loss(-exponents, keypoints, valid, "cross_entropy")[0]
   assert best < _loss(-0.9 * exponents, keypoints, valid, "cross_entropy")[0]
   shifted = _loss(7.0 - exponents, keypoints, valid, "cross_entropy")[0]

@@ -8,6 +8,7 @@ import tiny_detector
 
 from fskd_jax import parallel, steps
 from fskd_jax.config import LossConfig
+from fskd_jax.models.detector import init_variables
 
 DETECTOR = tiny_detector.detector()
 
@@ -27,7 +28,7 @@ def _training(backend):
 
 @functools.cache
 def _variables():
-  return jax.device_get(steps.initial_variables(DETECTOR, seed=3))
+  return jax.device_get(init_variables(DETECTOR, seed=3))
 
 
 def _state(backend):

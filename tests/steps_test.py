@@ -9,6 +9,7 @@ import tiny_detector
 from fskd_jax import episode, losses, steps
 from fskd_jax.config import LossConfig
 from fskd_jax.data import resident
+from fskd_jax.models.detector import init_variables
 
 LOSS = LossConfig(
   heatmap="mse", target_sigma=0.2, auxiliary_weight=0.5, mfcl_weight=0.1
@@ -18,7 +19,7 @@ DETECTOR = tiny_detector.detector()
 
 @functools.cache
 def _variables():
-  return steps.initial_variables(DETECTOR, seed=3)
+  return init_variables(DETECTOR, seed=3)
 
 
 @functools.lru_cache
@@ -61,10 +62,10 @@ def _heatmap_mean(batch, mask, variables):
   return np.mean(groups)
 
 
-def test_initial_variables_depend_on_the_seed_alone():
+def test_variables_depend_on_the_seed_alone():
   same = [
     jax.tree.map(lambda a, b: bool((a == b).all()), _variables(), other)
-    for other in (steps.initial_variables(DETECTOR, seed) for seed in (3, 4))
+    for other in (init_variables(DETECTOR, seed) for seed in (3, 4))
   ]
   assert all(jax.tree.leaves(same[0]))
   assert not same[1]["params"]["encoder"]["kernel"]

@@ -136,15 +136,15 @@ def _instance(
 def clip_box(
   box: Iterable[float], size: tuple[int, int]
 ) -> tuple[float, float, float, float]:
-  """Clips a box (x, y, w, h) to an image of (width, height).
+  """Returns the part of a box (x, y, w, h) that lies in an image of (width, height).
 
-  x' = max(x, 0) and w' = min(w, width - x'), likewise in y: as in the original code,
-  a box that starts outside the image keeps its width. Source: spec/fskd.md section 3.
+  The original lets a box that starts outside keep its width. Source: spec/fskd.md
+  section 3.
   """
   x, y, w, h = np.asarray(box, np.float32)  # the precision of the records
-  x, y = max(x, 0), max(y, 0)
-  w, h = min(w, size[0] - x), min(h, size[1] - y)
-  return float(x), float(y), float(w), float(h)
+  left, top = max(x, 0), max(y, 0)
+  w, h = min(w + min(x, 0), size[0] - left), min(h + min(y, 0), size[1] - top)
+  return float(left), float(top), float(w), float(h)
 
 
 def _skeleton(

@@ -1,15 +1,25 @@
 """A data set behind one of the two executors: episodes in, batches out."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import jax
 import numpy as np
 
 from fskd_jax.config import DataConfig, EvalConfig, TrainConfig
-from fskd_jax.data import resident, sources, splits
+from fskd_jax.data import resident, sources
 from fskd_jax.data.annotations import KeypointDataset
 from fskd_jax.data.episodes import EpisodeSampler, make_sampler
+from fskd_jax.data.splits import (
+  KeypointTypes,
+  Splits,
+  flip_permutation,
+  keypoint_types,
+  split_instances,
+)
 from fskd_jax.episode import EpisodeBatch
+
+_materialize = jax.jit(resident.materialize, static_argnames="image_size")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,31 +31,35 @@ class Feed:
     dataset: the annotated images.
     splits: its instances by split.
     types: keypoint types of the experiment.
-    store: decoded images for `resident`, None for `tfdata`. It is an argument of
-      every step: a data set captured as a constant makes a step ten times slower.
+    store: decoded images on the devices for `resident`, None for `tfdata`. It is an
+      argument of every step: captured as a constant it makes a step ten times slower.
   """
 
   cfg: DataConfig
   dataset: KeypointDataset
-  splits: splits.Splits
-  types: splits.KeypointTypes
+  splits: Splits
+  types: KeypointTypes
   store: resident.ImageStore | None
 
   @classmethod
-  def open(cls, cfg: DataConfig) -> "Feed":
+  def open(
+    cls, cfg: DataConfig, place: Callable[[resident.ImageStore], resident.ImageStore]
+  ) -> "Feed":
     """Loads, checks and splits the data set of a configuration.
+
+    Args:
+      cfg: which data set, and how it is split.
+      place: copies decoded images to the devices, once for everybody.
 
     Raises:
       ValueError, FileNotFoundError: the data set or the names in `cfg` are wrong.
     """
     dataset = sources.load_dataset(cfg)
-    return cls(
-      cfg=cfg,
-      dataset=dataset,
-      types=splits.keypoint_types(cfg, dataset.keypoint_names),
-      splits=splits.split_instances(dataset, cfg),
-      store=resident.load_store(dataset) if cfg.executor == "resident" else None,
-    )
+    types = keypoint_types(cfg, dataset.keypoint_names)
+    parts = split_instances(dataset, cfg)
+    is_resident = cfg.executor == "resident"
+    store = place(resident.load_store(dataset)) if is_resident else None
+    return cls(cfg=cfg, dataset=dataset, types=types, splits=parts, store=store)
 
   def batches(
     self,
@@ -61,9 +75,12 @@ class Feed:
     return pipeline.episode_batches(self.dataset, sampler, index_batches, batch_size)
 
   def pixels(self, batch: EpisodeBatch) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a batch's support and query pixels, uint8, for drawing."""
+    """Returns a batch's support and query pixels, uint8, for drawing.
+
+    All processes call it, with the same batch.
+    """
     if self.store is not None:
-      batch = resident.materialize(self.store, batch, self.cfg.image_size)
+      batch = _materialize(self.store, batch, self.cfg.image_size)
     support, query = (
       np.asarray(views.images).round().astype(np.uint8)
       for views in (batch.support, batch.query)
@@ -147,4 +164,4 @@ class Feed:
     return {"base": self.types.base, "novel": self.types.novel}[kind]
 
   def _permutation(self) -> np.ndarray:
-    return splits.flip_permutation(self.dataset.keypoint_names, self.cfg.flip_pairs)
+    return flip_permutation(self.dataset.keypoint_names, self.cfg.flip_pairs)

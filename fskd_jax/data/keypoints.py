@@ -25,6 +25,19 @@ ANIMAL_PATHS = (
 """Animal Pose: auxiliary points lie on these lines. Their midpoints imitate eyes
 and knees, the novel types: report results without them as well."""
 
+ANIMAL_BODY_PATHS = (
+  ("left-front leg", "left-back leg"),
+  ("right-front leg", "right-back leg"),
+  ("left-front leg", "right-front leg"),
+  ("nose", "left-front leg"),
+  ("nose", "right-front leg"),
+  ("left ear", "left-front leg"),
+  ("right ear", "right-front leg"),
+  ("left ear", "right ear"),
+)
+"""Animal Pose: further lines, over flanks, chest, neck and forehead. Ours: features
+that tell many places of a body apart find new keypoint types better."""
+
 _EYES = tuple(f"{side} eye {i}" for side in ("right", "left") for i in range(6))
 _BROWS = tuple(f"{side} brow {i}" for side in ("right", "left") for i in range(5))
 
@@ -92,5 +105,10 @@ HUMAN_PATHS = (
   ("left shoulder", "left wrist"),
   ("right shoulder", "left shoulder"),
   ("right hip", "left hip"),
+  ("right shoulder", "right hip"),
+  ("left shoulder", "left hip"),
+  ("head top", "right shoulder"),
+  ("head top", "left shoulder"),
+  ("right ankle", "left ankle"),
 )
 """Auxiliary points of humans; the first five imitate knees, elbows and neck."""

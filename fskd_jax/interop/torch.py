@@ -13,9 +13,8 @@ import numpy as np
 from flax import traverse_util
 
 from fskd_jax.config import ModelConfig
-from fskd_jax.models.detector import FewShotDetector
+from fskd_jax.models.detector import FewShotDetector, init_variables
 from fskd_jax.models.resnet import STAGES, ResNet50
-from fskd_jax.steps import initial_variables
 
 LEAF_NAMES = {
   "kernel": "weight",
@@ -150,7 +149,7 @@ def detector_table(config: ModelConfig) -> list[Entry]:
   goes by its Flax path, with dots.
   """
   detector = FewShotDetector(config, image_size=32)
-  shapes = jax.eval_shape(lambda: initial_variables(detector, seed=0))
+  shapes = jax.eval_shape(lambda: init_variables(detector, seed=0))
   return _table(shapes, _detector_modules(config))
 
 

@@ -6,9 +6,6 @@ from jaxtyping import Array, Bool, Float
 
 from fskd_jax import geometry
 
-GAUSSIAN_CUT = 4.6052
-"""Largest exponent of a pooling weight: cells below 1 % of the peak are left out."""
-
 
 def pooling_weights(
   keypoints: Float[Array, "... n 2"],
@@ -28,21 +25,17 @@ def pooling_weights(
     truncate_center: drop the fraction of the centre, as the original code does.
 
   Returns:
-    Weights that sum to 1. Beyond `GAUSSIAN_CUT` they are 0, but the nearest cell
-    always counts.
+    Weights that sum to 1. Beyond `geometry.GAUSSIAN_CUT` they are 0, but the nearest
+    cell always counts.
 
   Source: spec/fskd.md section 4.2.
   """
   centers = jnp.clip(jnp.asarray(keypoints, jnp.float32), 0, image_size - 1)
   if truncate_center:
     centers = jnp.floor(centers)
-  cells = geometry.cell_centers(num_cells, image_size / num_cells)
-  cells = cells.reshape((1,) * centers.ndim + (num_cells,))
-  distances = (centers[..., None] - cells) / (sigma * image_size)
-  exponents = distances**2 / 2
-  exponents = exponents[..., 1, :, None] + exponents[..., 0, None, :]
+  exponents = geometry.gaussian_exponents(centers, num_cells, image_size, sigma)
   nearest = exponents.min((-2, -1), keepdims=True)
-  kept = exponents <= jnp.maximum(nearest, GAUSSIAN_CUT)
+  kept = exponents <= jnp.maximum(nearest, geometry.GAUSSIAN_CUT)
   return jax.nn.softmax(-exponents, axis=(-2, -1), where=kept)
 
 

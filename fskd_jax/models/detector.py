@@ -1,15 +1,17 @@
 """The few-shot keypoint detector: all parts in reading order."""
 
+import functools
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Num
 
 from fskd_jax import episode
 from fskd_jax.config import ModelConfig
-from fskd_jax.episode import EpisodeBatch
+from fskd_jax.episode import EpisodeBatch, Views
 from fskd_jax.models.aggregator import masked_mean, pool_features
 from fskd_jax.models.encoder import build_encoder, normalize_images
 from fskd_jax.models.kernels import KernelGenerator, Kernels, materialize
@@ -62,12 +64,10 @@ class FewShotDetector(nn.Module):
       )
       for stride in config.strides
     }
-    scales = config.heatmap_scale
-    if len(scales) == 1:
-      scales = scales * len(config.strides)
+    scales = _per_stride(config.heatmap_scale, config.strides)
     self.upsampler = {
       f"{stride}_{size}": HeatmapUpsampler(config.heatmap_upsampling, scale)
-      for stride, scale in zip(config.strides, scales, strict=True)
+      for stride, scale in zip(config.strides, scales)
       for size in config.kernel_sizes
     }
 
@@ -104,7 +104,7 @@ class FewShotDetector(nn.Module):
   def detect_normalized(
     self, batch: EpisodeBatch, *, train: bool, rotate_support: bool = False
   ) -> DetectorOutput:
-    """Does what `__call__` does for images that went through `normalize_images`."""
+    """Does what `__call__` does, for images that went through `normalize_images`."""
     images, keypoints, visible = (
       jnp.concatenate(pair, axis=1) for pair in zip(batch.support[:3], batch.query[:3])
     )
@@ -115,9 +115,9 @@ class FewShotDetector(nn.Module):
       roles = episode.rotate_support(roles, num_images)
     support, keypoints, visible = jax.tree.map(lambda x: x[:, :shots], roles)
     query = jax.tree.map(lambda x: x[:, shots:], roles[0])
-    kernels = self._generate(support, keypoints, visible)
+    heatmaps = self._detect(query, self._generate(support, keypoints, visible))
     coarsest = min(features, key=lambda x: x.shape[2])
-    return DetectorOutput(self._detect(query, kernels), coarsest.astype(jnp.float32))
+    return DetectorOutput(heatmaps, coarsest.astype(jnp.float32))
 
   def encode_support(
     self,
@@ -189,9 +189,10 @@ class FewShotDetector(nn.Module):
     self, features: tuple[Array, ...], kernels: tuple[Kernels, ...]
   ) -> tuple[Array, ...]:
     config = self.config
+    scales = _per_stride(config.query_upsampling, config.strides)
     enlarged = [
       resize_bilinear(maps, int(maps.shape[2] * scale), axes=(2, 3))
-      for maps, scale in zip(features, config.query_upsampling, strict=True)
+      for maps, scale in zip(features, scales)
     ]
     maps_of_group = (maps for maps in enlarged for _ in config.kernel_sizes)
     heatmaps = []
@@ -209,6 +210,29 @@ class FewShotDetector(nn.Module):
     return tuple(heatmaps)
 
 
+def init_variables(detector: FewShotDetector, seed: int) -> dict[str, Any]:
+  """Draws the variables of a detector: {"params", "batch_stats"}."""
+  side = detector.image_size
+  views = Views(
+    images=np.zeros((1, 1, side, side, 3), np.float32),
+    keypoints=np.zeros((1, 1, 1, 2), np.float32),
+    visible=np.ones((1, 1, 1), bool),
+    to_original=np.zeros((1, 1, 2, 3), np.float32),
+    box=np.zeros((1, 1, 4), np.float32),
+    image_size=np.zeros((1, 1, 2), np.float32),
+    instance=np.zeros((1, 1), np.int32),
+  )
+  blank = EpisodeBatch(
+    support=views,
+    query=views,
+    keypoint_ids=np.zeros((1, 1), np.int32),
+    is_auxiliary=np.zeros((1, 1), bool),
+    episode_index=np.zeros(1, np.int32),
+  )
+  init = jax.jit(functools.partial(detector.init, train=False))
+  return {"batch_stats": {}, **init(jax.random.key(seed), blank)}
+
+
 def fuse_heatmaps(
   heatmaps: tuple[Float[Array, "b m n h w"], ...],
 ) -> Float[Array, "b m n h w"]:
@@ -224,6 +248,14 @@ def fuse_heatmaps(
 def count_parameters(params: Any) -> int:
   """Counts the numbers in a tree of parameters."""
   return sum(x.size for x in jax.tree.leaves(params))
+
+
+def _per_stride(
+  factors: tuple[float, ...], strides: tuple[int, ...]
+) -> tuple[float, ...]:
+  if len(factors) not in (1, len(strides)):
+    raise ValueError(f"got factors {factors} for strides {strides}, expected as many")
+  return factors if len(factors) == len(strides) else factors * len(strides)
 
 
 def _check(

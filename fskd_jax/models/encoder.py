@@ -22,6 +22,19 @@ def normalize_images(images: Num[Array, "*t l l 3"]) -> Float[Array, "*t l l 3"]
   return (images.astype(jnp.float32) - mean) / std
 
 
+def offered_strides(config: ModelConfig) -> tuple[int, ...]:
+  """Returns the strides of an encoder's feature maps.
+
+  Raises:
+    ValueError: there is no such encoder.
+  """
+  if config.encoder == "resnet50":
+    return (8, 16, 32)
+  if config.encoder == "small":
+    return tuple(2**i for i in range(3, len(config.small_widths) + 1))
+  raise ValueError(f"encoder: got {config.encoder!r}, expected 'resnet50' or 'small'")
+
+
 def build_encoder(
   config: ModelConfig, image_size: int, axis_name: str | None = None
 ) -> ResNet50 | SmallEncoder:
@@ -30,9 +43,7 @@ def build_encoder(
   Raises:
     ValueError: it does not exist, or cannot do what is asked.
   """
-  offered = {"resnet50": (8, 16, 32), "small": (8, 16)}.get(config.encoder)
-  if offered is None:
-    raise ValueError(f"encoder: got {config.encoder!r}, expected 'resnet50' or 'small'")
+  offered = offered_strides(config)
   if not config.strides or not set(config.strides) <= set(offered):
     raise ValueError(
       f"strides: got {config.strides}, the encoder {config.encoder!r} has {offered}"

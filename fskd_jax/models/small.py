@@ -30,14 +30,14 @@ class BasicBlock(nn.Module):
 
 
 class SmallEncoder(nn.Module):
-  """Stem and three blocks (strides 2, 4, 8, 16), coarse features added to fine ones.
+  """Stem (stride 2) and blocks (4, 8, 16 ..), coarse features added to fine ones.
 
   Every map has widths[2] channels and no final ReLU, so that the cosine between
   features uses both signs.
 
   Attributes:
-    strides: feature maps to return, of 8 and 16.
-    widths: channels at strides 2, 4, 8 and 16.
+    strides: feature maps to return, 8 or coarser.
+    widths: channels at strides 2, 4, 8, 16 and, if there is a fifth, 32.
     momentum: decay of the running batch statistics.
     dtype: of the activations; parameters and batch norm are float32.
     axis_name: device axis over which batch statistics are synchronised.
@@ -75,18 +75,24 @@ class SmallEncoder(nn.Module):
       dtype=self.dtype,
       axis_name=self.axis_name,
     )
-    stem, width4, width8, width16 = self.widths
+    stem, *widths = self.widths
     x = conv(stem, (3, 3), (2, 2), name="conv1")(images)
     x = nn.relu(norm(name="bn1")(x))
-    x = BasicBlock(width4, conv, norm, name="layer1")(x)
-    fine = BasicBlock(width8, conv, norm, name="layer2")(x)
-    coarse = BasicBlock(width16, conv, norm, name="layer3")(fine)
+    maps = {}
+    for number, width in enumerate(widths, 1):
+      x = BasicBlock(width, conv, norm, name=f"layer{number}")(x)
+      maps[2 ** (number + 1)] = x
 
-    lateral16 = conv(width8, (1, 1), name="lateral_16")(coarse)
-    lateral8 = conv(width8, (1, 1), name="lateral_8")(fine)
-    merged = {8: lateral8 + lateral16.repeat(2, 1).repeat(2, 2), 16: lateral16}
-    features = []
-    for stride in self.strides:
-      y = conv(width8, (3, 3), name=f"output_conv_{stride}")(merged[stride])
-      features.append(norm(name=f"output_bn_{stride}")(y))
-    return tuple(features)
+    channels, merged, features = widths[1], None, {}
+    for stride in sorted(maps, reverse=True)[:-1]:  # from coarse to fine
+      lateral = conv(channels, (1, 1), name=f"lateral_{stride}")(maps[stride])
+      merged = lateral if merged is None else lateral + double(merged)
+      if stride in self.strides:
+        y = conv(channels, (3, 3), name=f"output_conv_{stride}")(merged)
+        features[stride] = norm(name=f"output_bn_{stride}")(y)
+    return tuple(features[stride] for stride in self.strides)
+
+
+def double(x: Float[Array, "t h w c"]) -> Float[Array, "t 2*h 2*w c"]:
+  """Repeats every cell of a map twice along both sides."""
+  return x.repeat(2, 1).repeat(2, 2)

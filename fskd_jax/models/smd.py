@@ -5,6 +5,7 @@ map with all vectors, and a sum of its shifted parts. Source: spec/fskd.md 4.5.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ MAX_PRODUCTS = 2**24
 keypoint types are taken in turns."""
 
 EPSILON = 1e-12
-"""Least length that a feature is divided by (cosine)."""
+"""Shorter vectors count as zero (cosine)."""
 
 
 def detect_keypoints(
@@ -74,7 +75,7 @@ def correlate(
     )
     return _shift_and_add(products)
 
-  per_type = query[..., 0].size * kernels.shape[2] ** 2
+  per_type = math.prod(query.shape[:-1]) * kernels.shape[2] ** 2
   maps = jax.lax.map(
     correlate_type,
     jnp.moveaxis(kernels.astype(dtype), 1, 0),
@@ -102,7 +103,7 @@ def _correlate_factors(query: Array, kernels: Kernels, dtype: DTypeLike) -> Arra
     return correlate(query, taps, dtype=dtype)
   weight, offset = kernels.layer
   b, n, s, _, channels = taps.shape
-  cells = query[0, ..., 0].size
+  cells = math.prod(query.shape[1:-1])
   extra = offset.shape[1] * s * s
   if n * s * s * channels <= cells * (channels + extra):
     return correlate(query, materialize(kernels).taps, dtype=dtype)
@@ -118,7 +119,11 @@ def _correlate_factors(query: Array, kernels: Kernels, dtype: DTypeLike) -> Arra
 
 
 def _unit(x: Array) -> Array:
-  """Scales vectors to unit length in float32; the gradient at 0 stays finite."""
+  """Scales vectors to unit length in float32.
+
+  A zero vector (the kernel of a type that no support shows) stays zero and has a
+  harmless gradient.
+  """
   x = x.astype(jnp.float32)
   squares = (x * x).sum(-1, keepdims=True)
-  return x * jax.lax.rsqrt(jnp.maximum(squares, EPSILON**2))
+  return x * jax.lax.rsqrt(jnp.where(squares > EPSILON**2, squares, 1.0))

@@ -97,12 +97,14 @@ def test_reads_every_field(tmp_path, content):
     assert dataset.read_image(i) == (tmp_path / "images" / name).read_bytes()
 
 
-def test_boxes_are_clipped_as_specified(tmp_path, content):
+def test_boxes_keep_what_lies_in_the_image(tmp_path, content):
   assert annotations.read_coco(write(tmp_path, content)).instances[1].box == (
     0.0, 5.5, 40.0, 10.0,
   )  # fmt: skip
-  assert annotations.clip_box((-2, 25, 10, 10), (40, 30)) == (0, 25, 10, 5)
+  assert annotations.clip_box((-2, 25, 10, 10), (40, 30)) == (0, 25, 8, 5)
   assert annotations.clip_box((35, -1, 10, 40), (40, 30)) == (35, 0, 5, 30)
+  assert annotations.clip_box((3, -4, 10, 20), (40, 30)) == (3, 0, 10, 16)
+  assert annotations.clip_box((3, 4, 10, 20), (40, 30)) == (3, 4, 10, 20)
 
 
 def test_skeleton_counted_from_zero(tmp_path, content):

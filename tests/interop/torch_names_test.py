@@ -17,7 +17,6 @@ from fskd_jax.models.detector import FewShotDetector
 SMALL = {
   "encoder": "small", "small_widths": (4, 4, 4, 4), "strides": (8,), "freeze_until": ""
 }  # fmt: skip
-MULTI = {"strides": (8, 16, 32), "query_upsampling": (1.0,) * 3}
 
 
 def _seeded(shapes):
@@ -73,6 +72,7 @@ def test_heatmaps_are_the_original_codes(golden):
       to_original=None,
       box=None,
       image_size=None,
+      instance=None,
     )
 
   batch = EpisodeBatch(views("support"), views("query"), None, None, None)
@@ -96,7 +96,9 @@ def test_heatmaps_are_the_original_codes(golden):
 
 
 def test_multi_scale_names():
-  names = _table_shapes(ModelConfig(**MULTI, shared_crm=False, bias_net=True))
+  names = _table_shapes(
+    ModelConfig(strides=(8, 16, 32), shared_crm=False, bias_net=True)
+  )
   generator = "weight_generator_list"
   assert names[f"{generator}.1.weight_net_part1.2.0.weight"] == (1024, 1, 5, 5)
   assert names[f"{generator}.0.weight_net_part2.2.2.weight"] == (512, 512, 1, 1)
@@ -116,7 +118,7 @@ def test_multi_scale_names():
   [
     {},
     {"shared_crm": False, "bias_net": True, "heatmap_upsampling": "conv2"},
-    {"strides": (8, 16), "query_upsampling": (1.0, 1.0), "residual_crm": True},
+    {"strides": (8, 16), "residual_crm": True},
     {"heatmap_upsampling": "none"},
     {"heatmap_upsampling": "bilinear"},
     {"kernel_generator": "diagonal"},

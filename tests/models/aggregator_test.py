@@ -6,13 +6,21 @@ import numpy as np
 import pytest
 
 from fskd_jax import geometry
-from fskd_jax.models.aggregator import masked_mean, pool_features, pooling_weights
+from fskd_jax.models import aggregator
+from fskd_jax.models.aggregator import masked_mean
 
 SIGMA = 14 / 384
 
 
+OPTIONS = ("image_size", "sigma", "truncate_center")
+pooling_weights = jax.jit(
+  aggregator.pooling_weights, static_argnums=1, static_argnames=OPTIONS
+)
+pool_features = jax.jit(aggregator.pool_features, static_argnames=OPTIONS)
+
+
 def _weights(x, y, **options):
-  point = jnp.array([[x, y]], jnp.float32)
+  point = np.array([[x, y]], np.float32)
   options = {"image_size": 384, "sigma": SIGMA} | options
   return np.asarray(pooling_weights(point, 12, **options))[0]
 
@@ -57,14 +65,16 @@ def test_weights_always_sum_to_one(sigma):
 def test_pooling_reads_the_original_codes_numbers(golden):
   keypoints = geometry.normalized_to_pixels(golden["pool_keypoints"], 384)
   visible = golden["pool_mask"].astype(bool)
-  features = jnp.asarray(golden["pool_features_nchw"].transpose(0, 2, 3, 1))
+  features = golden["pool_features_nchw"].transpose(0, 2, 3, 1)
   pooled = pool_features(
     features[None], keypoints[None], image_size=384, sigma=SIGMA, truncate_center=True
   )
   expected = golden["pool_representations_bcn"].transpose(0, 2, 1)
-  np.testing.assert_allclose(pooled[0][visible], expected[visible], atol=1e-5)
+  np.testing.assert_allclose(
+    np.asarray(pooled[0])[visible], expected[visible], atol=1e-5
+  )
 
-  prototypes = masked_mean(pooled, visible[None])[0]
+  prototypes = np.asarray(jax.jit(masked_mean)(pooled, visible[None])[0])
   seen = visible.any(0)
   assert seen.tolist() == [True] * 5 + [False]
   expected = golden["pool_prototypes_cn"].T
@@ -73,10 +83,11 @@ def test_pooling_reads_the_original_codes_numbers(golden):
 
 def test_pooling_is_the_weighted_sum():
   features = np.random.default_rng(0).normal(size=(1, 2, 4, 4, 3)).astype(np.float32)
-  keypoints = jnp.array([[[[3.0, 20.0]], [[30.0, 9.0]]]])
+  keypoints = np.array([[[[3.0, 20.0]], [[30.0, 9.0]]]], np.float32)
   pooled = pool_features(features, keypoints, image_size=32, sigma=0.2)
   for t in range(2):
-    weights = pooling_weights(keypoints[0, t], 4, image_size=32, sigma=0.2)[0]
+    weights = pooling_weights(keypoints[0, t], 4, image_size=32, sigma=0.2)
+    weights = np.asarray(weights)[0]
     expected = sum(
       weights[i, j] * features[0, t, i, j] for i in range(4) for j in range(4)
     )

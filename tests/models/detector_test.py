@@ -163,10 +163,9 @@ def test_rotated_support_is_every_rotation_in_turn(detector, evaluate, batch):
     _close([maps[rotation::3] for maps in found.heatmaps], list(expected))
 
 
-@pytest.mark.parametrize("similarity", ["plain", "cosine"])
-def test_no_nan_comes_through_masks(batch, similarity):
+def test_no_nan_comes_through_masks(batch):
   module, variables = _detector(
-    similarity=similarity, strides=(8,), query_upsampling=(1.0,)
+    similarity="cosine", strides=(8,), query_upsampling=(1.0,), residual_crm=True
   )
 
   @jax.jit
@@ -187,32 +186,26 @@ def test_no_nan_comes_through_masks(batch, similarity):
 
 def test_statistics_change_only_when_they_run(detector, batch):
   def updated(module, variables):
-    apply = functools.partial(module.apply, train=True, mutable=["batch_stats"])
-    _, updates = jax.jit(apply)(variables, batch)
+    @jax.jit
+    def apply(variables):
+      return module.apply(variables, batch, train=True, mutable=["batch_stats"])[1]
+
     before = jax.tree.leaves(variables["batch_stats"])
-    after = jax.tree.leaves(updates["batch_stats"])
+    after = jax.tree.leaves(apply(variables)["batch_stats"])
     return [not np.array_equal(x, y) for x, y in zip(before, after)]
 
   assert all(updated(*detector))
   assert not any(updated(*_detector(batch_norm="frozen")))
 
 
-def test_temperature_is_a_factor(detector, evaluate, batch):
+def test_temperature_is_a_factor_and_bfloat16_close(detector, evaluate, batch):
   _, variables = detector
-  module, _ = _detector(temperature=20.0)
-  hot = jax.jit(functools.partial(module.apply, train=False))(variables, batch)
-  _close(hot.heatmaps[0], 20 * evaluate(batch).heatmaps[0])
-
-
-def test_bfloat16_is_close_and_returns_float32(detector, evaluate, batch):
-  _, variables = detector
-  module, low = _detector(compute_dtype="bfloat16")
+  module, low = _detector(compute_dtype="bfloat16", temperature=20.0)
   assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(low))
   found = jax.jit(functools.partial(module.apply, train=False))(variables, batch)
-  exact = evaluate(batch)
-  for x, y in zip(jax.tree.leaves(found), jax.tree.leaves(exact)):
-    assert x.dtype == jnp.float32
-    np.testing.assert_allclose(x, y, atol=0.1 * jnp.abs(y).max())
+  assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(found))
+  for x, y in zip(found.heatmaps, evaluate(batch).heatmaps):
+    np.testing.assert_allclose(x, 20 * y, atol=2 * float(jnp.abs(y).max()))
 
 
 @pytest.mark.parametrize(
@@ -233,7 +226,6 @@ def test_bfloat16_is_close_and_returns_float32(detector, evaluate, batch):
 def test_parameter_counts(options, parameters):
   """Counts of spec sections 4.4, 4.7 and 4.10."""
   config = ModelConfig(**{"heatmap_upsampling": "none"} | options)
-  config.query_upsampling = (1.0,) * len(config.strides)
   detector = FewShotDetector(config, SIDE)
   shapes = jax.eval_shape(lambda: _init(detector, jax.random.key(0)))
   assert count_parameters(shapes["params"]) == parameters
@@ -253,5 +245,7 @@ def test_wrong_shapes_are_named(detector, batch):
     apply(batch._replace(query=jax.tree.map(lambda x: x[:1], query)))
   with pytest.raises(ValueError, match="support images"):
     module.apply(variables, support.images[0], *support[1:3], method="encode_support")
-  with pytest.raises(ValueError, match="0 episodes|set"):
+  with pytest.raises(ValueError, match="kernels: got set"):
     module.apply(variables, query.images, (), method="detect")
+  with pytest.raises(ValueError, match=r"got factors \(1.0, 2.0, 3.0\)"):
+    _detector(heatmap_scale=(1.0, 2.0, 3.0))

@@ -33,7 +33,9 @@ def test_synchronised_batch_norm_sees_the_whole_batch():
   widths = (4, 4, 4, 4)
   whole = SmallEncoder(widths=widths)
   split = SmallEncoder(widths=widths, axis_name="data")
-  images = jax.random.normal(jax.random.key(0), (4, 16, 16, 3))
+  images = jax.random.normal(jax.random.key(0), (4, 16, 16, 3)) + jnp.arange(
+    4.0
+  ).reshape(4, 1, 1, 1)
   variables = seeded_variables(whole.init, images, train=False)
 
   def run(encoder, images):
@@ -48,5 +50,3 @@ def test_synchronised_batch_norm_sees_the_whole_batch():
   jax.tree.map(
     lambda x, y: np.testing.assert_allclose(x[0], y, atol=1e-5), found[1], expected[1]
   )
-  alone = jax.jit(jax.vmap(functools.partial(run, whole)))(shards)
-  assert np.abs(alone[0][0] - found[0][0]).max() > 0.01

@@ -1,0 +1,45 @@
+"""Prints how far the JAX model is from the original PyTorch code and from the twin.
+
+  python -m benchmarks.parity [--golden FILE]
+
+The largest error of each group, as a part of the largest absolute value there; ends
+with 1 if one is above its limit. FILE (golden_fskd.npz) holds outputs of the original
+code; without it only the twin is compared. Needs PyTorch; float32, highest matmul
+precision; run it on a CPU, whose arithmetic is what the limits were made for.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable
+
+import jax
+import numpy as np
+
+from benchmarks.parity import golden, twin
+from benchmarks.parity.cases import Row
+
+
+def main() -> int:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument("--golden", help="golden_fskd.npz")
+  args = parser.parse_args()
+  tables: dict[str, Iterable[Row]] = {"JAX beside the twin": twin.rows()}
+  if args.golden:
+    arrays = np.load(args.golden)
+    tables = {
+      "JAX beside the original": golden.golden_rows(arrays),
+      "twin beside the original": twin.golden_rows(arrays),
+    } | tables
+  within = True
+  with jax.default_matmul_precision("highest"):
+    for title, rows in tables.items():
+      print(title)
+      for row in rows:
+        limit = "" if row.limit is None else f"limit {row.limit:.0e}"
+        print(f"  {row.group:48s} {row.error:8.1e}   {limit}", flush=True)
+        within &= row.limit is None or row.error <= row.limit
+  return 0 if within else 1
+
+
+if __name__ == "__main__":
+  sys.exit(main())

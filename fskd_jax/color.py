@@ -1,0 +1,65 @@
+"""Colour jitter on the device: the same photograph under another light."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Num
+
+from fskd_jax.episode import EpisodeBatch
+
+GREY = 128.0
+
+
+def jitter_batch(batch: EpisodeBatch, seed: int, strength: float) -> EpisodeBatch:
+  """Jitters every image of a batch, each on its own.
+
+  Like the sampled negatives, an image's colours depend on the seed, its episode's
+  index and its place in the episode alone.
+
+  Args:
+    batch: with pixels.
+    seed: of the run.
+    strength: see `jitter`.
+  """
+  shots = batch.support.images.shape[1]
+
+  def jittered(views, first):
+    images = jax.vmap(_jitter_episode, in_axes=(0, 0, None, None, None))(
+      views.images, batch.episode_index, first, seed, strength
+    )
+    return views._replace(images=images)
+
+  return batch._replace(
+    support=jittered(batch.support, 0), query=jittered(batch.query, shots)
+  )
+
+
+def jitter(
+  key: Array, image: Num[Array, "l l 3"], strength: float
+) -> Float[Array, "l l 3"]:
+  """Changes contrast, colour balance and brightness.
+
+  Args:
+    key: of this image.
+    image: RGB, 0..255.
+    strength: s; contrast and the gain of each channel are drawn log-uniformly from
+      exp(-s)..exp(s), brightness is shifted by up to s * 128.
+
+  Returns:
+    RGB, clipped to 0..255.
+  """
+  draws = jax.random.uniform(key, (5,), minval=-strength, maxval=strength)
+  gain = jnp.exp(draws[0] + draws[1:4]).reshape(1, 1, 3)
+  return jnp.clip((image - GREY) * gain + GREY * (1 + draws[4]), 0.0, 255.0)
+
+
+def _jitter_episode(
+  images: Num[Array, "t l l 3"],
+  index: Int[Array, ""],
+  first: int,
+  seed: int,
+  strength: float,
+) -> Float[Array, "t l l 3"]:
+  key = jax.random.fold_in(jax.random.key(seed), index)
+  places = first + jnp.arange(len(images))
+  keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, places)
+  return jax.vmap(jitter, in_axes=(0, 0, None))(keys, images, strength)
