@@ -43,6 +43,7 @@ def get_config() -> Config:
     model=ModelConfig(
       encoder="small",
       strides=(8,),
+      small_widths=(24, 48, 96, 128, 160),
       batch_norm_momentum=0.95,
       kernel_sizes=(1,),
       residual_crm=True,
@@ -56,7 +57,7 @@ def get_config() -> Config:
       learning_rate=5e-3, schedule="cosine", warmup_steps=60, clip_norm=1.0
     ),
     train=TrainConfig(
-      steps=4_000,
+      steps=6_000,
       episodes_per_step=2,
       shots=1,
       queries=2,
@@ -64,5 +65,14 @@ def get_config() -> Config:
       validate_every=1_000,
       backend="single",
     ),
-    eval=EvalConfig(episodes=300),
+    eval=EvalConfig(
+      episodes=300,
+      settings=(
+        "unseen/novel",
+        "unseen/base",
+        "unseen/other",
+        "seen/novel",
+        "seen/base",
+      ),
+    ),
   )

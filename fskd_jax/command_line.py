@@ -97,9 +97,9 @@ def _is_ours(error: BaseException) -> bool:
 
 def _start() -> None:
   absl_logging.set_verbosity(absl_logging.ERROR)  # orbax reports its every move
-  package = logging.getLogger("fskd_jax")
-  package.setLevel(logging.INFO)
-  package.addHandler(logging.StreamHandler())
-  package.propagate = False
   if _DISTRIBUTED.value:
     parallel.start_processes(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+  package = logging.getLogger("fskd_jax")
+  package.setLevel(logging.INFO if parallel.is_main_process() else logging.WARNING)
+  package.addHandler(logging.StreamHandler())
+  package.propagate = False

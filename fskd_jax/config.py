@@ -192,36 +192,18 @@ CHOICES = {
 }
 """The values that fields of fixed choice accept."""
 
-_POSITIVE = (
-  "data.image_size",
-  "data.images_per_species",
-  "data.crop_margin",
-  "model.pool_sigma",
-  "model.plain_scale",
-  "model.temperature",
-  "loss.target_sigma",
-  "loss.mfcl_temperature",
-  "optim.learning_rate",
-  "train.steps",
-  "train.episodes_per_step",
-  "train.shots",
-  "train.queries",
-  "train.log_every",
-  "train.checkpoint_every",
-  "train.keep_checkpoints",
-  "eval.episodes",
-  "eval.shots",
-  "eval.queries",
-  "eval.batch_episodes",
-)
-_FRACTIONS = (
-  "data.unseen_fraction",
-  "data.validation_fraction",
-  "data.heldout_fraction",
-  "data.flip_probability",
-  "data.rotation_probability",
-  "data.min_query_fraction",
-)
+_POSITIVE = """
+  data.image_size data.images_per_species data.crop_margin model.pool_sigma
+  model.plain_scale model.temperature loss.target_sigma loss.mfcl_temperature
+  optim.learning_rate train.steps train.episodes_per_step train.shots train.queries
+  train.log_every train.validate_every train.validation_episodes train.picture_every
+  train.checkpoint_every train.keep_checkpoints eval.episodes eval.shots eval.queries
+  eval.batch_episodes
+""".split()
+_FRACTIONS = """
+  data.unseen_fraction data.validation_fraction data.heldout_fraction
+  data.flip_probability data.rotation_probability data.min_query_fraction
+""".split()
 _SETTINGS = tuple(
   f"{split}/{types}"
   for split in ("unseen", "seen")

@@ -97,6 +97,9 @@ def evaluate(
   backend = cfg.train.backend
   place = functools.partial(parallel.replicate, backend=backend)
   feed = Feed.open(cfg.data, place)
+  samplers = {
+    name: feed.evaluation_sampler(name, cfg.eval) for name in cfg.eval.settings
+  }
   detector, untrained = (
     FewShotDetector(model, cfg.data.image_size)
     for model in (cfg.model, baselines.untrained_model(cfg.model))
@@ -112,8 +115,7 @@ def evaluate(
     ),
   }
   settings, rows = {}, []
-  for setting in cfg.eval.settings:
-    sampler = feed.evaluation_sampler(setting, cfg.eval)
+  for setting, sampler in samplers.items():
     found, episode_pck = score(
       predictors, feed, sampler, cfg.eval, episodes=cfg.eval.episodes, label=setting
     )

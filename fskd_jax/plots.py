@@ -90,7 +90,8 @@ def _draw_row(axes: Sequence[Axes], row: EpisodePicture, colors: np.ndarray) -> 
       axis.plot(*np.stack([truth, guess]).T, color=colors[n], lw=1)
       axis.scatter(*truth, s=40, facecolors="none", edgecolors=[colors[n]], lw=1.2)
       axis.scatter(*guess, s=14, color=[colors[n]], edgecolors="black", lw=0.3)
-  used = np.flatnonzero(row.valid.any(0) | row.support_visible.any(0))
+  shown = row.valid.any(0) | row.support_visible.any(0)
+  used = np.flatnonzero(shown).tolist()
   if len(used) > MAX_LEGEND:
     axes[-1].text(0, 0.5, f"{len(used)} keypoint types", fontsize=8, va="center")
     return

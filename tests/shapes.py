@@ -93,7 +93,7 @@ def config(folder, **train):
     "queries": 2,
     "rotate_support": True,
     "log_every": 4,
-    "checkpoint_every": 8,
+    "checkpoint_every": 16,
     "validate_every": 40,
     "validation_episodes": 6,
     "picture_every": 80,

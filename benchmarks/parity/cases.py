@@ -24,14 +24,27 @@ CONFIG = ModelConfig(
   heatmap_scale=(4.0,),
   freeze_until="",
 )
+MULTI_SCALE = dataclasses.replace(
+  CONFIG,
+  strides=(8, 16, 32),
+  shared_crm=False,
+  bias_net=True,
+  similarity="cosine",
+  temperature=3.0,
+  query_upsampling=(1.0, 1.0, 2.0),
+  heatmap_upsampling="conv2",
+  heatmap_scale=(1.0, 2.0, 2.0),
+  truncate_pooling_center=False,
+)
+"""The options that `CONFIG` leaves alone."""
 
 
 class Row(NamedTuple):
-  """The largest error of a group, and what it may be (None: for information)."""
+  """The largest error of a group, and what it may be."""
 
   group: str
   error: float
-  limit: float | None = 1e-4
+  limit: float = 1e-4
 
 
 def relative_error(found: Any, expected: Any) -> float:
@@ -60,22 +73,23 @@ def seeded_weights(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarra
   return weights
 
 
-def detector(dtype: str = "float32") -> FewShotDetector:
+def detector(dtype: str = "float32", side: int = SIDE) -> FewShotDetector:
   """Returns the detector; "float64" is of the encoder and the correlation."""
-  return FewShotDetector(dataclasses.replace(CONFIG, compute_dtype=dtype), SIDE)
+  return FewShotDetector(dataclasses.replace(CONFIG, compute_dtype=dtype), side)
 
 
 @functools.cache
-def evaluation() -> Any:
+def evaluation(multi_scale: bool = False) -> Any:
   """Compiles (variables, batch) -> heat-maps, with running statistics."""
-  apply = functools.partial(detector().apply, train=False, method="detect_normalized")
+  network = FewShotDetector(MULTI_SCALE if multi_scale else CONFIG, SIDE)
+  apply = functools.partial(network.apply, train=False, method="detect_normalized")
   return jax.jit(lambda variables, batch: apply(variables, batch).heatmaps)
 
 
 @functools.cache
-def training(dtype: str = "float32") -> Any:
+def training(dtype: str = "float32", side: int = SIDE) -> Any:
   """Compiles (params, batch_stats, batch, negatives) -> ((loss, terms), gradient)."""
-  network = detector(dtype)
+  network = detector(dtype, side)
 
   def loss(params, batch_stats, batch, negatives):
     output, _ = network.apply(
@@ -92,7 +106,7 @@ def training(dtype: str = "float32") -> Any:
             maps,
             batch.query.keypoints,
             episode.valid_queries(batch),
-            image_size=SIDE,
+            image_size=side,
             sigma=SIGMA,
             kind="mse",
           )
@@ -104,7 +118,7 @@ def training(dtype: str = "float32") -> Any:
     pool = functools.partial(
       aggregator.pool_features,
       output.features,
-      image_size=SIDE,
+      image_size=side,
       sigma=SIGMA,
       truncate_center=True,
     )

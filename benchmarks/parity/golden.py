@@ -139,11 +139,11 @@ def _model_rows(golden: Mapping[str, np.ndarray]) -> Iterator[Row]:
   yield Row("model: heat-map loss, train", relative_error(heatmap, expected))
   yield Row("model: MFCL, train", relative_error(mfcl, golden["model_train_mfcl"]))
   gradient = torch_names.state_dict(variables | {"params": gradient}, CONFIG)
-  yield from gradient_rows(golden, gradient, "model")
+  yield from gradient_rows(golden, gradient)
 
 
 def gradient_rows(
-  golden: Mapping[str, np.ndarray], gradient: Mapping[str, np.ndarray], label: str
+  golden: Mapping[str, np.ndarray], gradient: Mapping[str, np.ndarray]
 ) -> Iterator[Row]:
   """Compares the norms of all gradients, and the few that are there as a whole.
 
@@ -152,16 +152,16 @@ def gradient_rows(
   """
   names, expected = golden["model_grad_norm_keys"].tolist(), golden["model_grad_norms"]
   found = np.array([np.linalg.norm(gradient[name]) for name in names])
-  yield Row(f"{label}: vector of gradient norms", relative_error(found, expected), 1e-3)
+  yield Row("model: vector of gradient norms", relative_error(found, expected), 1e-3)
   each = np.abs(found - expected) / expected
-  yield Row(f"{label}: gradient norms, median", float(np.median(each)), 1e-3)
-  yield Row(f"{label}: gradient norms, worst of {len(each)}", each.max(), 1e-2)
+  yield Row("model: gradient norms, median", float(np.median(each)), 1e-3)
+  yield Row(f"model: gradient norms, worst of {len(each)}", each.max(), 1e-2)
   whole = [
     relative_error(gradient[key.removeprefix("model_grad:")], golden[key])
     for key in golden
     if key.startswith("model_grad:")
   ]
-  yield Row(f"{label}: whole gradients, worst of {len(whole)}", max(whole), 3e-2)
+  yield Row(f"model: whole gradients, worst of {len(whole)}", max(whole), 3e-2)
 
 
 def golden_weights(golden: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -4,7 +4,6 @@ One table, made from the model's own variables, drives import and export. Tensor
 are NumPy arrays; PyTorch is not needed. Source: spec/fskd.md section 4.9.
 """
 
-import functools
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from flax import traverse_util
 
 from fskd_jax.config import ModelConfig
 from fskd_jax.models.detector import FewShotDetector, init_variables
-from fskd_jax.models.resnet import STAGES, ResNet50
+from fskd_jax.models.resnet import STAGES
 
 LEAF_NAMES = {
   "kernel": "weight",
@@ -111,27 +110,24 @@ def state_dict(
 
 
 def load_torchvision_resnet50(
-  state_dict: Mapping[str, np.ndarray], strides: tuple[int, ...] = (32,)
+  state_dict: Mapping[str, np.ndarray], encoder: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
   """Reads the variables of the encoder from torchvision's classifier.
 
   Args:
     state_dict: of torchvision's `resnet50`.
-    strides: of the `ResNet50`; it has no stages beyond the last.
+    encoder: variables of a `ResNet50`, or their shapes.
 
   Returns:
-    Variables of `ResNet50(strides)`, and the names that it has no use for: the
-    classifier `fc` and the blocks that are cut off.
+    Variables like `encoder`, and the names that it has no use for: the classifier
+    `fc` and the blocks that are cut off.
 
   Raises:
-    ValueError: as in `load_state_dict`.
+    ValueError: `encoder` is of another kind; else as in `load_state_dict`.
   """
-  encoder = ResNet50(strides)
-  images = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)
-  shapes = jax.eval_shape(
-    functools.partial(encoder.init, train=False), jax.random.key(0), images
-  )
-  entries = _table(shapes, _encoder_modules("", "conv1", "bn1", "{stage}.{block}"))
+  if "layer1_0" not in encoder["params"]:
+    raise ValueError("weights of torchvision's resnet50 need model.encoder='resnet50'")
+  entries = _table(encoder, _encoder_modules("", "conv1", "bn1", "{stage}.{block}"))
   blocks = {".".join(entry.name.split(".")[:2]) for entry in entries}
   dropped = [
     name

@@ -1,40 +1,18 @@
-"""State dicts of the original: names, layouts, round trips, and its heat-maps."""
+"""State dicts of the original: names, layouts and round trips."""
 
 import ast
-import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fskd_jax import geometry
+from benchmarks.parity.cases import seeded_weights
 from fskd_jax.config import ModelConfig
-from fskd_jax.episode import EpisodeBatch, Views
-from fskd_jax.interop import torch
-from fskd_jax.models.detector import FewShotDetector
+from fskd_jax.interop import torch, weights
 
 SMALL = {
   "encoder": "small", "small_widths": (4, 4, 4, 4), "strides": (8,), "freeze_until": ""
 }  # fmt: skip
-
-
-def _seeded(shapes):
-  """Makes the weights that the golden numbers were computed with."""
-  weights = {}
-  for i, (name, shape) in enumerate(sorted(shapes.items())):
-    r = np.random.default_rng([2026, i]).standard_normal(shape).astype(np.float32)
-    if name.endswith("num_batches_tracked"):
-      weights[name] = np.zeros((), np.int64)
-    elif name.endswith("running_var"):
-      weights[name] = 1 + np.float32(0.1) * np.abs(r)
-    elif name.endswith("weight") and len(shape) == 1:
-      weights[name] = np.float32(0.5) + np.float32(0.05) * r
-    elif name.endswith("weight"):
-      weights[name] = r * np.float32(np.sqrt(2 / np.prod(shape[1:])))
-    else:
-      weights[name] = r * np.float32(0.05)
-  return weights
 
 
 def _table_shapes(config):
@@ -51,46 +29,11 @@ def test_names_and_shapes_are_the_original_codes(golden):
   assert _table_shapes(ModelConfig()) == expected
 
 
-def test_heatmaps_are_the_original_codes(golden):
-  shapes = {
-    name: ast.literal_eval(shape)
-    for name, shape in zip(golden["model_keys"], golden["model_shapes"])
-  }
-  config = ModelConfig(
-    pool_sigma=14 / 128, truncate_pooling_center=True, heatmap_scale=(4.0,)
-  )
-  weights = _seeded(shapes)
-  variables = torch.load_state_dict(weights, config)
-
-  def views(part):
-    images = golden[f"model_{part}_ebchw"].astype(np.float32)
-    keypoints = golden[f"model_{part}_keypoints"]
-    return Views(
-      images=images.transpose(0, 1, 3, 4, 2),
-      keypoints=geometry.normalized_to_pixels(keypoints, 128),
-      visible=golden[f"model_{part}_mask"].astype(bool),
-      to_original=None,
-      box=None,
-      image_size=None,
-      instance=None,
-    )
-
-  batch = EpisodeBatch(views("support"), views("query"), None, None, None)
-  detect = functools.partial(
-    FewShotDetector(config, 128).apply, train=False, method="detect_normalized"
-  )
-  with jax.default_matmul_precision("highest"):
-    heatmaps = jax.jit(detect)(variables, batch).heatmaps
-  seen = batch.support.visible.any(1)
-  assert seen.sum() == 9
-  for size, found in zip((1, 3, 5), heatmaps):
-    expected = golden[f"model_eval_heatmap_s{size}_ebnhw"]
-    found, expected = (jnp.swapaxes(x, 1, 2)[seen] for x in (found, expected))
-    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
-
-  exported = torch.state_dict(variables, config)
-  assert exported.keys() == weights.keys()
-  for name, value in weights.items():
+def test_weights_of_the_whole_model_survive_bit_for_bit():
+  config = ModelConfig()
+  original = seeded_weights(_table_shapes(config))
+  exported = torch.state_dict(torch.load_state_dict(original, config), config)
+  for name, value in original.items():
     assert exported[name].dtype == value.dtype
     np.testing.assert_array_equal(exported[name], value, err_msg=name)
 
@@ -127,7 +70,7 @@ def test_multi_scale_names():
 )
 def test_round_trip_is_the_identity(options):
   config = ModelConfig(**SMALL | options)
-  weights = _seeded(_table_shapes(config))
+  weights = seeded_weights(_table_shapes(config))
   variables = torch.load_state_dict(weights, config)
   exported = torch.state_dict(variables, config)
   counters = {name for name in exported if name.endswith("num_batches_tracked")}
@@ -141,7 +84,7 @@ def test_round_trip_is_the_identity(options):
 
 def test_every_problem_is_listed_at_once():
   config = ModelConfig(**SMALL)
-  weights = _seeded(_table_shapes(config))
+  weights = seeded_weights(_table_shapes(config))
   missing = weights.pop("encoder.bn1.weight")
   weights["encoder.bn1.gamma"] = missing
   weights["encoder.conv1.weight"] = weights["encoder.conv1.weight"].T
@@ -159,42 +102,73 @@ def test_every_problem_is_listed_at_once():
 
 def test_variables_of_another_configuration_are_refused():
   config = ModelConfig(**SMALL)
-  variables = torch.load_state_dict(_seeded(_table_shapes(config)), config)
+  variables = torch.load_state_dict(seeded_weights(_table_shapes(config)), config)
   with pytest.raises(ValueError, match="kernel_generator_8/srm_3/kernel"):
     torch.state_dict(variables, ModelConfig(**SMALL, kernel_generator="no_srm"))
 
 
-def test_torchvision_weights_fit_the_encoder():
-  stages = {"layer1": 3, "layer2": 4, "layer3": 6, "layer4": 2}
-  numbers = {"4": 0, "5": 0, "9": 0, "15": 0}
-  first = dict(zip(stages, numbers))
-  original = _seeded(_table_shapes(ModelConfig(kernel_generator="prototype")))
-  weights = {}
+@pytest.fixture(scope="module")
+def encoder():
+  """Seeded variables of the encoder, and the same weights by torchvision's names."""
+  config = ModelConfig(kernel_generator="prototype")
+  original = seeded_weights(_table_shapes(config))
+  first_block = {"layer4": 15, "layer3": 9, "layer2": 5}
+  named = {}
   for name, value in original.items():
     if not name.startswith("encoder"):
       continue
     number, _, rest = name.removeprefix("encoder.encoder_list.").partition(".")
-    if number in "01":
-      prefix = ("conv1", "bn1")[int(number)]
-    elif number == "4":
-      block, _, rest = rest.partition(".")
-      prefix = f"layer1.{block}"
-    else:
-      stage = [s for s in stages if int(first[s]) <= int(number)][-1]
-      prefix = f"{stage}.{int(number) - int(first[stage])}"
-    weights[f"{prefix}.{rest}"] = value
-  extra = {"layer4.2.conv1.weight": np.zeros(1), "fc.bias": np.zeros(1)}
-  variables, dropped = torch.load_torchvision_resnet50(weights | extra)
-  assert dropped == list(extra)
-  expected = torch.load_state_dict(original, ModelConfig(kernel_generator="prototype"))
-  for collection in ("params", "batch_stats"):
-    jax.tree.map(
-      np.testing.assert_array_equal,
-      variables[collection],
-      expected[collection]["encoder"],
-    )
+    prefix = {"0": "conv1", "1": "bn1", "4": "layer1"}.get(number)
+    if prefix is None:
+      stage = next(s for s, block in first_block.items() if int(number) >= block)
+      prefix = f"{stage}.{int(number) - first_block[stage]}"
+    named[f"{prefix}.{rest}"] = value
+  variables = torch.load_state_dict(original, config)
+  return {name: tree["encoder"] for name, tree in variables.items()}, named
 
-  _, dropped = torch.load_torchvision_resnet50(weights, (8,))
-  assert {name.split(".")[0] for name in dropped} == {"layer3", "layer4"}
+
+EXTRA = {
+  "layer4.2.conv1.weight": np.zeros(1, np.float32),
+  "fc.bias": np.zeros(1, np.float32),
+}
+
+
+def test_torchvision_weights_fit_the_encoder(encoder):
+  expected, named = encoder
+  assert "layer1.0.conv1.weight" in named and "layer4.1.bn3.running_var" in named
+  loaded, dropped = torch.load_torchvision_resnet50(named | EXTRA, expected)
+  assert dropped == list(EXTRA)
+  jax.tree.map(np.testing.assert_array_equal, loaded, expected)
   with pytest.raises(ValueError, match="unexpected: head.bias"):
-    torch.load_torchvision_resnet50(weights | {"head.bias": np.zeros(1)})
+    torch.load_torchvision_resnet50(named | {"head.bias": np.zeros(1)}, expected)
+  cut = {
+    collection: {name: m for name, m in tree.items() if name[:6] < "layer3"}
+    for collection, tree in expected.items()
+  }
+  _, dropped = torch.load_torchvision_resnet50(named, cut)
+  assert {name.split(".")[0] for name in dropped} == {"layer3", "layer4"}
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_training_starts_from_a_file_of_torchvision(encoder, suffix, tmp_path, caplog):
+  if suffix == ".pth":
+    pytest.importorskip("torch", reason=".pth files need PyTorch")
+  expected, named = encoder
+  path = tmp_path / f"resnet50{suffix}"
+  weights.write_weights(path, named | EXTRA, {})
+  blank = jax.tree.map(np.zeros_like, expected)
+  head = {"kernel": np.ones(3)}
+  variables = {name: {"encoder": tree} for name, tree in blank.items()}
+  variables["params"]["kernel_generator_32"] = head
+  with caplog.at_level("INFO", logger="fskd_jax"):
+    started = weights.pretrained_variables(variables, path)
+  assert started["params"]["kernel_generator_32"] is head
+  for name, tree in expected.items():
+    jax.tree.map(np.testing.assert_array_equal, started[name]["encoder"], tree)
+  assert "not used: fc.bias, layer4.2" in caplog.text
+
+  with pytest.raises(FileNotFoundError, match="nowhere"):
+    weights.pretrained_variables(variables, tmp_path / "nowhere.safetensors")
+  small = {name: {"encoder": {}} for name in ("params", "batch_stats")}
+  with pytest.raises(ValueError, match="model.encoder='resnet50'"):
+    weights.pretrained_variables(small, path)

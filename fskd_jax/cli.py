@@ -1,0 +1,35 @@
+"""The `fskd` command: one sub-command per file of `fskd_jax.commands`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from absl import logging as absl_logging
+
+from fskd_jax.commands import compare, export, import_weights, parameters
+
+COMMANDS = (export, import_weights, compare, parameters)
+"""Each has `add_parser(commands)`, which sets `run(args) -> exit status`."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs a sub-command.
+
+  Returns:
+    Its exit status; 2 after an error that the user can mend, told in one line.
+  """
+  absl_logging.set_verbosity(absl_logging.ERROR)  # orbax reports its every move
+  parser = argparse.ArgumentParser(prog="fskd", description="Few-shot keypoints.")
+  commands = parser.add_subparsers(metavar="COMMAND", required=True)
+  for command in COMMANDS:
+    command.add_parser(commands)
+  args = parser.parse_args(argv)
+  try:
+    return args.run(args)
+  except (ValueError, OSError, ImportError) as error:
+    print(f"fskd: {error}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+  sys.exit(main())

@@ -1,0 +1,48 @@
+"""fskd export: a trained detector as a file, for PyTorch or for JAX alone."""
+
+import argparse
+import json
+
+from fskd_jax import config
+from fskd_jax.commands.source import load_run
+from fskd_jax.interop import torch as torch_names
+from fskd_jax.interop.stablehlo import Sizes, write_stablehlo
+from fskd_jax.interop.weights import write_weights
+from fskd_jax.models.detector import count_parameters
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+  """Declares the command."""
+  parser = commands.add_parser(
+    "export", help="write a run's detector to a file", description=__doc__
+  )
+  parser.add_argument("--workdir", required=True, help="folder of the run")
+  parser.add_argument(
+    "--out", required=True, help=".safetensors or .pth; .zip for stablehlo"
+  )
+  parser.add_argument(
+    "--format",
+    choices=("weights", "stablehlo"),
+    default="weights",
+    help="weights: a state dict of the original; stablehlo: a program (jax.export)",
+  )
+  fixed = parser.add_argument_group("fixed sizes of stablehlo")
+  fixed.add_argument("--shots", type=int, default=1, help="support images")
+  fixed.add_argument("--queries", type=int, default=1, help="query images")
+  fixed.add_argument("--keypoints", type=int, default=17, help="keypoint types")
+  parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+  """Exports."""
+  model, step = load_run(args.workdir)
+  if args.format == "stablehlo":
+    sizes = Sizes(args.shots, args.queries, args.keypoints)
+    write_stablehlo(args.out, model.config, model.variables, sizes)
+  else:
+    tensors = torch_names.state_dict(model.variables, model.config.model)
+    about = {"config": json.dumps(config.to_dict(model.config)), "step": str(step)}
+    write_weights(args.out, tensors, about)
+  count = count_parameters(model.variables["params"])
+  print(f"{args.out}: {model.config.name}, step {step}, {count:,} parameters")
+  return 0

@@ -1,0 +1,70 @@
+"""Where a command takes its detector from: a run, or a file and its configuration."""
+
+import contextlib
+import importlib.util
+import pathlib
+import sys
+
+from fskd_jax import config
+from fskd_jax.checkpoint import CheckpointStore
+from fskd_jax.config import Config
+from fskd_jax.interop import torch as torch_names
+from fskd_jax.interop.compare import Model
+from fskd_jax.interop.weights import read_config, read_weights
+
+
+def load_config(path: str) -> Config:
+  """Runs a file in configs/, which may import its neighbours from the current folder.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: it has no get_config() that returns a `Config`, or that is invalid.
+  """
+  if not pathlib.Path(path).is_file():
+    raise FileNotFoundError(f"there is no configuration file {path}")
+  if "" not in sys.path:
+    sys.path.insert(0, "")
+  spec = importlib.util.spec_from_file_location("experiment", path)
+  if spec is None or spec.loader is None:
+    raise ValueError(f"{path}: expected a Python file")
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  get_config = getattr(module, "get_config", None)
+  cfg = get_config() if callable(get_config) else None
+  if not isinstance(cfg, Config):
+    raise ValueError(f"{path}: expected get_config() that returns fskd_jax's Config")
+  config.validate(cfg)
+  return cfg
+
+
+def load_run(workdir: str) -> tuple[Model, int]:
+  """Loads the newest checkpoint of a run; returns the detector and its step.
+
+  Raises:
+    FileNotFoundError: it is no run, or has no checkpoint.
+    ValueError: no checkpoint can be read.
+  """
+  with contextlib.closing(CheckpointStore(workdir)) as checkpoints:
+    saved = checkpoints.restore_model()
+  return Model(config.from_dict(saved.config), saved.variables), saved.step
+
+
+def load_file(path: str, config_path: str | None) -> Model:
+  """Loads a file of weights.
+
+  Args:
+    path: .safetensors or .pth.
+    config_path: file in configs/; without it, the configuration that `path` carries.
+
+  Raises:
+    FileNotFoundError: a file does not exist.
+    ValueError: no configuration, or the file is damaged or does not fit it.
+  """
+  cfg = load_config(config_path) if config_path else read_config(path)
+  if cfg is None:
+    raise ValueError(f"{path} carries no configuration: name it with --config")
+  tensors = read_weights(path)
+  try:
+    return Model(cfg, torch_names.load_state_dict(tensors, cfg.model))
+  except ValueError as error:
+    raise ValueError(f"{path}: {error}") from error

@@ -1,0 +1,117 @@
+"""The detector as one file that runs with JAX alone, for fixed shapes.
+
+A zip of two `jax.export` functions, their weights and a description:
+
+  encode_support(weights, images, keypoints, visible) -> kernels
+  detect(weights, images, kernels) -> {"heatmaps", "keypoints"}
+
+docs/pytorch.md shows how to load and run it.
+"""
+
+import io
+import json
+import pathlib
+import zipfile
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import traverse_util
+from jax import export
+
+from fskd_jax import config, metrics
+from fskd_jax.config import Config
+from fskd_jax.interop.files import written_whole
+from fskd_jax.models.detector import FewShotDetector, fuse_heatmaps
+from fskd_jax.models.kernels import Kernels
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+class Sizes(NamedTuple):
+  """The fixed numbers of support images, query images and keypoint types."""
+
+  shots: int
+  queries: int
+  keypoints: int
+
+
+def write_stablehlo(
+  path: str | pathlib.Path, cfg: Config, variables: Any, sizes: Sizes
+) -> None:
+  """Writes the detector for one episode at a time, as a whole or not at all.
+
+  Images are uint8 RGB [1 t L L 3], keypoints float32 pixels [1 k n 2], visible bool
+  [1 k n]; the results are float32 heat-maps [1 m n h w], fused over the groups, and
+  keypoints [1 m n 2] in pixels.
+
+  Args:
+    path: ends in .zip.
+    cfg: of the run.
+    variables: of the detector.
+    sizes: of every call.
+
+  Raises:
+    ValueError: the name does not end in .zip, or a size is below 1.
+  """
+  path = pathlib.Path(path)
+  if path.suffix != ".zip":
+    raise ValueError(f"{path}: expected a file name that ends in .zip")
+  if min(sizes) < 1:
+    raise ValueError(f"expected sizes of at least 1, got {sizes._asdict()}")
+  leaves: dict[Any, Any] = traverse_util.flatten_dict(variables)
+  weights: dict[str, Any] = {
+    "/".join(names): np.asarray(value) for names, value in leaves.items()
+  }
+  functions = _functions(cfg, weights, sizes)
+  about = {"config": config.to_dict(cfg), "sizes": sizes._asdict()}
+  arrays = io.BytesIO()
+  np.savez(arrays, **weights)
+  with written_whole(path) as unfinished, zipfile.ZipFile(unfinished, "w") as file:
+    for name, function in functions.items():
+      file.writestr(f"{name}.stablehlo", function.serialize())
+    file.writestr("weights.npz", arrays.getvalue())
+    file.writestr("about.json", json.dumps(about, indent=2))
+
+
+def _functions(
+  cfg: Config, weights: dict[str, Any], sizes: Sizes
+) -> dict[str, export.Exported]:
+  side = cfg.data.image_size
+  detector = FewShotDetector(cfg.model, side)
+
+  def apply(weights: Any, *args: Any, method: str) -> Any:
+    variables = traverse_util.unflatten_dict(weights, sep="/")
+    return detector.apply(variables, *args, method=method)
+
+  def encode_support(weights, images, keypoints, visible):
+    groups = apply(weights, images, keypoints, visible, method="encode_support")
+    # Plain dicts: whoever loads the file does not know `Kernels`.
+    return [
+      {"taps": group.taps} | ({} if group.bias is None else {"bias": group.bias})
+      for group in groups
+    ]
+
+  def detect(weights, images, kernels):
+    groups = tuple(Kernels(group["taps"], bias=group.get("bias")) for group in kernels)
+    heatmaps = fuse_heatmaps(apply(weights, images, groups, method="detect"))
+    return {"heatmaps": heatmaps, "keypoints": metrics.decode(heatmaps, side)}
+
+  def shape(*dims: int, dtype: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((1, *dims), dtype)
+
+  shots, queries, keypoints = sizes
+  support = (
+    shape(shots, side, side, 3, dtype=np.uint8),
+    shape(shots, keypoints, 2, dtype=np.float32),
+    shape(shots, keypoints, dtype=np.bool_),
+  )
+  query = shape(queries, side, side, 3, dtype=np.uint8)
+  kernels = jax.eval_shape(encode_support, weights, *support)
+  inputs = {encode_support: support, detect: (query, kernels)}
+  return {
+    function.__name__: export.export(jax.jit(function), platforms=PLATFORMS)(
+      weights, *args
+    )
+    for function, args in inputs.items()
+  }

@@ -1,0 +1,169 @@
+"""Files of weights: safetensors without PyTorch, .pth with it. Nothing is unpickled.
+
+A .pth is read by torch's weights-only loading, which refuses everything but tensors.
+"""
+
+import importlib
+import json
+import logging
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from fskd_jax import config
+from fskd_jax.config import Config
+from fskd_jax.interop import torch as torch_names
+from fskd_jax.interop.files import written_whole
+
+_log = logging.getLogger(__name__)
+
+SUFFIXES = (".safetensors", ".pth")
+
+
+def read_weights(path: str | pathlib.Path) -> dict[str, np.ndarray]:
+  """Reads a state dict.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: it is damaged, or not a plain state dict, or of an unknown kind.
+    ImportError: a .pth needs PyTorch, which is not installed.
+  """
+  path = _existing(path)
+  if path.suffix == ".pth":
+    return _read_pth(path)
+  try:
+    return safetensors.numpy.load_file(path)
+  except (safetensors.SafetensorError, ValueError, TypeError) as error:
+    raise ValueError(f"{path} is no safetensors file, or damaged: {error}") from error
+
+
+def read_config(path: str | pathlib.Path) -> Config | None:
+  """Reads the configuration that `fskd export` put into a safetensors file.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: the file is damaged, or its configuration is of another version.
+  """
+  path = _existing(path)
+  if path.suffix == ".pth":
+    return None
+  try:
+    with safetensors.safe_open(path, framework="numpy") as file:
+      metadata = file.metadata() or {}
+  except safetensors.SafetensorError as error:
+    raise ValueError(f"{path} is no safetensors file, or damaged: {error}") from error
+  if "config" not in metadata:
+    return None
+  try:
+    cfg = config.from_dict(json.loads(metadata["config"]))
+    config.validate(cfg)
+    return cfg
+  except (ValueError, TypeError, AttributeError) as error:
+    raise ValueError(f"{path}: its configuration cannot be read: {error}") from error
+
+
+def write_weights(
+  path: str | pathlib.Path,
+  tensors: Mapping[str, np.ndarray],
+  metadata: Mapping[str, str],
+) -> None:
+  """Writes a state dict, as a whole or not at all.
+
+  Args:
+    path: .safetensors or .pth.
+    tensors: by name.
+    metadata: kept in a safetensors file only; a .pth is a plain state dict.
+
+  Raises:
+    ValueError: the file name ends in something else.
+    ImportError: a .pth needs PyTorch, which is not installed.
+  """
+  path = _known(path)
+  with written_whole(path) as unfinished:
+    if path.suffix == ".pth":
+      torch = _import_torch(path)
+      torch.save({name: torch.tensor(x) for name, x in tensors.items()}, unfinished)
+    else:
+      # Not save_file, whose files nobody else may read.
+      unfinished.write_bytes(safetensors.numpy.save(dict(tensors), dict(metadata)))
+
+
+def pretrained_variables(
+  variables: Mapping[str, Any], path: str | pathlib.Path
+) -> dict[str, Any]:
+  """Replaces the encoder of a detector by torchvision's ResNet-50; logs what is left.
+
+  Args:
+    variables: of a detector whose encoder is `ResNet50`.
+    path: file of torchvision's weights.
+
+  Raises:
+    ValueError: the encoder is another, or the file does not fit; names the file.
+    FileNotFoundError: there is no such file.
+  """
+  weights = read_weights(path)
+  encoder = {name: variables[name]["encoder"] for name in ("params", "batch_stats")}
+  try:
+    loaded, dropped = torch_names.load_torchvision_resnet50(weights, encoder)
+  except ValueError as error:
+    raise ValueError(f"{path}: {error}") from error
+  modules = sorted({".".join(name.split(".")[:2]) for name in dropped})
+  _log.info(
+    "encoder: %d tensors from %s; not used: %s",
+    len(weights) - len(dropped),
+    path,
+    ", ".join(modules) or "none",
+  )
+  return {name: variables[name] | {"encoder": loaded[name]} for name in loaded}
+
+
+def _known(path: str | pathlib.Path) -> pathlib.Path:
+  path = pathlib.Path(path)
+  if path.suffix not in SUFFIXES:
+    raise ValueError(f"{path}: expected a file name that ends in .safetensors or .pth")
+  return path
+
+
+def _existing(path: str | pathlib.Path) -> pathlib.Path:
+  path = _known(path)
+  if not path.is_file():
+    raise FileNotFoundError(f"there is no file {path}")
+  return path
+
+
+def _import_torch(path: pathlib.Path) -> Any:
+  try:
+    return importlib.import_module("torch")
+  except ImportError as error:
+    raise ImportError(
+      f"{path}: .pth files need PyTorch (pip install 'fskd-jax[torch]'); "
+      ".safetensors files do not"
+    ) from error
+
+
+def _read_pth(path: pathlib.Path) -> dict[str, np.ndarray]:
+  torch = _import_torch(path)
+  try:
+    loaded = torch.load(path, map_location="cpu", weights_only=True)
+  except Exception as error:  # whatever a damaged or foreign pickle may raise
+    first_line = (str(error).splitlines() or [""])[0]
+    raise ValueError(
+      f"{path} is damaged, or holds more than tensors and is refused: {first_line}"
+    ) from error
+  if not isinstance(loaded, Mapping):
+    raise ValueError(f"{path} holds a {type(loaded).__name__}, not a state dict")
+  strange = [name for name, x in loaded.items() if not isinstance(x, torch.Tensor)]
+  if strange or not all(isinstance(name, str) for name in loaded):
+    raise ValueError(
+      f"{path} is not a plain state dict (name -> tensor): it holds "
+      f"{', '.join(map(repr, strange or loaded))}; save the state dict alone"
+    )
+  # NumPy has no bfloat16.
+  return {
+    name: (x.float() if x.is_floating_point() else x).numpy()
+    for name, x in loaded.items()
+  }
