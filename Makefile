@@ -9,7 +9,7 @@ quickstart: .venv/installed
 	$(BIN)/python evaluate.py --workdir=runs/quickstart
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import pathlib
 import sys
 import traceback
@@ -97,6 +98,8 @@ def _is_ours(error: BaseException) -> bool:
 
 def _start() -> None:
   absl_logging.set_verbosity(absl_logging.ERROR)  # orbax reports its every move
+  # TensorFlow would print at length what ends up in one error of ours.
+  os.environ.update(TF_CPP_MIN_LOG_LEVEL="2", TF_ENABLE_ONEDNN_OPTS="0")
   if _DISTRIBUTED.value:
     parallel.start_processes(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
   package = logging.getLogger("fskd_jax")

@@ -18,6 +18,7 @@ from fskd_jax.config import Config, EvalConfig
 from fskd_jax.data.episodes import EpisodeSampler, evaluation_index_batches
 from fskd_jax.data.feed import Feed
 from fskd_jax.episode import EpisodeBatch, valid_queries
+from fskd_jax.interop.weights import pretrained_variables
 from fskd_jax.models.detector import FewShotDetector, init_variables
 
 _log = logging.getLogger(__name__)
@@ -63,11 +64,12 @@ def score(
   names = feed.dataset.keypoint_names
   scores = {name: metrics.EpisodeScores(cfg.thresholds, names) for name in predictors}
   batch_size = parallel.divisible_batch(cfg.batch_episodes)
-  batches = feed.batches(
-    sampler, evaluation_index_batches(episodes, batch_size, 0, 1), batch_size
-  )
+  indices = evaluation_index_batches(episodes, batch_size, 0, 1)
   shown = parallel.is_main_process() and label
-  with tqdm(total=episodes, desc=label, unit="ep", disable=not shown) as bar:
+  with (
+    feed.batches(sampler, indices, batch_size) as batches,
+    tqdm(total=episodes, desc=label, unit="ep", disable=not shown) as bar,
+  ):
     for batch in batches:
       species = feed.species(batch.query.instance)
       for name, predict in predictors.items():
@@ -105,6 +107,10 @@ def evaluate(
     for model in (cfg.model, baselines.untrained_model(cfg.model))
   )
   untrained_variables = init_variables(untrained, cfg.train.seed)
+  if cfg.model.pretrained:
+    untrained_variables = pretrained_variables(
+      untrained_variables, cfg.model.pretrained
+    )
   predictors: dict[str, Predictor] = {
     DETECTOR: functools.partial(
       network_predictor(detector, feed, backend), place(variables)
@@ -167,7 +173,8 @@ def picture(
 ) -> plots.EpisodePicture:
   """Runs one episode of a sampler and returns what there is to draw."""
   size = parallel.divisible_batch(1)
-  batch = next(iter(feed.batches(sampler, [[index]], size)))
+  with feed.batches(sampler, [[index]], size) as batches:
+    batch = next(batches)
   predicted, valid = predict(batch)[0], np.asarray(valid_queries(batch))[0]
   support_images, query_images = feed.pixels(batch)
   return plots.EpisodePicture(

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 from PIL import Image
 from tqdm import tqdm
 
@@ -20,6 +21,7 @@ from fskd_jax.checkpoint import CheckpointStore
 from fskd_jax.config import Config
 from fskd_jax.data.episodes import train_index_batches
 from fskd_jax.data.feed import Feed
+from fskd_jax.interop.weights import pretrained_variables
 from fskd_jax.metric_writer import METRICS_FILE, MetricWriter
 from fskd_jax.models.detector import (
   FewShotDetector,
@@ -73,12 +75,8 @@ def train(cfg: Config, workdir: str | os.PathLike) -> steps.TrainState:
     sampler = feed.training_sampler(settings)
     detector = FewShotDetector(cfg.model, cfg.data.image_size)
     tx = optim.make_optimizer(cfg.optim, settings.steps, cfg.model.freeze_until)
-    state = steps.init_state(init_variables(detector, settings.seed), tx)
+    state = _first_state(cfg, detector, tx, checkpoints)
     _log.info("%s", _description(cfg, feed, state))
-    restored = checkpoints.restore_latest(state)
-    if restored is not None:
-      state, step = restored
-      _log.info("resuming after step %d of %d", step, settings.steps)
 
     step_fn = parallel.parallelize_training(
       functools.partial(
@@ -95,9 +93,11 @@ def train(cfg: Config, workdir: str | os.PathLike) -> steps.TrainState:
     state = place(state)
     first, host, num_hosts = int(state.step), jax.process_index(), jax.process_count()
     indices = train_index_batches(first, settings.episodes_per_step, host, num_hosts)
-    batches = feed.batches(sampler, indices, settings.episodes_per_step // num_hosts)
     validator = _Validator(cfg, feed)
     with (
+      feed.batches(
+        sampler, indices, settings.episodes_per_step // num_hosts
+      ) as batches,
       MetricWriter(workdir, first + 1) as writer,
       _Log(cfg, writer, first, _recorded_seconds(workdir / METRICS_FILE)) as log,
     ):
@@ -252,6 +252,24 @@ class _Validator:
         for kind, sampler in self._samplers.items()
       ]
     )
+
+
+def _first_state(
+  cfg: Config,
+  detector: FewShotDetector,
+  tx: optax.GradientTransformation,
+  checkpoints: CheckpointStore,
+) -> steps.TrainState:
+  """Returns the newest checkpoint, or the state before the first step."""
+  variables = init_variables(detector, cfg.train.seed)
+  restored = checkpoints.restore_latest(steps.init_state(variables, tx))
+  if restored is not None:
+    state, step = restored
+    _log.info("resuming after step %d of %d", step, cfg.train.steps)
+    return state
+  if cfg.model.pretrained:
+    variables = pretrained_variables(variables, cfg.model.pretrained)
+  return steps.init_state(variables, tx)
 
 
 def _description(cfg: Config, feed: Feed, state: steps.TrainState) -> str:

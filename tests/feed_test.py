@@ -30,6 +30,11 @@ def evaluation(shapes_folder):
   return shapes.config(shapes_folder).eval
 
 
+def _first(feed, sampler, episodes):
+  with feed.batches(sampler, [range(episodes)], episodes) as batches:
+    return next(batches)
+
+
 def test_images_are_placed_once_and_only_where_they_are_resident(shapes_folder):
   cfg = shapes.config(shapes_folder).data
   placed = []
@@ -43,7 +48,8 @@ def test_both_executors_give_the_same_episodes_and_pictures(feeds, evaluation):
   found = {}
   for name, feed in feeds.items():
     sampler = feed.evaluation_sampler("unseen/base", evaluation)
-    batches = list(feed.batches(sampler, [[0, 1], [2]], 2))
+    with feed.batches(sampler, [[0, 1], [2]], 2) as stream:
+      batches = list(stream)
     assert [b.episode_index.tolist() for b in batches] == [[0, 1], [2, PADDING]]
     found[name] = batches[0], feed.pixels(batches[0])
   (plan, drawn), (batch, pixels) = found["resident"], found["tfdata"]
@@ -67,7 +73,7 @@ def test_settings_hold_their_species_and_types(feed, evaluation):
   species, types = {}, {}
   for setting in ("unseen/base", "seen/novel", "validation/base", "seen/other"):
     sampler = feed.evaluation_sampler(setting, evaluation)
-    batch = next(iter(feed.batches(sampler, [range(8)], 8)))
+    batch = _first(feed, sampler, 8)
     species[setting] = set(feed.species(batch.query.instance).flat)
     types[setting] = feed.type_names(batch.keypoint_ids[0])
     assert not batch.is_auxiliary.any()
@@ -85,13 +91,13 @@ def test_settings_hold_their_species_and_types(feed, evaluation):
 
 def test_training_sees_base_and_auxiliary_types_of_its_own_images(feed, shapes_folder):
   cfg = shapes.config(shapes_folder)
-  batch = next(iter(feed.batches(feed.training_sampler(cfg.train), [range(30)], 30)))
+  batch = _first(feed, feed.training_sampler(cfg.train), 30)
   names = ["north", "east", "middle", "north ~ east 0.5"]
   assert feed.type_names(batch.keypoint_ids[0]) == names
   trained = {*batch.support.instance.flat, *batch.query.instance.flat}
   assert trained <= {i.instance_id for i in feed.splits.train}
   seen = feed.evaluation_sampler("seen/base", cfg.eval)
-  tested = next(iter(feed.batches(seen, [range(30)], 30)))
+  tested = _first(feed, seen, 30)
   assert not trained & {*tested.query.instance.flat}
 
 

@@ -27,7 +27,10 @@ def _free_port():
 
 def _run_both(script, *arguments, folder):
   """Runs a script in two processes of two devices each."""
-  flags = os.environ["XLA_FLAGS"].replace("device_count=4", "device_count=2")
+  environment = os.environ | {
+    "XLA_FLAGS": os.environ["XLA_FLAGS"].replace("device_count=4", "device_count=2"),
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",  # compiles in half the time
+  }
   command = [
     *(sys.executable, script, *arguments),
     *("--distributed", f"--coordinator=localhost:{_free_port()}", "--processes=2"),
@@ -39,7 +42,7 @@ def _run_both(script, *arguments, folder):
         subprocess.Popen(
           [*command, f"--process={number}"],
           cwd=ROOT,
-          env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+          env=environment,
           stderr=log,
         )
       )

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -97,6 +98,29 @@ def test_wrong_flags_and_folders_end_with_one_line(trained, experiment, tmp_path
       assert "Traceback" not in errors
   assert not empty.exists()
   assert {p: p.stat().st_mtime_ns for p in trained[1].rglob("*")} == before
+
+
+def test_a_broken_image_ends_a_streamed_run_in_one_line(trained, tmp_path):
+  workdir, folder = tmp_path / "run", tmp_path / "data"
+  shutil.copytree(trained[1], workdir)
+  shutil.rmtree(workdir / "checkpoints" / "80")
+  shutil.copytree(trained[0].data.path, folder)
+  for path in sorted(folder.glob("images/*.png"))[:20]:
+    path.write_bytes(path.read_bytes()[:-2000])
+  experiment = shapes.write_experiment(tmp_path / "experiment.py", folder)
+  code, errors = _end(
+    start(
+      "train.py",
+      f"--config={experiment}",
+      f"--workdir={workdir}",
+      "--config.data.executor=tfdata",
+      stderr=subprocess.PIPE,
+    )
+  )
+  assert code == 1 and "Traceback" not in errors, errors
+  last = errors.splitlines()[-1]
+  assert re.fullmatch(r"ValueError: image '0.*\.png' cannot be decoded: .*", last)
+  assert CheckpointStore(workdir).restore_model().step == 64
 
 
 WITHOUT_TENSORFLOW = """

@@ -20,7 +20,7 @@ from benchmarks.parity.cases import Row
 
 
 def main() -> int:
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser = argparse.ArgumentParser("python -m benchmarks.parity")
   parser.add_argument("--golden", help="golden_fskd.npz")
   args = parser.parse_args()
   tables: dict[str, Iterable[Row]] = {"JAX beside the twin": twin.rows()}

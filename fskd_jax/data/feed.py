@@ -1,7 +1,8 @@
 """A data set behind one of the two executors: episodes in, batches out."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 
 import jax
 import numpy as np
@@ -66,13 +67,20 @@ class Feed:
     sampler: EpisodeSampler,
     index_batches: Iterable[Sequence[int]],
     batch_size: int,
-  ) -> Iterator[EpisodeBatch]:
-    """Yields batches of NumPy arrays; short lists of indices are padded."""
+  ) -> contextlib.closing[Generator[EpisodeBatch, None, None]]:
+    """Returns a stream of batches of NumPy arrays; short lists of indices are padded.
+
+    To be left by `with`: threads that outlive an error can keep Python from ending.
+    """
     if self.store is not None:
-      return resident.episode_batches(sampler, index_batches, batch_size)
+      return contextlib.closing(
+        resident.episode_batches(sampler, index_batches, batch_size)
+      )
     from fskd_jax.data import pipeline  # TensorFlow
 
-    return pipeline.episode_batches(self.dataset, sampler, index_batches, batch_size)
+    return contextlib.closing(
+      pipeline.episode_batches(self.dataset, sampler, index_batches, batch_size)
+    )
 
   def pixels(self, batch: EpisodeBatch) -> tuple[np.ndarray, np.ndarray]:
     """Returns a batch's support and query pixels, uint8, for drawing.

@@ -4,7 +4,7 @@ Serves any data set, in parallel and in order; the images of its batches are uin
 """
 
 import collections
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import cast
 
 import numpy as np
@@ -23,7 +23,7 @@ def episode_batches(
   sampler: EpisodeSampler,
   index_batches: Iterable[Sequence[int]],
   batch_size: int,
-) -> Iterator[EpisodeBatch]:
+) -> Generator[EpisodeBatch, None, None]:
   """Yields batches of NumPy arrays with uint8 images [b t L L 3].
 
   Args:
@@ -71,7 +71,9 @@ def episode_batches(
       yield cast(EpisodeBatch, batch)
     return
   except tf.errors.OpError as error:
-    failure = error
+    # The traceback would keep the iterator, whose threads never let Python end.
+    failure = error.with_traceback(None)
+    failure.__context__ = None
   if under_way:
     _replay(dataset, sampler, under_way[0])
   raise failure

@@ -7,7 +7,7 @@ batches of `pipeline` but for rounding.
 import collections
 import concurrent.futures
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -88,7 +88,7 @@ def load_store(
 
 def episode_batches(
   sampler: EpisodeSampler, index_batches: Iterable[Sequence[int]], batch_size: int
-) -> Iterator[EpisodeBatch]:
+) -> Generator[EpisodeBatch, None, None]:
   """Yields plans for `materialize`, made ahead by a background thread.
 
   Args:

@@ -85,6 +85,7 @@ class ResNet50(nn.Module):
     norm = functools.partial(
       nn.BatchNorm,
       use_running_average=not train,
+      use_fast_variance=False,  # E[x^2] - E[x]^2 loses digits that PyTorch keeps
       momentum=self.momentum,
       dtype=self.dtype,
       axis_name=self.axis_name,
