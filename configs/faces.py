@@ -29,6 +29,6 @@ def get_config() -> Config:
   data.validation_fraction = 0.05
   data.heldout_fraction = 0.0
   data.class_mode = "mix_class"  # support and query of any people: six images each
-  cfg.train.steps = 2_500
+  cfg.train.steps = 5_000
   cfg.eval.settings = ("unseen/novel", "unseen/base")
   return cfg
