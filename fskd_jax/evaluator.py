@@ -95,6 +95,9 @@ def evaluate(
 
   Returns:
     The content of results.json.
+
+  Raises:
+    ValueError: a setting holds too little for an episode; before anything is scored.
   """
   backend = cfg.train.backend
   place = functools.partial(parallel.replicate, backend=backend)

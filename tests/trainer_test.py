@@ -1,6 +1,5 @@
 """Whole runs: what they write, how they resume, and how they end on bad input."""
 
-import contextlib
 import functools
 import itertools
 import json
@@ -155,22 +154,11 @@ def test_a_full_disk_stops_the_run_and_keeps_the_earlier_checkpoint(
   shapes.assert_same_run(workdir, finished)
 
 
-@contextlib.contextmanager
-def _fast_compiler():
-  """Compiles in half the time what is only run for a few steps."""
-  jax.config.update("jax_disable_most_optimizations", True)
-  try:
-    yield
-  finally:
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def test_a_loss_that_is_not_finite_is_never_saved(shapes_folder, tmp_path):
   cfg = shapes.config(shapes_folder, steps=5, log_every=1, checkpoint_every=1)
   cfg.optim.learning_rate = 1e30
   with pytest.raises(FloatingPointError, match="step 2 .*last checkpoint is kept"):
-    with _fast_compiler():
-      trainer.train(cfg, tmp_path)
+    trainer.train(cfg, tmp_path)
   assert CheckpointStore(tmp_path).restore_model().step == 1
   assert [line["step"] for line in shapes.metrics(tmp_path)] == [1]
 
@@ -297,8 +285,7 @@ def first_losses(shapes_folder, tmp_path_factory):
     cfg.data.executor = executor
     cfg.optim.learning_rate = 1e-6  # Adam would enlarge the rounding of zero gradients
     workdir = tmp_path_factory.mktemp("run")
-    with _fast_compiler():
-      state = jax.device_get(trainer.train(cfg, workdir))
+    state = jax.device_get(trainer.train(cfg, workdir))
     names = ("train/loss", "train/loss_main", "train/gradient_norm")
     lines = shapes.metrics(workdir)
     return state, np.array([[line[name] for name in names] for line in lines])
