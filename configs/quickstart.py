@@ -57,7 +57,7 @@ def get_config() -> Config:
       learning_rate=5e-3, schedule="cosine", warmup_steps=60, clip_norm=1.0
     ),
     train=TrainConfig(
-      steps=6_000,
+      steps=8_000,
       episodes_per_step=2,
       shots=1,
       queries=2,
