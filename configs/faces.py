@@ -4,7 +4,8 @@
       --config.data.path=../shared/data/faces
   python evaluate.py --workdir=runs/faces
 
-From scratch at 96 px on two CPU cores; time and numbers in docs/results.md.
+From scratch at 96 px: seven minutes on one CPU core; PCK@0.1 on unseen people 97.0
+(base) and 91.5 % (novel). More in docs/results.md.
 """
 
 from configs import quickstart

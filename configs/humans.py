@@ -4,8 +4,9 @@
       --config.data.path=../shared/data/humans
   python evaluate.py --workdir=runs/humans
 
-A fifth of the images is held out (the file names no people). From scratch; time
-and numbers in docs/results.md.
+A fifth of the images is held out (the file names no people). From scratch at 96 px:
+55 minutes on one CPU core; PCK@0.1 38.4 (base) and 25.1 % (novel). More in
+docs/results.md.
 """
 
 from configs import quickstart

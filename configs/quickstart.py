@@ -3,8 +3,9 @@
   python train.py --config=configs/quickstart.py --workdir=runs/quickstart
   python evaluate.py --workdir=runs/quickstart
 
-Small encoder, 96 px, softmax cross-entropy: see docs/results.md for the time and
-the numbers, and for what changes with the paper's loss.
+Small encoder, 96 px, softmax cross-entropy. Four minutes of training on two CPU cores;
+PCK@0.1 on unseen species 73.4 (base) and 71.5 % (novel). docs/results.md has the rest,
+and what changes with the paper's loss.
 """
 
 from fskd_jax.config import (
