@@ -244,8 +244,8 @@ def validate(cfg: Config) -> None:
   if cfg.data.name == "coco_keypoints" and not cfg.data.path:
     problems.append("data.path is empty: name the folder that holds annotations.json")
   unknown = [s for s in cfg.eval.settings if s not in _SETTINGS]
-  if unknown:
-    problems.append(f"eval.settings holds {unknown}: known are {list(_SETTINGS)}")
+  if unknown or not cfg.eval.settings:
+    problems.append(f"eval.settings = {cfg.eval.settings}: choose of {_SETTINGS}")
   low, high = cfg.data.scale_range
   if not 0 < low <= high:
     problems.append(f"data.scale_range = {(low, high)}: must be 0 < low <= high")
