@@ -109,7 +109,7 @@ def affine_scale(matrix: Array) -> Array:
   return abs(a * d - b * c) ** 0.5
 
 
-def reduction_level(to_original: np.ndarray, max_level: int = 3) -> np.ndarray:
+def reduction_level(to_original: Array, max_level: int = 3) -> Array:
   """Returns how often an image may be halved before it is resampled.
 
   A crop that shrinks the image by `s` is sampled from the image reduced by the
@@ -123,10 +123,11 @@ def reduction_level(to_original: np.ndarray, max_level: int = 3) -> np.ndarray:
   Returns:
     int32 [...], 0..max_level.
   """
-  scale = np.maximum(affine_scale(to_original), 1e-9)
+  xp = to_original.__array_namespace__()
+  scale = xp.maximum(affine_scale(to_original), 1e-9)
   # The tolerance keeps an exact halving at level 1 in spite of rounding.
-  level = np.floor(np.log2(scale) + 1e-6)
-  return np.clip(level, 0, max_level).astype(np.int32)
+  level = xp.floor(xp.log2(scale) + 1e-6)
+  return xp.clip(level, 0, max_level).astype(np.int32)
 
 
 def to_level(matrix: Array, level: Array) -> Array:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 import tqdm
-from jaxtyping import Array, Float, Int, Int32, UInt8
+from jaxtyping import Array, Float, Int32, UInt8
 
 from fskd_jax import geometry
 from fskd_jax.data import images
@@ -122,7 +122,7 @@ def materialize(
 
 
 def _warp(store: ImageStore, views: Views, side: int) -> Float[Array, "b t h w 3"]:
-  level = reduction_level(views.to_original)
+  level = geometry.reduction_level(views.to_original, NUM_LEVELS - 1)
   matrix = geometry.to_level(views.to_original, level)[..., None, None]
   offset = store.offsets[views.images, level][..., None, None]
   size = store.sizes[views.images, level][..., None, None]
@@ -151,10 +151,3 @@ def _warp(store: ImageStore, views: Views, side: int) -> Float[Array, "b t h w 3
     color = jnp.where(inside[..., None], pixels.astype(jnp.float32), border)
     warped += weight[..., None] * color
   return warped
-
-
-def reduction_level(to_original: Float[Array, "*b 2 3"]) -> Int[Array, "*b"]:
-  """Does what `geometry.reduction_level` does, on the device."""
-  scale = jnp.maximum(geometry.affine_scale(to_original), 1e-9)
-  level = jnp.floor(jnp.log2(scale) + 1e-6)
-  return jnp.clip(level, 0, NUM_LEVELS - 1).astype(jnp.int32)

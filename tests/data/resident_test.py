@@ -198,7 +198,7 @@ def test_the_level_on_the_device_is_the_level_on_the_host():
   matrices = np.zeros((len(scale), 2, 3), np.float32)
   matrices[:, 0, :2] = np.stack([np.cos(angle), -np.sin(angle)], -1) * scale[:, None]
   matrices[:, 1, :2] = np.stack([np.sin(angle), np.cos(angle)], -1) * scale[:, None]
-  level = jax.jit(resident.reduction_level)(matrices)
+  level = jax.jit(geometry.reduction_level)(matrices)
   np.testing.assert_array_equal(level, geometry.reduction_level(matrices))
   assert set(np.asarray(level)) == {0, 1, 2, 3}
 
