@@ -62,15 +62,37 @@ class DataConfig:
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
-class ModelConfig:
-  """The light-weight detector (spec/fskd.md section 4)."""
+class TransformerConfig:
+  """Attention over the cells of a feature map: TransPose (spec/transpose.md 1.4)."""
 
-  encoder: str = "resnet50"  # or "small"
-  strides: tuple[int, ...] = (32,)  # feature maps used, of 8, 16, 32
+  layers: int = 0  # 0: none
+  width: int = 256  # channels of a token
+  hidden: int = 1024  # of the feed-forward networks
+  heads: int = 8
+  position: str = "sine"  # "sine", "learnable" or "none"
+  dropout: float = 0.1
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class ModelConfig:
+  """The light-weight detector (spec/fskd.md section 4), or TransPose.
+
+  TransPose has the fields up to `batch_norm_momentum` and those of the precision
+  and of the pretrained weights.
+  """
+
+  encoder: str = "resnet50"  # "resnet50", "hrnet" or "small"
+  strides: tuple[int, ...] = (32,)  # feature maps used; see `offered_strides`
+  resnet_blocks: tuple[int, ...] = (3, 4, 6, 2)  # of layer1 .. layer4
+  hrnet_width: int = 32  # channels of the finest branch
   small_widths: tuple[int, ...] = (24, 48, 96, 128)  # small: strides 2, 4, 8, 16 ..
+  # On top of the encoder's one feature map.
+  transformer: TransformerConfig = dataclasses.field(default_factory=TransformerConfig)
   batch_norm: str = "running"  # "running": trained statistics; "frozen"
   batch_norm_momentum: float = 0.9
   pool_sigma: float = 14 / 384  # of the image side
+  head: str = "smd"  # or "mds": modulate, then detect (spec/fskd.md section 8)
+  mds_widths: tuple[int, ...] = (512, 512, 1024)  # mds: of its descriptor
   kernel_sizes: tuple[int, ...] = (1, 3, 5)
   kernel_generator: str = (
     "srm_crm"  # ablations: no_srm no_crm linear diagonal prototype
@@ -157,6 +179,7 @@ class Config:
   """One experiment."""
 
   name: str = "base"
+  task: str = "few_shot"  # or "pose": TransPose on the fixed keypoints of data.base
   data: DataConfig = dataclasses.field(default_factory=DataConfig)
   model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
   loss: LossConfig = dataclasses.field(default_factory=LossConfig)
@@ -166,12 +189,15 @@ class Config:
 
 
 CHOICES = {
+  "task": ("few_shot", "pose"),
   "data.name": ("synthetic_creatures", "coco_keypoints"),
   "data.executor": ("tfdata", "resident"),
   "data.class_mode": ("one_class", "mix_class"),
   "data.class_weighting": ("uniform", "count"),
   "data.crop": ("context", "box"),
-  "model.encoder": ("resnet50", "small"),
+  "model.encoder": ("resnet50", "hrnet", "small"),
+  "model.transformer.position": ("sine", "learnable", "none"),
+  "model.head": ("smd", "mds"),
   "model.batch_norm": ("running", "frozen"),
   "model.kernel_generator": (
     "srm_crm",
@@ -233,7 +259,8 @@ def validate(cfg: Config) -> None:
     for field in _FRACTIONS
     if not 0 <= values[field] <= 1
   ]
-  problems += _model_problems(cfg.model, cfg.data.image_size)
+  if cfg.model.encoder in CHOICES["model.encoder"]:
+    problems += _model_problems(cfg.model, cfg.data.image_size)
   if cfg.train.checkpoint_every % cfg.train.log_every:
     problems.append(
       f"train.checkpoint_every = {cfg.train.checkpoint_every}: must be a multiple of "
@@ -254,10 +281,24 @@ def validate(cfg: Config) -> None:
 
 
 def _model_problems(model: ModelConfig, image_size: int) -> Iterator[str]:
-  coarsest = 32 if model.encoder == "resnet50" else 2 ** len(model.small_widths)
-  strides = [s for s in (8, 16, 32) if s <= coarsest]
+  strides = offered_strides(model)
+  coarsest = COARSEST_STRIDE.get(model.encoder, max(strides))
   if not model.strides or any(s not in strides for s in model.strides):
     yield f"model.strides = {model.strides}: {model.encoder} offers {strides}"
+  if model.transformer.layers and len(model.strides) != 1:
+    yield f"model.strides = {model.strides}: the transformer works on one feature map"
+  if model.transformer.layers and model.transformer.width % model.transformer.heads:
+    yield (
+      f"model.transformer.width = {model.transformer.width}: must be a multiple of "
+      f"model.transformer.heads = {model.transformer.heads}"
+    )
+  if model.transformer.position == "sine" and model.transformer.width % 4:
+    yield (
+      f"model.transformer.width = {model.transformer.width}: must be a multiple of 4 "
+      "for model.transformer.position = 'sine'"
+    )
+  if model.head == "mds" and model.kernel_sizes != (1,):
+    yield f"model.kernel_sizes = {model.kernel_sizes}: model.head = 'mds' takes (1,)"
   if list(model.strides) != sorted(model.strides):
     yield f"model.strides = {model.strides}: must ascend"
   if image_size % coarsest:
@@ -271,6 +312,27 @@ def _model_problems(model: ModelConfig, image_size: int) -> Iterator[str]:
         f"model.{field} = {factors}: one factor >= 1, or one for each of the "
         f"strides {model.strides}"
       )
+
+
+COARSEST_STRIDE = {"resnet50": 32, "hrnet": 16}
+"""What image sides must be a multiple of; for others, their last stride."""
+
+
+def offered_strides(model: ModelConfig) -> tuple[int, ...]:
+  """Returns the strides of the feature maps that an encoder has.
+
+  Raises:
+    ValueError: there is no such encoder.
+  """
+  if model.encoder == "resnet50":
+    return (8, 16, 32)
+  if model.encoder == "hrnet":
+    return (4,)
+  if model.encoder == "small":
+    return tuple(2**i for i in range(3, len(model.small_widths) + 1))
+  raise ValueError(
+    f"model.encoder = {model.encoder!r}: choose one of {CHOICES['model.encoder']}"
+  )
 
 
 def flatten(cfg: Any, prefix: str = "") -> dict[str, Any]:

@@ -4,7 +4,7 @@ One table, made from the model's own variables, drives import and export. Tensor
 are NumPy arrays; PyTorch is not needed. Source: spec/fskd.md section 4.9.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -127,7 +127,11 @@ def load_torchvision_resnet50(
   """
   if "layer1_0" not in encoder["params"]:
     raise ValueError("weights of torchvision's resnet50 need model.encoder='resnet50'")
-  entries = _table(encoder, _encoder_modules("", "conv1", "bn1", "{stage}.{block}"))
+  found = [name.split("_")[0] for name in encoder["params"]]
+  names = _encoder_modules(
+    "", "conv1", "bn1", "{stage}.{block}", [found.count(stage) for stage in STAGES]
+  )
+  entries = _table(encoder, names)
   blocks = {".".join(entry.name.split(".")[:2]) for entry in entries}
   dropped = [
     name
@@ -182,7 +186,9 @@ def _detector_modules(config: ModelConfig) -> dict[str, str]:
   modules = {}
   if config.encoder == "resnet50":
     root = "encoder.encoder_list."
-    modules |= _encoder_modules("encoder/", root + "0", root + "1", root + "{index}")
+    modules |= _encoder_modules(
+      "encoder/", root + "0", root + "1", root + "{index}", config.resnet_blocks
+    )
   for i, stride in enumerate(config.strides):
     for j, size in enumerate(config.kernel_sizes):
       flax, torch = f"kernel_generator_{stride}", f"weight_generator_list.{i}"
@@ -200,7 +206,7 @@ def _detector_modules(config: ModelConfig) -> dict[str, str]:
 
 
 def _encoder_modules(
-  root: str, stem_conv: str, stem_bn: str, block_format: str
+  root: str, stem_conv: str, stem_bn: str, block_format: str, blocks: Sequence[int]
 ) -> dict[str, str]:
   """Maps the modules of `ResNet50`; blocks are named by stage and block, or index.
 
@@ -208,7 +214,7 @@ def _encoder_modules(
   """
   modules = {root + "conv1": stem_conv, root + "bn1": stem_bn}
   index = 5
-  for stage, (num_blocks, _, _) in STAGES.items():
+  for stage, num_blocks in zip(STAGES, blocks):
     for block in range(num_blocks):
       number = f"4.{block}" if stage == "layer1" else index
       index += stage != "layer1"

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
-from fskd_jax.config import ModelConfig
+from fskd_jax.config import COARSEST_STRIDE, ModelConfig, offered_strides
 from fskd_jax.models.resnet import STAGES, ResNet50
 from fskd_jax.models.small import SmallEncoder
 
@@ -22,19 +22,6 @@ def normalize_images(images: Num[Array, "*t l l 3"]) -> Float[Array, "*t l l 3"]
   return (images.astype(jnp.float32) - mean) / std
 
 
-def offered_strides(config: ModelConfig) -> tuple[int, ...]:
-  """Returns the strides of an encoder's feature maps.
-
-  Raises:
-    ValueError: there is no such encoder.
-  """
-  if config.encoder == "resnet50":
-    return (8, 16, 32)
-  if config.encoder == "small":
-    return tuple(2**i for i in range(3, len(config.small_widths) + 1))
-  raise ValueError(f"encoder: got {config.encoder!r}, expected 'resnet50' or 'small'")
-
-
 def build_encoder(
   config: ModelConfig, image_size: int, axis_name: str | None = None
 ) -> ResNet50 | SmallEncoder:
@@ -48,10 +35,9 @@ def build_encoder(
     raise ValueError(
       f"strides: got {config.strides}, the encoder {config.encoder!r} has {offered}"
     )
-  if image_size % max(offered):
-    raise ValueError(
-      f"image_size: got {image_size}, expected a multiple of {max(offered)}"
-    )
+  coarsest = COARSEST_STRIDE.get(config.encoder, max(offered))
+  if image_size % coarsest:
+    raise ValueError(f"image_size: got {image_size}, expected a multiple of {coarsest}")
   common: dict[str, Any] = dict(
     strides=config.strides,
     momentum=config.batch_norm_momentum,
@@ -64,7 +50,9 @@ def build_encoder(
       raise ValueError(
         f"freeze_until: got {config.freeze_until!r}, expected one of {stages}"
       )
-    return ResNet50(freeze_until=config.freeze_until, **common)
+    return ResNet50(
+      blocks=config.resnet_blocks, freeze_until=config.freeze_until, **common
+    )
   if config.freeze_until:
     raise ValueError(
       f"freeze_until: got {config.freeze_until!r}, "

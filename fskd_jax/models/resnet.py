@@ -10,13 +10,12 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 STAGES = {
-  "layer1": (3, 64, 4),
-  "layer2": (4, 128, 8),
-  "layer3": (6, 256, 16),
-  "layer4": (2, 512, 32),
+  "layer1": (64, 4),
+  "layer2": (128, 8),
+  "layer3": (256, 16),
+  "layer4": (512, 32),
 }
-"""Per stage: blocks, width of the bottleneck, stride of its feature map. The third
-block of torchvision's layer4 is cut off."""
+"""Per stage: width of the bottleneck, stride of its feature map."""
 
 
 class Bottleneck(nn.Module):
@@ -47,7 +46,9 @@ class ResNet50(nn.Module):
   """Encoder with feature maps at strides 8 (512), 16 (1024) and 32 (2048 channels).
 
   Attributes:
-    strides: feature maps to return; nothing deeper than the last is built.
+    strides: feature maps to return; nothing deeper than the last is built. (8,) is
+      ResNet-S of TransPose.
+    blocks: in each stage. The third block of torchvision's layer4 is cut off.
     freeze_until: "stem" or a stage: nothing up to and including it gets a gradient
       (its batch statistics are still recorded). Empty: everything learns.
     momentum: decay of the running batch statistics.
@@ -58,6 +59,7 @@ class ResNet50(nn.Module):
   """
 
   strides: tuple[int, ...] = (32,)
+  blocks: tuple[int, ...] = (3, 4, 6, 2)
   freeze_until: str = ""
   momentum: float = 0.9
   dtype: DTypeLike = jnp.float32
@@ -94,7 +96,7 @@ class ResNet50(nn.Module):
     x = max_pool(nn.relu(norm(name="bn1")(x)))
     x = self._freeze("stem", x)
     features = {}
-    for stage, (num_blocks, width, stride) in STAGES.items():
+    for (stage, (width, stride)), num_blocks in zip(STAGES.items(), self.blocks):
       if stride > max(self.strides):
         break
       for block in range(num_blocks):

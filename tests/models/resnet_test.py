@@ -63,9 +63,9 @@ def test_max_pool_is_nn_max_pool(side, dtype):
 
 
 def test_freezing_stops_at_the_named_stage(monkeypatch):
-  short = {"layer1": (1, 8, 4), "layer2": (2, 16, 8)}
+  short = {"layer1": (8, 4), "layer2": (16, 8)}
   monkeypatch.setattr(resnet, "STAGES", short)
-  encoder = ResNet50((8,), freeze_until="layer1")
+  encoder = ResNet50((8,), blocks=(1, 2), freeze_until="layer1")
   images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
   variables = seeded_variables(encoder.init, images, train=False)
 
