@@ -124,19 +124,20 @@ class LightweightDetector(nn.Module):
       image_size: side of the input, pixels.
     """
     super().__init__()
-    built = config["encoder"], config["kernel_generator"]
-    if built != ("resnet50", "srm_crm"):
-      raise ValueError(f"the twin has ('resnet50', 'srm_crm') only, not {built}")
+    known = ("resnet50", "smd", "srm_crm")
+    built = config["encoder"], config["head"], config["kernel_generator"]
+    if built != known:
+      raise ValueError(f"the twin has {known} only, not {built}")
     self.config, self.image_size = config, image_size
     strides, sizes = config["strides"], config["kernel_sizes"]
     self.encoder = Encoder(strides, config["freeze_until"])
     self.weight_generator_list = nn.ModuleList(
       KernelGenerator(CHANNELS[stride], config) for stride in strides
     )
-    self.enlargement = _per_stride(config["query_upsampling"], strides)
-    scales = _per_stride(config["heatmap_scale"], strides)
+    self.enlargement = per_stride(config["query_upsampling"], strides)
+    scales = per_stride(config["heatmap_scale"], strides)
     self.output_sr_list = nn.ModuleList(
-      _upsampler(config["heatmap_upsampling"], scale) for scale in scales for _ in sizes
+      upsampler(config["heatmap_upsampling"], scale) for scale in scales for _ in sizes
     )
 
   def forward(
@@ -161,31 +162,16 @@ class LightweightDetector(nn.Module):
     heatmaps = []
     for x, generate, factor in zip(maps, self.weight_generator_list, self.enlargement):
       pooled = self.pool(x[:, :shots], keypoints)
-      enlarged = x[:, shots:]
-      if factor != 1:
-        enlarged = _enlarge(enlarged.flatten(0, 1), factor)
-        enlarged = enlarged.unflatten(0, query.shape[:2])
+      enlarged = enlarge(x[:, shots:], factor)
       for kernels, bias in generate(masked_mean(pooled, visible)):
         found = self.detect(enlarged, kernels, bias)
-        # Every map on its own: the convolution has one channel.
-        flat = found.flatten(0, 2)[:, None]
-        flat = self.output_sr_list[len(heatmaps)](flat)[:, 0]
-        found = flat.unflatten(0, found.shape[:3])
+        found = apply_to_maps(self.output_sr_list[len(heatmaps)], found)
         heatmaps.append(found * self.config["temperature"])
     return heatmaps, maps[-1]
 
   def pool(self, features: Tensor, keypoints: Tensor) -> Tensor:
     """Reads features [b t c h w] at keypoints [b t n 2]: [b t n c]."""
-    center = keypoints.clamp(0, self.image_size - 1)
-    if self.config["truncate_pooling_center"]:
-      center = center.floor()
-    exponents = squared_exponents(
-      center, features.shape[-1], self.image_size, self.config["pool_sigma"]
-    )
-    nearest = exponents.amin((-2, -1), keepdim=True).clamp(min=GAUSSIAN_CUT)
-    exponents = exponents.masked_fill(exponents > nearest, torch.inf)
-    weights = (-exponents).flatten(-2).softmax(-1)
-    return weights @ features.flatten(-2).transpose(-1, -2)
+    return pool(features, keypoints, self.config, self.image_size)
 
   def detect(self, query: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
     """Correlates [b m c h w] with [b n c s s] of the same episode: [b m n h w]."""
@@ -206,15 +192,27 @@ class LightweightDetector(nn.Module):
     return maps / (size**2 * self.config["plain_scale"]) + offset
 
 
-def _per_stride(factors: Sequence[float], strides: Sequence[int]) -> Sequence[float]:
+def per_stride(factors: Sequence[float], strides: Sequence[int]) -> Sequence[float]:
+  """Repeats a single factor for every stride."""
   return factors if len(factors) == len(strides) else list(factors) * len(strides)
 
 
-def _enlarge(maps: Tensor, factor: float) -> Tensor:
-  return F.interpolate(maps, scale_factor=factor, mode="bilinear")
+def enlarge(maps: Tensor, factor: float) -> Tensor:
+  """Up-samples [b m c h w]."""
+  if factor == 1:
+    return maps
+  flat = F.interpolate(maps.flatten(0, 1), scale_factor=factor, mode="bilinear")
+  return flat.unflatten(0, maps.shape[:2])
 
 
-def _upsampler(kind: str, scale: float) -> nn.Module:
+def apply_to_maps(layers: nn.Module, maps: Tensor) -> Tensor:
+  """Applies a network of one channel to each map of [b m n h w] on its own."""
+  flat = layers(maps.flatten(0, 2)[:, None])[:, 0]
+  return flat.unflatten(0, maps.shape[:3])
+
+
+def upsampler(kind: str, scale: float) -> nn.Module:
+  """Makes the network that enlarges heat-maps."""
   convolutions = {"none": 0, "bilinear": 0, "conv1": 1, "conv2": 2}[kind]
   if kind == "none":
     return nn.Identity()
@@ -223,6 +221,22 @@ def _upsampler(kind: str, scale: float) -> nn.Module:
     layers += [nn.ReLU()] if i else []
     layers.append(nn.Conv2d(1, 1, 5, padding=2))
   return nn.Sequential(*layers)
+
+
+def pool(
+  features: Tensor, keypoints: Tensor, config: Mapping[str, Any], image_size: int
+) -> Tensor:
+  """Reads features [b t c h w] at keypoints [b t n 2]: [b t n c]."""
+  center = keypoints.clamp(0, image_size - 1)
+  if config["truncate_pooling_center"]:
+    center = center.floor()
+  exponents = squared_exponents(
+    center, features.shape[-1], image_size, config["pool_sigma"]
+  )
+  nearest = exponents.amin((-2, -1), keepdim=True).clamp(min=GAUSSIAN_CUT)
+  exponents = exponents.masked_fill(exponents > nearest, torch.inf)
+  weights = (-exponents).flatten(-2).softmax(-1)
+  return weights @ features.flatten(-2).transpose(-1, -2)
 
 
 def masked_mean(pooled: Tensor, visible: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ class DataConfig:
   cache_dir: str = "data_cache"  # prepared data sets (TFDS, rendered creatures)
   images_per_species: int = 250  # synthetic_creatures
   executor: str = "tfdata"  # "tfdata": host warps; "resident": device warps
-  image_size: int = 384  # side of the network's input, pixels
+  image_size: int = 384  # height of the network's input, pixels
+  image_width: int = 0  # its width; 0: square, as the few-shot detector needs it
 
   # Keypoint types by name. Types in neither list are unused.
   base: tuple[str, ...] = ()
@@ -117,7 +118,7 @@ class LossConfig:
   """Losses and their weights (spec/fskd.md section 5)."""
 
   heatmap: str = "mse"  # or "cross_entropy" over the cells
-  target_sigma: float = 14 / 384  # of the image side
+  target_sigma: float = 14 / 384  # of the image side (data.image_size)
   main_weight: float = 1.0
   auxiliary_weight: float = 1.0
   mfcl_weight: float = 0.002
@@ -133,7 +134,8 @@ class OptimConfig:
 
   optimizer: str = "adam"  # or "adamw"
   learning_rate: float = 1e-4
-  schedule: str = "constant"  # or "cosine" to 1 % of the rate
+  schedule: str = "constant"  # or "cosine"
+  final_rate: float = 0.01  # cosine: ends at this part of the rate
   warmup_steps: int = 0
   weight_decay: float = 0.0  # adamw
   clip_norm: float = 0.0  # global gradient norm; 0 is off
@@ -168,10 +170,34 @@ class EvalConfig:
   batch_episodes: int = 8
   seed: int = 1
   thresholds: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2)  # of the longer box side
-  # <split>/<types>; "other": types of the vocabulary that are in neither list.
+  # <split>/<types>; "other": types of the vocabulary that are in neither list. Pose:
+  # <split>/base, every instance of it; "all" is the whole data set.
   settings: tuple[str, ...] = (
     "unseen/novel", "unseen/base", "seen/novel", "seen/base"
   )  # fmt: skip
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class PoseConfig:
+  """Supervised pose estimation with TransPose (spec/transpose.md section 6).
+
+  Of `data`, the pose task uses the split, `base` as its keypoints, `flip_probability`
+  and `color_jitter`; what it has no use for, it leaves aside.
+  """
+
+  # Augmentation, training only.
+  half_body_probability: float = 0.3  # shows the upper or the lower body alone
+  lower_body: tuple[str, ...] = ()  # types of the lower body; none: no half bodies
+  scale_std: float = 0.35  # normal factor on the crop's size, cut at one std
+  rotation_probability: float = 0.6
+  rotation_std: float = 45.0  # degrees, normal, cut at two std
+
+  # Decoding and evaluation.
+  decoding: str = "dark"  # subpixel by the shape of the peak; or "argmax"
+  flip_test: bool = True  # average with the mirrored image
+  detections: str = ""  # COCO detection results (JSON); "" takes the annotated boxes
+  # Of OKS, one for each type. Default: COCO's by name, 0.079 for other types.
+  oks_sigmas: tuple[float, ...] = ()
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -186,6 +212,7 @@ class Config:
   optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
   train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
   eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
+  pose: PoseConfig = dataclasses.field(default_factory=PoseConfig)
 
 
 CHOICES = {
@@ -215,6 +242,7 @@ CHOICES = {
   "optim.optimizer": ("adam", "adamw"),
   "optim.schedule": ("constant", "cosine"),
   "train.backend": ("pmap", "shard_map", "single"),
+  "pose.decoding": ("dark", "argmax"),
 }
 """The values that fields of fixed choice accept."""
 
@@ -229,12 +257,16 @@ _POSITIVE = """
 _FRACTIONS = """
   data.unseen_fraction data.validation_fraction data.heldout_fraction
   data.flip_probability data.rotation_probability data.min_query_fraction
+  pose.half_body_probability pose.rotation_probability optim.final_rate
 """.split()
-_SETTINGS = tuple(
-  f"{split}/{types}"
-  for split in ("unseen", "seen")
-  for types in ("novel", "base", "other")
-)
+_SETTINGS = {
+  "few_shot": tuple(
+    f"{split}/{types}"
+    for split in ("unseen", "seen")
+    for types in ("novel", "base", "other")
+  ),
+  "pose": ("unseen/base", "seen/base", "validation/base", "all/base"),
+}
 
 
 def validate(cfg: Config) -> None:
@@ -260,7 +292,7 @@ def validate(cfg: Config) -> None:
     if not 0 <= values[field] <= 1
   ]
   if cfg.model.encoder in CHOICES["model.encoder"]:
-    problems += _model_problems(cfg.model, cfg.data.image_size)
+    problems += _model_problems(cfg.model, cfg.data)
   if cfg.train.checkpoint_every % cfg.train.log_every:
     problems.append(
       f"train.checkpoint_every = {cfg.train.checkpoint_every}: must be a multiple of "
@@ -270,19 +302,53 @@ def validate(cfg: Config) -> None:
     problems.append("data.base is empty: name the keypoint types to train on")
   if cfg.data.name == "coco_keypoints" and not cfg.data.path:
     problems.append("data.path is empty: name the folder that holds annotations.json")
-  unknown = [s for s in cfg.eval.settings if s not in _SETTINGS]
-  if unknown or not cfg.eval.settings:
-    problems.append(f"eval.settings = {cfg.eval.settings}: choose of {_SETTINGS}")
+  if cfg.task in _SETTINGS:
+    allowed = _SETTINGS[cfg.task]
+    if not cfg.eval.settings or not {*cfg.eval.settings} <= {*allowed}:
+      problems.append(f"eval.settings = {cfg.eval.settings}: choose of {allowed}")
   low, high = cfg.data.scale_range
   if not 0 < low <= high:
     problems.append(f"data.scale_range = {(low, high)}: must be 0 < low <= high")
+  problems += _pose_problems(cfg) if cfg.task == "pose" else _few_shot_problems(cfg)
   if problems:
     raise ValueError("configuration: " + "; ".join(problems))
 
 
-def _model_problems(model: ModelConfig, image_size: int) -> Iterator[str]:
+def _few_shot_problems(cfg: Config) -> Iterator[str]:
+  if cfg.data.image_width not in (0, cfg.data.image_size):
+    yield (
+      f"data.image_width = {cfg.data.image_width}: the few-shot detector takes square "
+      f"images, as high as data.image_size = {cfg.data.image_size}"
+    )
+
+
+def _pose_problems(cfg: Config) -> Iterator[str]:
+  pose = cfg.pose
+  if not cfg.model.transformer.layers:
+    yield "model.transformer.layers = 0: TransPose has at least one"
+  if cfg.model.freeze_until:
+    yield f"model.freeze_until = {cfg.model.freeze_until!r}: TransPose trains all ('')"
+  if not 0 <= pose.scale_std < 1:
+    yield f"pose.scale_std = {pose.scale_std}: must lie in [0, 1)"
+  if pose.rotation_std < 0:
+    yield f"pose.rotation_std = {pose.rotation_std}: must not be below 0"
+  unknown = [name for name in pose.lower_body if name not in cfg.data.base]
+  if unknown:
+    yield f"pose.lower_body: {unknown} are not among data.base = {cfg.data.base}"
+  if pose.oks_sigmas and (
+    len(pose.oks_sigmas) != len(cfg.data.base) or min(pose.oks_sigmas) <= 0
+  ):
+    yield (
+      f"pose.oks_sigmas = {pose.oks_sigmas}: one number above 0 for each of the "
+      f"{len(cfg.data.base)} types in data.base"
+    )
+  if pose.detections and cfg.data.name != "coco_keypoints":
+    yield f"pose.detections: works with coco_keypoints, not with {cfg.data.name}"
+
+
+def _model_problems(model: ModelConfig, data: DataConfig) -> Iterator[str]:
   strides = offered_strides(model)
-  coarsest = COARSEST_STRIDE.get(model.encoder, max(strides))
+  coarsest = coarsest_stride(model)
   if not model.strides or any(s not in strides for s in model.strides):
     yield f"model.strides = {model.strides}: {model.encoder} offers {strides}"
   if model.transformer.layers and len(model.strides) != 1:
@@ -299,10 +365,13 @@ def _model_problems(model: ModelConfig, image_size: int) -> Iterator[str]:
     )
   if model.head == "mds" and model.kernel_sizes != (1,):
     yield f"model.kernel_sizes = {model.kernel_sizes}: model.head = 'mds' takes (1,)"
+  if model.head == "mds" and model.bias_net:
+    yield "model.bias_net = True: model.head = 'mds' has no kernels to add it to"
   if list(model.strides) != sorted(model.strides):
     yield f"model.strides = {model.strides}: must ascend"
-  if image_size % coarsest:
-    yield f"data.image_size = {image_size}: must be a multiple of {coarsest}"
+  for field in ("image_size", "image_width"):
+    if getattr(data, field) < 0 or getattr(data, field) % coarsest:
+      yield f"data.{field} = {getattr(data, field)}: must be a multiple of {coarsest}"
   if not model.kernel_sizes or any(s < 1 or s % 2 == 0 for s in model.kernel_sizes):
     yield f"model.kernel_sizes = {model.kernel_sizes}: must be odd and positive"
   for field in ("query_upsampling", "heatmap_scale"):
@@ -314,8 +383,23 @@ def _model_problems(model: ModelConfig, image_size: int) -> Iterator[str]:
       )
 
 
-COARSEST_STRIDE = {"resnet50": 32, "hrnet": 16}
-"""What image sides must be a multiple of; for others, their last stride."""
+def crop_size(data: DataConfig) -> tuple[int, int]:
+  """Returns (height, width) of the network's input, pixels."""
+  return data.image_size, data.image_width or data.image_size
+
+
+def coarsest_stride(model: ModelConfig) -> int:
+  """Returns the stride of the coarsest map computed: image sides are multiples of it.
+
+  Raises:
+    ValueError: there is no such encoder.
+  """
+  if model.encoder == "hrnet":
+    return 16
+  offered = offered_strides(model)
+  # ResNet stops at the last map that is used; the small encoder goes all the way down.
+  used = model.strides if model.encoder == "resnet50" else ()
+  return max(used or offered)
 
 
 def offered_strides(model: ModelConfig) -> tuple[int, ...]:

@@ -1,9 +1,12 @@
+import copy
 import dataclasses
 import json
+import pathlib
 
 import pytest
 
 from fskd_jax import config
+from fskd_jax.models.transpose import VARIANTS
 
 
 def _valid() -> config.Config:
@@ -60,3 +63,59 @@ def test_a_misspelt_attribute_is_refused():
   assert dataclasses.is_dataclass(cfg)
   with pytest.raises(AttributeError):
     cfg.optim.learning_rat = 1.0  # pyright: ignore
+
+
+def _pose() -> config.Config:
+  cfg = config.Config(task="pose", data=config.DataConfig(base=("nose", "left eye")))
+  cfg.data.image_size, cfg.data.image_width = 256, 192
+  cfg.model = copy.deepcopy(VARIANTS["tp_r_a4"])
+  cfg.eval.settings = ("all/base",)
+  return cfg
+
+
+def test_the_pose_task_needs_no_few_shot_fields():
+  cfg = _pose()
+  config.validate(cfg)
+  assert config.crop_size(cfg.data) == (256, 192)
+  cfg.data.image_width = 0
+  assert config.crop_size(cfg.data) == (256, 256)
+
+
+POSE_FAULTS = {
+  "data.image_width": lambda cfg: setattr(cfg.data, "image_width", 190),
+  "model.transformer.layers": lambda cfg: setattr(cfg.model.transformer, "layers", 0),
+  "model.freeze_until": lambda cfg: setattr(cfg.model, "freeze_until", "stem"),
+  "pose.lower_body": lambda cfg: setattr(cfg.pose, "lower_body", ("tail",)),
+  "pose.oks_sigmas": lambda cfg: setattr(cfg.pose, "oks_sigmas", (0.1,)),
+  "pose.scale_std": lambda cfg: setattr(cfg.pose, "scale_std", 1.0),
+  "pose.decoding": lambda cfg: setattr(cfg.pose, "decoding", "mean"),
+  "pose.detections": lambda cfg: setattr(cfg.pose, "detections", "boxes.json"),
+  "eval.settings": lambda cfg: setattr(cfg.eval, "settings", ("unseen/novel",)),
+}
+
+
+@pytest.mark.parametrize("field", POSE_FAULTS)
+def test_faults_of_a_pose_experiment_are_named(field):
+  cfg = _pose()
+  POSE_FAULTS[field](cfg)
+  with pytest.raises(ValueError, match=field):
+    config.validate(cfg)
+
+
+def test_the_few_shot_detector_takes_square_crops():
+  cfg = _valid()
+  cfg.data.image_width = 192
+  with pytest.raises(ValueError, match="data.image_width = 192: .* square"):
+    config.validate(cfg)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_published_experiments_are_valid(variant, monkeypatch):
+  monkeypatch.syspath_prepend(pathlib.Path(__file__).parents[1])
+  from configs import transpose
+
+  cfg = transpose.get_config(variant)
+  config.validate(cfg)
+  assert (len(cfg.data.base), cfg.loss.target_sigma * 256) == (17, 8)
+  with pytest.raises(ValueError, match="'tp_x': choose one of tp_r_a3"):
+    transpose.get_config("tp_x")

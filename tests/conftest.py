@@ -44,6 +44,13 @@ def golden():
 
 
 @pytest.fixture(scope="session")
+def golden_transpose():
+  """Outputs of the original TransPose, by family "r" and "h" (shared/golden)."""
+  folder = _require(SHARED / "golden")
+  return {name: np.load(folder / f"golden_transpose_{name}_a4.npz") for name in "rh"}
+
+
+@pytest.fixture(scope="session")
 def photographs():
   """Folder of real photographs with keypoints (shared/data)."""
   return _require(SHARED / "data")

@@ -106,8 +106,8 @@ def training(dtype: str = "float32", side: int = SIDE) -> Any:
             maps,
             batch.query.keypoints,
             episode.valid_queries(batch),
-            image_size=side,
-            sigma=SIGMA,
+            stride=side / maps.shape[-1],
+            sigma=SIGMA * side,
             kind="mse",
           )
         )

@@ -90,14 +90,14 @@ def _part_rows(golden: Mapping[str, np.ndarray]) -> Iterator[Row]:
 def _loss_rows(golden: Mapping[str, np.ndarray]) -> Iterator[Row]:
   keypoints = geometry.normalized_to_pixels(golden["loss_keypoints"], 384)
   keypoints = np.clip(keypoints, 0, 383)
-  targets = losses.heatmap_targets(keypoints, 48, 384, 14 / 384)
+  targets = losses.heatmap_targets(keypoints, (48, 48), 8, 14)
   yield Row("targets", relative_error(targets, golden["loss_target_bnhw"]))
   loss = losses.heatmap_loss(
     golden["loss_pred_bnhw"][:, None],
     keypoints[:, None],
     golden["loss_mask"][:, None] > 0,
-    image_size=384,
-    sigma=14 / 384,
+    stride=8,
+    sigma=14,
     kind="mse",
   )
   yield Row("heat-map loss", relative_error(mean(*loss), golden["loss_value"]))

@@ -95,7 +95,8 @@ def _functions(
   def detect(weights, images, kernels):
     groups = tuple(Kernels(group["taps"], bias=group.get("bias")) for group in kernels)
     heatmaps = fuse_heatmaps(apply(weights, images, groups, method="detect"))
-    return {"heatmaps": heatmaps, "keypoints": metrics.decode(heatmaps, side)}
+    points = metrics.decode(heatmaps, side / heatmaps.shape[-1])
+    return {"heatmaps": heatmaps, "keypoints": points}
 
   def shape(*dims: int, dtype: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((1, *dims), dtype)

@@ -5,7 +5,6 @@ A .pth is read by torch's weights-only loading, which refuses everything but ten
 
 import importlib
 import json
-import logging
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -16,16 +15,13 @@ import safetensors.numpy
 
 from fskd_jax import config
 from fskd_jax.config import Config
-from fskd_jax.interop import torch as torch_names
 from fskd_jax.interop.files import written_whole
-
-_log = logging.getLogger(__name__)
 
 SUFFIXES = (".safetensors", ".pth")
 
 
 def read_weights(path: str | pathlib.Path) -> dict[str, np.ndarray]:
-  """Reads a state dict.
+  """Reads a state dict, or the one under "state_dict" in a .pth.
 
   Raises:
     FileNotFoundError: there is no such file.
@@ -48,14 +44,7 @@ def read_config(path: str | pathlib.Path) -> Config | None:
     FileNotFoundError: there is no such file.
     ValueError: the file is damaged, or its configuration is of another version.
   """
-  path = _existing(path)
-  if path.suffix == ".pth":
-    return None
-  try:
-    with safetensors.safe_open(path, framework="numpy") as file:
-      metadata = file.metadata() or {}
-  except safetensors.SafetensorError as error:
-    raise ValueError(f"{path} is no safetensors file, or damaged: {error}") from error
+  metadata = read_metadata(path)
   if "config" not in metadata:
     return None
   try:
@@ -64,6 +53,23 @@ def read_config(path: str | pathlib.Path) -> Config | None:
     return cfg
   except (ValueError, TypeError, AttributeError) as error:
     raise ValueError(f"{path}: its configuration cannot be read: {error}") from error
+
+
+def read_metadata(path: str | pathlib.Path) -> dict[str, str]:
+  """Reads what `fskd export` wrote beside the tensors; a .pth carries nothing.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: the file is damaged.
+  """
+  path = _existing(path)
+  if path.suffix == ".pth":
+    return {}
+  try:
+    with safetensors.safe_open(path, framework="numpy") as file:
+      return file.metadata() or {}
+  except safetensors.SafetensorError as error:
+    raise ValueError(f"{path} is no safetensors file, or damaged: {error}") from error
 
 
 def write_weights(
@@ -90,35 +96,6 @@ def write_weights(
     else:
       # Not save_file, whose files nobody else may read.
       unfinished.write_bytes(safetensors.numpy.save(dict(tensors), dict(metadata)))
-
-
-def pretrained_variables(
-  variables: Mapping[str, Any], path: str | pathlib.Path
-) -> dict[str, Any]:
-  """Replaces the encoder of a detector by torchvision's ResNet-50; logs what is left.
-
-  Args:
-    variables: of a detector whose encoder is `ResNet50`.
-    path: file of torchvision's weights.
-
-  Raises:
-    ValueError: the encoder is another, or the file does not fit; names the file.
-    FileNotFoundError: there is no such file.
-  """
-  weights = read_weights(path)
-  encoder = {name: variables[name]["encoder"] for name in ("params", "batch_stats")}
-  try:
-    loaded, dropped = torch_names.load_torchvision_resnet50(weights, encoder)
-  except ValueError as error:
-    raise ValueError(f"{path}: {error}") from error
-  modules = sorted({".".join(name.split(".")[:2]) for name in dropped})
-  _log.info(
-    "encoder: %d tensors from %s; not used: %s",
-    len(weights) - len(dropped),
-    path,
-    ", ".join(modules) or "none",
-  )
-  return {name: variables[name] | {"encoder": loaded[name]} for name in loaded}
 
 
 def _known(path: str | pathlib.Path) -> pathlib.Path:
@@ -156,6 +133,8 @@ def _read_pth(path: pathlib.Path) -> dict[str, np.ndarray]:
     ) from error
   if not isinstance(loaded, Mapping):
     raise ValueError(f"{path} holds a {type(loaded).__name__}, not a state dict")
+  if isinstance(loaded.get("state_dict"), Mapping):  # a checkpoint of a training
+    loaded = loaded["state_dict"]
   strange = [name for name, x in loaded.items() if not isinstance(x, torch.Tensor)]
   if strange or not all(isinstance(name, str) for name in loaded):
     raise ValueError(

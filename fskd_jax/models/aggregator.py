@@ -33,9 +33,12 @@ def pooling_weights(
   centers = jnp.clip(jnp.asarray(keypoints, jnp.float32), 0, image_size - 1)
   if truncate_center:
     centers = jnp.floor(centers)
-  exponents = geometry.gaussian_exponents(centers, num_cells, image_size, sigma)
+  exponents = geometry.gaussian_exponents(
+    centers, (num_cells, num_cells), image_size / num_cells, sigma * image_size
+  )
   nearest = exponents.min((-2, -1), keepdims=True)
-  kept = exponents <= jnp.maximum(nearest, geometry.GAUSSIAN_CUT)
+  # The tolerance: fused code may compute the minimum and its cell with other rounding.
+  kept = exponents <= jnp.maximum(1.00001 * nearest, geometry.GAUSSIAN_CUT)
   return jax.nn.softmax(-exponents, axis=(-2, -1), where=kept)
 
 

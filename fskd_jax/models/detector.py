@@ -1,6 +1,7 @@
 """The few-shot keypoint detector: all parts in reading order."""
 
 import functools
+import itertools
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -15,6 +16,7 @@ from fskd_jax.episode import EpisodeBatch, Views
 from fskd_jax.models.aggregator import masked_mean, pool_features
 from fskd_jax.models.encoder import build_encoder, normalize_images
 from fskd_jax.models.kernels import KernelGenerator, Kernels, materialize
+from fskd_jax.models.mds import Modulator
 from fskd_jax.models.smd import detect_keypoints
 from fskd_jax.models.upsample import HeatmapUpsampler, resize_bilinear
 
@@ -35,8 +37,8 @@ class DetectorOutput(NamedTuple):
 class FewShotDetector(nn.Module):
   """Finds in query images the keypoints that are annotated in support images.
 
-  Parameters live under `encoder`, `kernel_generator_{stride}` and
-  `upsampler_{stride}_{kernel size}`.
+  Parameters live under `encoder`, `kernel_generator_{stride}` (of the head "mds":
+  `modulator_{stride}`) and `upsampler_{stride}_{kernel size}`.
 
   Attributes:
     config: the architecture.
@@ -57,11 +59,15 @@ class FewShotDetector(nn.Module):
     self.kernel_generator = {
       str(stride): KernelGenerator(
         config.kernel_sizes,
-        config.kernel_generator,
+        "prototype" if config.head == "mds" else config.kernel_generator,
         config.shared_crm,
         config.residual_crm,
         config.bias_net,
       )
+      for stride in config.strides
+    }
+    self.modulator = {  # has parameters only where it is used
+      str(stride): Modulator(config.mds_widths, jnp.dtype(config.compute_dtype))
       for stride in config.strides
     }
     scales = _per_stride(config.heatmap_scale, config.strides)
@@ -190,22 +196,25 @@ class FewShotDetector(nn.Module):
   ) -> tuple[Array, ...]:
     config = self.config
     scales = _per_stride(config.query_upsampling, config.strides)
-    enlarged = [
-      resize_bilinear(maps, int(maps.shape[2] * scale), axes=(2, 3))
-      for maps, scale in zip(features, scales)
-    ]
-    maps_of_group = (maps for maps in enlarged for _ in config.kernel_sizes)
+    enlarged = {
+      stride: resize_bilinear(maps, int(maps.shape[2] * scale), axes=(2, 3))
+      for stride, maps, scale in zip(config.strides, features, scales)
+    }
+    groups = itertools.product(config.strides, config.kernel_sizes)
     heatmaps = []
-    for maps, group, upsample in zip(
-      maps_of_group, kernels, self.upsampler.values(), strict=True
-    ):
-      heatmap = detect_keypoints(
-        maps,
-        group,
-        similarity=config.similarity,
-        plain_scale=config.plain_scale,
-        dtype=jnp.dtype(config.compute_dtype),
-      )
+    for (stride, size), group in zip(groups, kernels, strict=True):
+      if config.head == "mds":
+        modulate = self.modulator[str(stride)]
+        heatmap = modulate(enlarged[stride], group.taps[:, :, 0, 0])
+      else:
+        heatmap = detect_keypoints(
+          enlarged[stride],
+          group,
+          similarity=config.similarity,
+          plain_scale=config.plain_scale,
+          dtype=jnp.dtype(config.compute_dtype),
+        )
+      upsample = self.upsampler[f"{stride}_{size}"]
       heatmaps.append(upsample(heatmap) * config.temperature)
     return tuple(heatmaps)
 

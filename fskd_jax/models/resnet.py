@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from fskd_jax.models.layers import BatchNorm, convolve
+
 STAGES = {
   "layer1": (64, 4),
   "layer2": (128, 8),
@@ -80,14 +82,14 @@ class ResNet50(nn.Module):
     """
     conv = functools.partial(
       nn.Conv,
+      conv_general_dilated=convolve,
       use_bias=False,
       dtype=self.dtype,
       kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
     )
     norm = functools.partial(
-      nn.BatchNorm,
+      BatchNorm,
       use_running_average=not train,
-      use_fast_variance=False,  # E[x^2] - E[x]^2 loses digits that PyTorch keeps
       momentum=self.momentum,
       dtype=self.dtype,
       axis_name=self.axis_name,

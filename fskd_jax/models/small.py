@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from fskd_jax.models.layers import BatchNorm, convolve
+
 
 class BasicBlock(nn.Module):
   """Residual block of two 3x3 convolutions that halves the resolution."""
@@ -64,12 +66,13 @@ class SmallEncoder(nn.Module):
     """
     conv = functools.partial(
       nn.Conv,
+      conv_general_dilated=convolve,
       use_bias=False,
       dtype=self.dtype,
       kernel_init=nn.initializers.he_normal(),
     )
     norm = functools.partial(
-      nn.BatchNorm,
+      BatchNorm,
       use_running_average=not train,
       momentum=self.momentum,
       dtype=self.dtype,

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.parity.cases import seeded_weights
 from fskd_jax.config import ModelConfig
-from fskd_jax.interop import torch, weights
+from fskd_jax.interop import torch
 
 SMALL = {
   "encoder": "small", "small_widths": (4, 4, 4, 4), "strides": (8,), "freeze_until": ""
@@ -105,70 +105,3 @@ def test_variables_of_another_configuration_are_refused():
   variables = torch.load_state_dict(seeded_weights(_table_shapes(config)), config)
   with pytest.raises(ValueError, match="kernel_generator_8/srm_3/kernel"):
     torch.state_dict(variables, ModelConfig(**SMALL, kernel_generator="no_srm"))
-
-
-@pytest.fixture(scope="module")
-def encoder():
-  """Seeded variables of the encoder, and the same weights by torchvision's names."""
-  config = ModelConfig(kernel_generator="prototype")
-  original = seeded_weights(_table_shapes(config))
-  first_block = {"layer4": 15, "layer3": 9, "layer2": 5}
-  named = {}
-  for name, value in original.items():
-    if not name.startswith("encoder"):
-      continue
-    number, _, rest = name.removeprefix("encoder.encoder_list.").partition(".")
-    prefix = {"0": "conv1", "1": "bn1", "4": "layer1"}.get(number)
-    if prefix is None:
-      stage = next(s for s, block in first_block.items() if int(number) >= block)
-      prefix = f"{stage}.{int(number) - first_block[stage]}"
-    named[f"{prefix}.{rest}"] = value
-  variables = torch.load_state_dict(original, config)
-  return {name: tree["encoder"] for name, tree in variables.items()}, named
-
-
-EXTRA = {
-  "layer4.2.conv1.weight": np.zeros(1, np.float32),
-  "fc.bias": np.zeros(1, np.float32),
-}
-
-
-def test_torchvision_weights_fit_the_encoder(encoder):
-  expected, named = encoder
-  assert "layer1.0.conv1.weight" in named and "layer4.1.bn3.running_var" in named
-  loaded, dropped = torch.load_torchvision_resnet50(named | EXTRA, expected)
-  assert dropped == list(EXTRA)
-  jax.tree.map(np.testing.assert_array_equal, loaded, expected)
-  with pytest.raises(ValueError, match="unexpected: head.bias"):
-    torch.load_torchvision_resnet50(named | {"head.bias": np.zeros(1)}, expected)
-  cut = {
-    collection: {name: m for name, m in tree.items() if name[:6] < "layer3"}
-    for collection, tree in expected.items()
-  }
-  _, dropped = torch.load_torchvision_resnet50(named, cut)
-  assert {name.split(".")[0] for name in dropped} == {"layer3", "layer4"}
-
-
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_training_starts_from_a_file_of_torchvision(encoder, suffix, tmp_path, caplog):
-  if suffix == ".pth":
-    pytest.importorskip("torch", reason=".pth files need PyTorch")
-  expected, named = encoder
-  path = tmp_path / f"resnet50{suffix}"
-  weights.write_weights(path, named | EXTRA, {})
-  blank = jax.tree.map(np.zeros_like, expected)
-  head = {"kernel": np.ones(3)}
-  variables = {name: {"encoder": tree} for name, tree in blank.items()}
-  variables["params"]["kernel_generator_32"] = head
-  with caplog.at_level("INFO", logger="fskd_jax"):
-    started = weights.pretrained_variables(variables, path)
-  assert started["params"]["kernel_generator_32"] is head
-  for name, tree in expected.items():
-    jax.tree.map(np.testing.assert_array_equal, started[name]["encoder"], tree)
-  assert "not used: fc.bias, layer4.2" in caplog.text
-
-  with pytest.raises(FileNotFoundError, match="nowhere"):
-    weights.pretrained_variables(variables, tmp_path / "nowhere.safetensors")
-  small = {name: {"encoder": {}} for name in ("params", "batch_stats")}
-  with pytest.raises(ValueError, match="model.encoder='resnet50'"):
-    weights.pretrained_variables(small, path)

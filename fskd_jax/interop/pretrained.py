@@ -1,0 +1,112 @@
+"""Training that starts from a file of weights of another task."""
+
+import logging
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from flax import traverse_util
+
+from fskd_jax.config import ModelConfig
+from fskd_jax.interop import entries
+from fskd_jax.interop import transpose as transpose_names
+from fskd_jax.interop.weights import read_weights
+from fskd_jax.models.resnet import STAGES
+
+_log = logging.getLogger(__name__)
+
+UNUSED = (
+  "fc.",
+  *("transition3.", "stage4.", "stage3.3.fuse_layers.1.", "stage3.3.fuse_layers.2."),
+  *("incre_modules.", "downsamp_modules.", "classifier."),
+  *("deconv_layers.", "final_layer."),
+)
+"""What comes after our encoders in torchvision's ResNet, HRNet and TransPose."""
+
+
+def pretrained_variables(
+  variables: Mapping[str, Any], path: str | pathlib.Path, config: ModelConfig
+) -> dict[str, Any]:
+  """Replaces what a file has for the encoder; logs what it has no use for.
+
+  Args:
+    variables: of a detector or a `TransPose`.
+    path: see `load_pretrained`.
+    config: of the model.
+
+  Raises:
+    ValueError: as `load_pretrained`; names the file.
+    FileNotFoundError: there is no such file.
+  """
+  tensors = read_weights(path)
+  try:
+    loaded, unused = load_pretrained(tensors, variables, config)
+  except ValueError as error:
+    raise ValueError(f"{path}: {error}") from error
+  modules = sorted({".".join(name.split(".")[:2]) for name in unused})
+  _log.info("encoder from %s; not used: %s", path, ", ".join(modules) or "none")
+  return loaded
+
+
+def load_pretrained(
+  state_dict: Mapping[str, np.ndarray],
+  variables: Mapping[str, Any],
+  config: ModelConfig,
+) -> tuple[dict[str, Any], list[str]]:
+  """Reads the encoder, or as much of it as a file of that kind has.
+
+  Args:
+    state_dict: torchvision's ResNet-50 or an ImageNet HRNet, for the backbone; or a
+      TransPose, for the whole encoder and the deconvolutions. The last layer is left
+      as it is, so that the keypoints may be others.
+    variables: of a detector or a `TransPose`.
+    config: of the model.
+
+  Returns:
+    All variables, and the names that there was no use for.
+
+  Raises:
+    ValueError: there are no such files for this encoder; lists every tensor that is
+      missing, unexpected, of a wrong shape or not finite.
+  """
+  if config.encoder == "small":
+    raise ValueError("no weights fit model.encoder='small'; take 'resnet50' or 'hrnet'")
+  state_dict = {
+    name: x
+    for name, x in entries.without_parallel_prefix(state_dict).items()
+    if not name.endswith(entries.COUNTER)
+  }
+  parts: tuple[str, ...] = ("encoder/",)
+  if "reduce.weight" in state_dict:
+    state_dict = transpose_names.without_sine(state_dict, config)
+    parts += ("deconv_",)
+  elif config.transformer.layers:
+    parts = ("encoder/backbone/",)
+  names = transpose_names.encoder_names(config) | transpose_names.HEAD_NAMES
+  table = [
+    entry
+    for entry in entries.make_table(variables, names)
+    if "/".join(entry.path[1:]).startswith(parts)
+  ]
+  blocks = {_block(entry.name) for entry in table}
+  expected = {entry.name for entry in table}
+  unused = [
+    name
+    for name in state_dict
+    if name not in expected
+    and (
+      name.startswith(UNUSED)
+      or name.startswith(tuple(STAGES))
+      and _block(name) not in blocks
+    )
+  ]
+  kept = {name: x for name, x in state_dict.items() if name not in set(unused)}
+  read = traverse_util.flatten_dict(entries.read(kept, table))
+  merged: dict[Any, Any] = traverse_util.flatten_dict(variables)
+  return traverse_util.unflatten_dict(merged | read), unused
+
+
+def _block(name: str) -> str:
+  """Returns the first two parts of a name: layer1.0.conv1.weight is of layer1.0."""
+  return ".".join(name.split(".")[:2])

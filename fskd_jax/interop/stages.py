@@ -1,0 +1,116 @@
+"""What every stage of a model gives on fixed, seeded images."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+from jaxtyping import Array
+
+from fskd_jax.config import Config, crop_size
+from fskd_jax.episode import EpisodeBatch, Views
+from fskd_jax.models.detector import FewShotDetector
+from fskd_jax.models.kernels import materialize
+from fskd_jax.models.transpose import TransPose
+
+NUM_TYPES = 5
+ORDER = (
+  *("encoder stem", "encoder layer", "encoder stage", "encoder tokens"),
+  *("encoder attention", "encoder map", "prototypes", "kernels"),
+)
+"""How the names start, in the order of work; heat-maps come last."""
+
+
+def make_model(cfg: Config) -> FewShotDetector | TransPose:
+  """Makes the model of a configuration."""
+  if cfg.task == "pose":
+    return TransPose(cfg.model, crop_size(cfg.data), len(cfg.data.base))
+  return FewShotDetector(cfg.model, cfg.data.image_size)
+
+
+def seeded_inputs(cfg: Config) -> Any:
+  """Draws what the model of a configuration is applied to."""
+  if cfg.task != "pose":
+    return seeded_episode(cfg.data.image_size)
+  shape = (1, *crop_size(cfg.data), 3)
+  return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def run_stages(
+  model: FewShotDetector | TransPose, variables: Mapping[str, Any], inputs: Any
+) -> dict[str, Array]:
+  """Applies a model, and returns what every stage gave.
+
+  Returns:
+    By name: the encoder after its stem, each stage and each layer of attention, its
+    maps, the prototypes and kernels of each scale, the heat-maps of each group.
+  """
+  stages: dict[str, Array] = {}
+
+  def record(call, args, kwargs, context):
+    result = call(*args, **kwargs)
+    if context.method_name == "__call__" and context.module.path:
+      stages.update(_stages(context.module.path, args, result, model.config))
+    return result
+
+  with nn.intercept_methods(record):
+    output: Any = model.apply(variables, inputs, train=False)
+  if isinstance(model, TransPose):
+    stages["heat-maps"] = output
+  return stages
+
+
+def _stages(
+  path: tuple[str, ...], args: Any, result: Any, config: Any
+) -> dict[str, Array]:
+  part, *inner = path
+  if part == "encoder" and not inner:
+    return {f"encoder map, stride {s}": x for s, x in zip(config.strides, result)}
+  if part == "encoder":
+    return _encoder_stage("/".join(inner).removeprefix("backbone/"), result)
+  if part.startswith("kernel_generator_") and not inner:
+    stride = part.removeprefix("kernel_generator_")
+    kernels = {
+      f"kernels, stride {stride}, size {size}": materialize(group).taps
+      for size, group in zip(config.kernel_sizes, result)
+    }
+    return {f"prototypes, stride {stride}": args[0]} | kernels
+  if part.startswith("upsampler_") and not inner:
+    stride, size = part.removeprefix("upsampler_").split("_")
+    return {f"heat-maps, stride {stride}, size {size}": result}
+  return {}
+
+
+def _encoder_stage(inner: str, result: Any) -> dict[str, Array]:
+  if inner == "bn1":
+    return {"encoder stem": result}
+  if inner == "reduce":
+    return {"encoder tokens": result}
+  # The last block of a stage is what stays; of HRNet's branches, the finest.
+  if stage := re.fullmatch(r"(layer\d|stage\d)_\d+", inner):
+    finest = result[0] if isinstance(result, list) else result
+    return {f"encoder {stage[1]}": finest}
+  if layer := re.fullmatch(r"transformer/layer(\d+)", inner):
+    return {f"encoder attention {int(layer[1]) + 1:2d}": result}
+  return {}
+
+
+def seeded_episode(image_size: int) -> EpisodeBatch:
+  """Draws one episode of one support and one query image with five types."""
+  rng = np.random.default_rng(0)
+
+  def views() -> Views:
+    unused = np.zeros((1, 1, 1), np.float32)
+    return Views(
+      images=rng.integers(0, 256, (1, 1, image_size, image_size, 3), np.uint8),
+      keypoints=rng.uniform(0, image_size - 1, (1, 1, NUM_TYPES, 2)).astype(np.float32),
+      visible=np.ones((1, 1, NUM_TYPES), bool),
+      to_original=unused,
+      box=unused,
+      image_size=unused,
+      instance=unused,
+    )
+
+  ids = np.arange(NUM_TYPES, dtype=np.int32)[None]
+  return EpisodeBatch(views(), views(), ids, ids < 0, np.zeros(1, np.int32))

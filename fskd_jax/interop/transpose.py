@@ -1,0 +1,217 @@
+"""Names of TransPose's official state dicts. Source: spec/transpose.md section 3.1."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from fskd_jax.config import ModelConfig
+from fskd_jax.interop import entries
+from fskd_jax.interop.entries import Entry
+from fskd_jax.models.hrnet import NUM_BLOCKS, STAGES
+from fskd_jax.models.transformer import sine_position_embedding
+from fskd_jax.models.transpose import TransPose, init_variables
+
+POSITION = "pos_embedding"
+BLOCK_NAMES = {
+  "conv1": "conv1",
+  "bn1": "bn1",
+  "conv2": "conv2",
+  "bn2": "bn2",
+  "conv3": "conv3",
+  "bn3": "bn3",
+  "downsample_conv": "downsample.0",
+  "downsample_bn": "downsample.1",
+}
+"""Of residual blocks: torchvision's, too."""
+HEAD_NAMES = {"final": "final_layer"} | {
+  f"deconv{kind}_{i}": f"deconv_layers.{3 * i + offset}"
+  for i in range(3)  # at most, after a stride of 32
+  for kind, offset in (("", 0), ("_bn", 1))
+}
+
+
+def load_state_dict(
+  state_dict: Mapping[str, np.ndarray],
+  config: ModelConfig,
+  image_size: tuple[int, int],
+  num_keypoints: int,
+) -> dict[str, Any]:
+  """Reads the variables of a `TransPose` from an official state dict.
+
+  Args:
+    state_dict: NumPy arrays by name. `num_batches_tracked` is not looked at; a sine
+      embedding must be that of the formula, for a grid of any size.
+    config: of the model.
+    image_size: height and width that it is made for.
+    num_keypoints: of the model.
+
+  Returns:
+    {"params": ..., "batch_stats": ...}, float32.
+
+  Raises:
+    ValueError: the position embedding is another; or lists every tensor that is
+      missing, unexpected, of a wrong shape or not finite.
+  """
+  state_dict = entries.without_parallel_prefix(state_dict)
+  state_dict = without_sine(state_dict, config)
+  return entries.read(state_dict, transpose_table(config, image_size, num_keypoints))
+
+
+def state_dict(
+  variables: Mapping[str, Any],
+  config: ModelConfig,
+  image_size: tuple[int, int],
+  num_keypoints: int,
+) -> dict[str, np.ndarray]:
+  """Writes the variables of a `TransPose` as an official state dict.
+
+  The inverse of `load_state_dict`, bit for bit. A sine embedding, which is a constant
+  here and a tensor there, is that of `image_size`.
+
+  Raises:
+    ValueError: the variables are not those of this configuration.
+  """
+  table = transpose_table(config, image_size, num_keypoints)
+  return sine_tensor(config, image_size) | entries.write(variables, table)
+
+
+def transpose_table(
+  config: ModelConfig, image_size: tuple[int, int], num_keypoints: int
+) -> list[Entry]:
+  """Lists every variable of a `TransPose` with its name in a state dict."""
+  model = TransPose(config, image_size, num_keypoints)
+  shapes = jax.eval_shape(lambda: init_variables(model, seed=0))
+  return entries.make_table(shapes, encoder_names(config) | HEAD_NAMES)
+
+
+def encoder_names(config: ModelConfig, prefix: str = "") -> dict[str, str]:
+  """Maps the modules of `encoder` to the official names with a prefix before them.
+
+  The small encoder is not among them.
+  """
+  backbone = "encoder/"
+  names = {}
+  if config.transformer.layers:
+    backbone += "backbone/"
+    names |= {"encoder/reduce": "reduce", "encoder/transformer/position": POSITION}
+    for i in range(config.transformer.layers):
+      names |= _layer_names(f"encoder/transformer/layer{i}/", i)
+  if config.encoder == "resnet50":
+    names |= resnet_names(backbone, config.resnet_blocks)
+  if config.encoder == "hrnet":
+    names |= _hrnet_names(backbone)
+  return {path: prefix + name for path, name in names.items()}
+
+
+def resnet_names(root: str, blocks: tuple[int, ...]) -> dict[str, str]:
+  """Maps the modules of `ResNet50` below `root`; the same as torchvision's names."""
+  names = {f"{root}{name}": name for name in ("conv1", "bn1")}
+  for stage, num_blocks in enumerate(blocks, 1):
+    for i in range(num_blocks):
+      names |= _block_names(f"{root}layer{stage}_{i}/", f"layer{stage}.{i}.")
+  return names
+
+
+def sine_tensor(
+  config: ModelConfig, image_size: tuple[int, int], prefix: str = ""
+) -> dict[str, np.ndarray]:
+  """Returns the constant that a state dict holds beside what is learned, if any."""
+  if not has_sine(config):
+    return {}
+  height, width = (side // config.strides[0] for side in image_size)
+  embedding = sine_position_embedding(height, width, config.transformer.width)
+  return {prefix + POSITION: embedding[:, None]}
+
+
+def without_sine(
+  state_dict: Mapping[str, np.ndarray], config: ModelConfig, prefix: str = ""
+) -> dict[str, np.ndarray]:
+  """Takes the sine embedding out of a state dict after a look at it.
+
+  Raises:
+    ValueError: there is none, or it is not that of the formula for any grid of as
+      many cells.
+  """
+  if not has_sine(config):
+    return dict(state_dict)
+  name, rest = prefix + POSITION, dict(state_dict)
+  found = rest.pop(name, None)
+  channels = config.transformer.width
+  expected = f"the sine embedding (cells, 1, {channels})"
+  if found is None:
+    raise ValueError(f"missing: {name}, {expected}")
+  if found.shape[1:] != (1, channels) or not _is_sine(found[:, 0]):
+    raise ValueError(
+      f"{name} {found.shape} is not {expected} of model.transformer.position = 'sine'; "
+      "a learned one needs 'learnable'"
+    )
+  return rest
+
+
+def has_sine(config: ModelConfig) -> bool:
+  """Says whether the model has a sine embedding."""
+  return config.transformer.layers > 0 and config.transformer.position == "sine"
+
+
+def _is_sine(embedding: np.ndarray) -> bool:
+  """Says whether it is that of some grid: which one does not matter to the weights."""
+  cells, channels = embedding.shape
+  return any(
+    np.allclose(
+      embedding, sine_position_embedding(height, cells // height, channels), 0, 1e-5
+    )
+    for height in range(1, cells + 1)
+    if cells % height == 0
+  )
+
+
+def _block_names(flax: str, torch: str) -> dict[str, str]:
+  return {flax + name: torch + official for name, official in BLOCK_NAMES.items()}
+
+
+def _conv_norm_names(flax: str, torch: str) -> dict[str, str]:
+  return {f"{flax}/conv": f"{torch}.0", f"{flax}/bn": f"{torch}.1"}
+
+
+def _layer_names(flax: str, number: int) -> dict[str, str]:
+  torch = f"global_encoder.layers.{number}."
+  names = {
+    f"{flax}attention/in_kernel": f"{torch}self_attn.in_proj_weight",
+    f"{flax}attention/in_bias": f"{torch}self_attn.in_proj_bias",
+    f"{flax}attention/out_projection": f"{torch}self_attn.out_proj",
+  }
+  same = ("linear1", "linear2", "norm1", "norm2")
+  return names | {flax + name: torch + name for name in same}
+
+
+def _hrnet_names(root: str) -> dict[str, str]:
+  names = {root + name: name for name in ("conv1", "bn1", "conv2", "bn2")}
+  for i in range(NUM_BLOCKS):
+    names |= _block_names(f"{root}layer1_{i}/", f"layer1.{i}.")
+  # A branch that only changes its channels has one level less.
+  names |= _conv_norm_names(f"{root}transition1_0", "transition1.0")
+  names |= _conv_norm_names(f"{root}transition1_1", "transition1.1.0")
+  names |= _conv_norm_names(f"{root}transition2_2", "transition2.2.0")
+  for stage, (num_branches, num_modules) in STAGES.items():
+    for number in range(num_modules):
+      flax, torch = f"{root}{stage}_{number}/", f"{stage}.{number}."
+      names |= _module_names(flax, torch, num_branches)
+  return names
+
+
+def _module_names(flax: str, torch: str, num_branches: int) -> dict[str, str]:
+  names = {}
+  for i in range(num_branches):
+    for block in range(NUM_BLOCKS):
+      names |= _block_names(
+        f"{flax}branch{i}_{block}/", f"{torch}branches.{i}.{block}."
+      )
+    for j in range(num_branches):
+      fuse, official = f"{flax}fuse{i}_{j}", f"{torch}fuse_layers.{i}.{j}"
+      if j > i:
+        names |= _conv_norm_names(fuse, official)
+      for step in range(i - j):
+        names |= _conv_norm_names(f"{fuse}_{step}", f"{official}.{step}")
+  return names

@@ -1,0 +1,70 @@
+"""The encoder of TransPose: a convolutional backbone and a transformer on its map."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from fskd_jax.config import TransformerConfig
+from fskd_jax.models.transformer import TransformerEncoder
+
+
+class TransPoseEncoder(nn.Module):
+  """Every cell of the backbone's map becomes a token that attends to all others.
+
+  Attributes:
+    backbone: returns one map.
+    config: of the transformer.
+    grid: height and width of the map for the images it is made for; other sizes
+      work too, see `TransformerEncoder`.
+    multiple: what the sides of images must be a multiple of.
+    dtype: of the activations; parameters are float32.
+
+  Source: spec/transpose.md section 1.
+  """
+
+  backbone: nn.Module
+  config: TransformerConfig
+  grid: tuple[int, int]
+  multiple: int
+  dtype: DTypeLike = jnp.float32
+
+  def setup(self) -> None:
+    """Names the parts."""
+    # Xavier, because no ReLU follows that would halve the variance.
+    self.reduce = nn.Conv(
+      self.config.width,
+      (1, 1),
+      use_bias=False,
+      dtype=self.dtype,
+      kernel_init=nn.initializers.xavier_normal(),
+    )
+    self.transformer = TransformerEncoder(self.config, self.grid, self.dtype)
+
+  def __call__(
+    self, images: Float[Array, "t H W 3"], *, train: bool
+  ) -> tuple[Float[Array, "t h w d"]]:
+    """Encodes normalised images.
+
+    Args:
+      images: see `encoder.normalize_images`.
+      train: batch norm by the statistics of this batch, recorded; and dropout.
+
+    Returns:
+      One map, like the backbone.
+
+    Raises:
+      ValueError: the sides of the images are no multiples of `multiple`.
+    """
+    height, width = images.shape[1:3]
+    if height % self.multiple or width % self.multiple:
+      raise ValueError(
+        f"images: got {height} x {width} (height x width), "
+        f"expected multiples of {self.multiple}"
+      )
+    (features,) = self.backbone(images, train=train)
+    x = self.reduce(features)
+    t, h, w, d = x.shape
+    tokens = x.reshape(t, h * w, d)
+    tokens = self.transformer(tokens, grid=(h, w), train=train)
+    return (tokens.reshape(x.shape),)

@@ -1,0 +1,96 @@
+"""Convolution and batch norm of the encoders: flax's parameters, less work."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+EPSILON = 1e-5
+"""Added to variances."""
+
+
+def convolve(
+  x: Float[Array, "t h w c"],
+  kernel: Float[Array, "i j c d"],
+  strides: tuple[int, int],
+  padding: Any,
+  **options: Any,
+) -> Float[Array, "t y x d"]:
+  """Convolves, for `nn.Conv(conv_general_dilated=convolve)`.
+
+  A 1x1 convolution is written as the matrix product it is: on CPUs several times
+  faster than as a convolution, elsewhere the same.
+  """
+  if kernel.shape[:2] != (1, 1):
+    return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
+  x = x[:, :: strides[0], :: strides[1]]
+  over_channels = (((3,), (0,)), ((), ()))
+  return jax.lax.dot_general(
+    x, kernel[0, 0], over_channels, precision=options["precision"]
+  )
+
+
+class BatchNorm(nn.Module):
+  """Batch norm over all axes but the last, with the variables of `nn.BatchNorm`.
+
+  The variance is taken about the mean: E[x^2] - E[x]^2 loses digits that PyTorch
+  keeps. Running variances are the biased ones.
+
+  Attributes:
+    use_running_average: normalise by the running statistics and leave them alone.
+    momentum: decay of the running statistics.
+    dtype: of the output; statistics and parameters are float32 or finer.
+    axis_name: device axis over which statistics are synchronised.
+    scale_init: of the gain.
+  """
+
+  use_running_average: bool
+  momentum: float = 0.9
+  dtype: DTypeLike = jnp.float32
+  axis_name: str | None = None
+  scale_init: nn.initializers.Initializer = nn.initializers.ones
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "*t c"]) -> Float[Array, "*t c"]:
+    """Normalises."""
+    channels = x.shape[-1:]
+    scale = self.param("scale", self.scale_init, channels)
+    bias = self.param("bias", nn.initializers.zeros, channels)
+    running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
+    running_var = self.variable("batch_stats", "var", jnp.ones, channels)
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    mean, var = running_mean.value, running_var.value
+    if not self.use_running_average:
+      mean, var = self._statistics(x, mean)
+      if not self.is_initializing():
+        for running, now in ((running_mean, mean), (running_var, var)):
+          running.value = self.momentum * running.value + (1 - self.momentum) * now
+    gain = scale * jax.lax.rsqrt(var + EPSILON)
+    # In this order, and not (x - mean) * gain + bias: XLA would compute x - mean once
+    # for the variance and for this, and write it to memory between.
+    return (x * _row(gain, x) + _row(bias - mean * gain, x)).astype(self.dtype)
+
+  def _statistics(self, x: Array, center: Array) -> tuple[Array, Array]:
+    """Returns mean and variance over all devices, with one collective."""
+    axes = tuple(range(x.ndim - 1))
+    mean = x.mean(axes)
+    # The derivative by the mean is zero: deviations from it add up to nothing.
+    deviations = x - _row(jax.lax.stop_gradient(mean), x)
+    var = jnp.square(deviations).mean(axes)
+    if self.axis_name is None:
+      return mean, var
+    # The means' own variance, from their squares; about the running mean, which is
+    # the same on all devices, these are small and cancel little.
+    offset = mean - center
+    offset, square, var = jax.lax.pmean(
+      jnp.stack([offset, jnp.square(offset), var]), self.axis_name
+    )
+    between = jnp.maximum(square - jnp.square(offset), 0.0)
+    return center + offset, var + between
+
+
+def _row(vector: Array, x: Array) -> Array:
+  return vector.reshape((1,) * (x.ndim - 1) + vector.shape)
