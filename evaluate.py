@@ -9,8 +9,9 @@ import contextlib
 
 from absl import flags
 
-from fskd_jax import command_line, config, evaluator
+from fskd_jax import command_line, config
 from fskd_jax.checkpoint import CheckpointStore
+from fskd_jax.task import make_task
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 
@@ -21,7 +22,7 @@ def main() -> None:
     saved = checkpoints.restore_model()
   cfg = command_line.override(config.from_dict(saved.config))
   config.validate(cfg)
-  evaluator.evaluate(cfg, saved.variables, saved.step, _WORKDIR.value)
+  make_task(cfg).evaluate(saved.variables, saved.step, _WORKDIR.value)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Trains a few-shot keypoint detector; the same command again resumes.
+"""Trains a network; the same command again resumes.
 
 python train.py --config=configs/quickstart.py --workdir=runs/quickstart
 """

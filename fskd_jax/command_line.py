@@ -12,7 +12,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from fskd_jax import parallel
+from fskd_jax import compilation_cache, parallel
 from fskd_jax.config import Config
 
 _DISTRIBUTED = flags.DEFINE_bool(
@@ -106,3 +106,4 @@ def _start() -> None:
   package.setLevel(logging.INFO if parallel.is_main_process() else logging.WARNING)
   package.addHandler(logging.StreamHandler())
   package.propagate = False
+  compilation_cache.enable()

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -13,12 +13,12 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from fskd_jax import baselines, metrics, parallel, plots, steps
+from fskd_jax import baselines, calibration, metrics, parallel, plots, steps
 from fskd_jax.config import Config, EvalConfig
 from fskd_jax.data.episodes import EpisodeSampler, evaluation_index_batches
 from fskd_jax.data.feed import Feed
 from fskd_jax.episode import EpisodeBatch, valid_queries
-from fskd_jax.interop.weights import pretrained_variables
+from fskd_jax.interop.pretrained import pretrained_variables
 from fskd_jax.models.detector import FewShotDetector, init_variables
 
 _log = logging.getLogger(__name__)
@@ -85,7 +85,8 @@ def evaluate(
   """Evaluates a trained detector in every setting, and writes what it found.
 
   Writes eval/results.json, a table (eval/table.txt, also shown) and eval/episodes.png
-  (worst, typical and best episodes) below the workdir.
+  (worst, typical and best episodes) below the workdir, and calibrates the run's
+  confidence (`calibration.calibrate`).
 
   Args:
     cfg: of the run; `eval` and `data` may differ from training.
@@ -109,15 +110,14 @@ def evaluate(
     FewShotDetector(model, cfg.data.image_size)
     for model in (cfg.model, baselines.untrained_model(cfg.model))
   )
+  variables = place(variables)
   untrained_variables = init_variables(untrained, cfg.train.seed)
   if cfg.model.pretrained:
     untrained_variables = pretrained_variables(
-      untrained_variables, cfg.model.pretrained
+      untrained_variables, cfg.model.pretrained, untrained.config
     )
   predictors: dict[str, Predictor] = {
-    DETECTOR: functools.partial(
-      network_predictor(detector, feed, backend), place(variables)
-    ),
+    DETECTOR: functools.partial(network_predictor(detector, feed, backend), variables),
     "copy_support": baselines.copy_support,
     "untrained_encoder": functools.partial(
       network_predictor(untrained, feed, backend), place(untrained_variables)
@@ -140,7 +140,11 @@ def evaluate(
     "settings": settings,
   }
   if parallel.is_main_process():
-    _write(results, rows, cfg.eval, pathlib.Path(workdir) / "eval")
+    text = table(results, headline(cfg.eval))
+    _log.info("step %d, %d-shot\n%s", step, cfg.eval.shots, text)
+    folder = pathlib.Path(workdir) / "eval"
+    write_results(results, text, plots.draw_episodes(rows), folder)
+  calibration.calibrate(cfg, feed, variables, step, workdir)
   return results
 
 
@@ -206,28 +210,25 @@ def table(results: Mapping[str, Any], threshold: float) -> str:
   ]
   for setting, found in results["settings"].items():
     columns = [found, *found["baselines"].values()]
-    cells = [_percent(column["pck"][key]) for column in columns]
+    cells = [percent(column["pck"][key]) for column in columns]
     lines.append(f"{setting:22s}" + "".join(f"{cell:>15s}" for cell in cells))
   return "\n".join(lines)
 
 
-def _percent(mean: Mapping[str, float | None]) -> str:
+def percent(mean: Mapping[str, float | None]) -> str:
+  """Formats a mean of `metrics.episode_mean` with its interval."""
   half = mean["ci95"]
   text = f"{100 * (mean['mean'] or 0.0):.1f}"
   return text if half is None else f"{text} ± {100 * half:.1f}"
 
 
-def _write(
-  results: dict[str, Any],
-  rows: Sequence[plots.EpisodePicture],
-  cfg: EvalConfig,
-  folder: pathlib.Path,
+def write_results(
+  results: Mapping[str, Any], text: str, picture: np.ndarray, folder: pathlib.Path
 ) -> None:
+  """Writes results.json, table.txt and episodes.png."""
   folder.mkdir(parents=True, exist_ok=True)
-  text = table(results, headline(cfg))
-  _log.info("step %d, %d-shot\n%s", results["step"], cfg.shots, text)
   (folder / "table.txt").write_text(text + "\n", encoding="utf-8")
-  Image.fromarray(plots.draw_episodes(rows)).save(folder / "episodes.png")
+  Image.fromarray(picture).save(folder / "episodes.png")
   # Last, and in one move: results are there as a whole or not at all.
   unfinished = folder / "results.json.part"
   unfinished.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")

@@ -31,23 +31,28 @@ def cell_centers(num_cells: int, stride: float) -> np.ndarray:
 
 
 def gaussian_exponents(
-  points: Array, num_cells: int, image_size: int, sigma: float
+  points: Array, cells: tuple[int, int], stride: float, sigma: float
 ) -> Array:
-  """Returns d^2 / (2 sigma^2) between points and the cells of a square map.
+  """Returns d^2 / (2 sigma^2) between points and the cells of a map.
 
   Args:
     points: [..., 2], pixels of the network's input.
-    num_cells: h = w, side of the map.
-    image_size: side of the network's input, pixels.
-    sigma: standard deviation as a fraction of the image side.
+    cells: (h, w) of the map.
+    stride: of the map, pixels per cell.
+    sigma: standard deviation, pixels.
 
   Returns:
     [..., h, w].
   """
-  centers = cell_centers(num_cells, image_size / num_cells)
-  centers = centers.reshape((1,) * points.ndim + (num_cells,))
-  exponents = (points[..., None] - centers) ** 2 / (2 * (sigma * image_size) ** 2)
-  return exponents[..., 1, :, None] + exponents[..., 0, None, :]
+  columns, rows = (
+    (points[..., axis, None] - centers.reshape((1,) * (points.ndim - 1) + (-1,))) ** 2
+    / (2 * sigma**2)
+    for axis, centers in (
+      (0, cell_centers(cells[1], stride)),
+      (1, cell_centers(cells[0], stride)),
+    )
+  )
+  return rows[..., :, None] + columns[..., None, :]
 
 
 def pixels_to_grid(points: Array, stride: float) -> Array:

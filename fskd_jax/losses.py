@@ -17,7 +17,10 @@ MASKED_LOGIT = -1e9
 
 
 def heatmap_targets(
-  keypoints_px: Float[Array, "... 2"], num_cells: int, image_size: int, sigma: float
+  keypoints_px: Float[Array, "... 2"],
+  cells: tuple[int, int],
+  stride: float,
+  sigma: float,
 ) -> Float[Array, "... h w"]:
   """Draws a Gaussian around every keypoint, evaluated at the cell centres.
 
@@ -25,14 +28,14 @@ def heatmap_targets(
 
   Args:
     keypoints_px: pixels of the network's input.
-    num_cells: h = w, side of the heat-map.
-    image_size: side of the network's input, pixels.
-    sigma: standard deviation as a fraction of the image side.
+    cells: (h, w) of the heat-map.
+    stride: of the heat-map, pixels per cell.
+    sigma: standard deviation, pixels.
 
   Source: spec/fskd.md section 5.1.
   """
   points = jnp.asarray(keypoints_px, jnp.float32)
-  exponents = geometry.gaussian_exponents(points, num_cells, image_size, sigma)
+  exponents = geometry.gaussian_exponents(points, cells, stride, sigma)
   return jnp.where(exponents <= geometry.GAUSSIAN_CUT, jnp.exp(-exponents), 0.0)
 
 
@@ -41,7 +44,7 @@ def heatmap_loss(
   keypoints: Float[Array, "b m n 2"],
   valid: Bool[Array, "b m n"],
   *,
-  image_size: int,
+  stride: float,
   sigma: float,
   kind: str,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -51,8 +54,8 @@ def heatmap_loss(
     heatmaps: predictions; logits for "cross_entropy".
     keypoints: pixels of the network's input.
     valid: which keypoints count.
-    image_size: side of the network's input, pixels.
-    sigma: standard deviation of the targets as a fraction of the image side.
+    stride: of the heat-maps, pixels per cell.
+    sigma: standard deviation of the targets, pixels.
     kind: "mse", the mean squared difference to `heatmap_targets` over the cells;
       or "cross_entropy" between the softmax over the cells and the Gaussian that
       is neither cut nor flat: normalised over the cells.
@@ -61,21 +64,19 @@ def heatmap_loss(
     Sum over the valid keypoints, and their number.
 
   Raises:
-    ValueError: `kind` is unknown, or the heat-maps are not square.
+    ValueError: `kind` is unknown.
 
   Source: spec/fskd.md section 5.1; the cross-entropy trains small encoders from
   scratch where the squared error nearly collapses to zero maps.
   """
   height, width = heatmaps.shape[-2:]
-  if height != width:
-    raise ValueError(f"heat-maps must be square, got {height}x{width}")
-  heatmaps = heatmaps.astype(jnp.float32)
+  cells, heatmaps = (height, width), heatmaps.astype(jnp.float32)
   if kind == "mse":
-    targets = heatmap_targets(keypoints, width, image_size, sigma)
+    targets = heatmap_targets(keypoints, cells, stride, sigma)
     losses = jnp.square(heatmaps - targets).mean((-2, -1))
   elif kind == "cross_entropy":
     points = jnp.asarray(keypoints, jnp.float32)
-    exponents = geometry.gaussian_exponents(points, width, image_size, sigma)
+    exponents = geometry.gaussian_exponents(points, cells, stride, sigma)
     targets = jax.nn.softmax(-exponents, axis=(-2, -1))
     losses = -(targets * jax.nn.log_softmax(heatmaps, axis=(-2, -1))).sum((-2, -1))
   else:

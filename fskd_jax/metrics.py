@@ -21,16 +21,19 @@ AUC_LIMIT = 0.2
 """The AUC is the area under the PCK curve from 0 to here, divided by this."""
 
 
-def decode(heatmaps: Float[Array, "... h w"], image_size: int) -> Float[Array, "... 2"]:
+def decode(heatmaps: Float[Array, "... h w"], stride: float) -> Float[Array, "... 2"]:
   """Returns the centre of the highest cell, in pixels of the network's input.
+
+  Args:
+    heatmaps: any float.
+    stride: of the heat-maps, pixels per cell.
 
   Source: spec/fskd.md section 4.8, without its shift of half a pixel.
   """
   height, width = heatmaps.shape[-2:]
   index = heatmaps.reshape(*heatmaps.shape[:-2], height * width).argmax(-1)
   cells = jnp.stack([index % width, index // width], axis=-1).astype(jnp.float32)
-  strides = jnp.float32([image_size / width, image_size / height])
-  return geometry.grid_to_pixels(cells, strides.reshape((1,) * (cells.ndim - 1) + (2,)))
+  return geometry.grid_to_pixels(cells, jnp.float32(stride))
 
 
 class Distances(NamedTuple):
@@ -141,35 +144,47 @@ class EpisodeScores:
         f"none of {self._num_episodes} episodes has a valid query keypoint"
       )
     entries = Distances(*(np.concatenate(field) for field in zip(*parts)))
-    area = np.clip(1 - entries.to_box / AUC_LIMIT, 0, None)  # of one step function
-    return {
+    counts = {
       "episodes": len(np.unique(entries.episode)),
       "keypoints": len(entries.episode),
-      "pck": self._pck(entries),
-      "pck_micro": {
-        f"{t:g}": float((entries.to_box <= t).mean()) for t in self._thresholds
-      },
-      "ne": episode_mean(entries.to_image, entries.episode),
-      "auc": episode_mean(area, entries.episode),
-      "per_keypoint": {
-        self._names[i]: self._group(entries, entries.keypoint == i)
-        for i in np.unique(entries.keypoint)
-      },
-      "per_species": {
-        str(name): self._group(entries, entries.species == name)
-        for name in np.unique(entries.species)
-      },
     }
+    return counts | summarize(entries, self._thresholds, self._names)
 
-  def _group(self, entries: Distances, chosen: np.ndarray) -> dict[str, Any]:
-    group = Distances(*(field[chosen] for field in entries))
-    return {"pck": self._pck(group), "count": int(chosen.sum())}
 
-  def _pck(self, entries: Distances) -> dict[str, Any]:
+def summarize(
+  entries: Distances, thresholds: Sequence[float], keypoint_names: Sequence[str]
+) -> dict[str, Any]:
+  """Scores distances; the fields of `EpisodeScores.summary` from "pck" on.
+
+  Args:
+    entries: at least one.
+    thresholds: of PCK, parts of the longer box side.
+    keypoint_names: indexed by the ids in `entries`.
+  """
+
+  def pck(chosen: Distances) -> dict[str, Any]:
     return {
-      f"{t:g}": episode_mean(entries.to_box <= t, entries.episode)
-      for t in self._thresholds
+      f"{t:g}": episode_mean(chosen.to_box <= t, chosen.episode) for t in thresholds
     }
+
+  def group(chosen: np.ndarray) -> dict[str, Any]:
+    members = Distances(*(field[chosen] for field in entries))
+    return {"pck": pck(members), "count": int(chosen.sum())}
+
+  area = np.clip(1 - entries.to_box / AUC_LIMIT, 0, None)  # of one step function
+  return {
+    "pck": pck(entries),
+    "pck_micro": {f"{t:g}": float((entries.to_box <= t).mean()) for t in thresholds},
+    "ne": episode_mean(entries.to_image, entries.episode),
+    "auc": episode_mean(area, entries.episode),
+    "per_keypoint": {
+      keypoint_names[i]: group(entries.keypoint == i)
+      for i in np.unique(entries.keypoint)
+    },
+    "per_species": {
+      str(name): group(entries.species == name) for name in np.unique(entries.species)
+    },
+  }
 
 
 def episode_mean(values: np.ndarray, episode: np.ndarray) -> dict[str, float | None]:

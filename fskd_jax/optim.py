@@ -8,9 +8,6 @@ import optax
 from fskd_jax.config import OptimConfig
 from fskd_jax.models.resnet import STAGES
 
-FINAL_RATE = 0.01
-"""The cosine schedule ends at this part of the rate."""
-
 
 def make_optimizer(
   cfg: OptimConfig, steps: int, freeze_until: str = ""
@@ -37,16 +34,41 @@ def make_optimizer(
     )
   if cfg.clip_norm > 0:
     rule = optax.chain(optax.clip_by_global_norm(cfg.clip_norm), rule)
-  frozen = _frozen_stages(freeze_until)
-  if not frozen:
+  if not _frozen_stages(freeze_until):
     return rule
 
   def labels(params: Any) -> Any:
-    return jax.tree_util.tree_map_with_path(
-      lambda path, _: "frozen" if _stage(path) in frozen else "trained", params
+    trained, frozen = split_params(params, freeze_until)
+    return merge_params(
+      jax.tree.map(lambda _: "trained", trained),
+      jax.tree.map(lambda _: "frozen", frozen),
     )
 
   return optax.partition({"trained": rule, "frozen": optax.set_to_zero()}, labels)
+
+
+def split_params(params: Any, freeze_until: str) -> tuple[Any, Any]:
+  """Returns the trained and the frozen parameters: the tree with None for the others.
+
+  Args:
+    params: of a detector.
+    freeze_until: see `make_optimizer`.
+
+  Raises:
+    ValueError: the stage is unknown.
+  """
+  stages = _frozen_stages(freeze_until)
+  leaves, structure = jax.tree_util.tree_flatten_with_path(params)
+  trained = [None if _stage(path) in stages else leaf for path, leaf in leaves]
+  frozen = [leaf if _stage(path) in stages else None for path, leaf in leaves]
+  return structure.unflatten(trained), structure.unflatten(frozen)
+
+
+def merge_params(trained: Any, frozen: Any) -> Any:
+  """Puts together what `split_params` took apart."""
+  return jax.tree.map(
+    lambda a, b: b if a is None else a, trained, frozen, is_leaf=lambda x: x is None
+  )
 
 
 def learning_rate(cfg: OptimConfig, steps: int) -> optax.Schedule:
@@ -63,7 +85,7 @@ def learning_rate(cfg: OptimConfig, steps: int) -> optax.Schedule:
         f"optim.warmup_steps = {cfg.warmup_steps} must be below train.steps = {steps}"
       )
     main = optax.cosine_decay_schedule(
-      cfg.learning_rate, steps - cfg.warmup_steps, alpha=FINAL_RATE
+      cfg.learning_rate, steps - cfg.warmup_steps, alpha=cfg.final_rate
     )
   else:
     raise ValueError(
@@ -88,7 +110,7 @@ def _frozen_stages(freeze_until: str) -> tuple[str, ...]:
 
 def _stage(path: tuple[Any, ...]) -> str | None:
   """Returns the encoder stage of a parameter: encoder/layer3_2/.. is in layer3."""
-  names = [key.key for key in path]
+  names = [key.key for key in path if key.key != "backbone"]  # of a `TransPoseEncoder`
   if names[0] != "encoder":
     return None
   return "stem" if names[1] in ("conv1", "bn1") else names[1].split("_")[0]

@@ -4,7 +4,7 @@ Run under a named device axis they also do the collectives; without a name they 
 plain functions. `parallel` is what runs them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from fskd_jax import color, episode, losses, metrics, negatives
+from fskd_jax import color, episode, losses, metrics, negatives, optim
 from fskd_jax.config import LossConfig
 from fskd_jax.data import resident
 from fskd_jax.episode import EpisodeBatch
@@ -83,45 +83,94 @@ def train_step(
     The new state and metrics: loss, its terms, and the norm of the gradient.
   """
   detector = detector.clone(axis_name=axis_name)
-  batch = _with_pixels(batch, store, detector.image_size)
+  batch = with_pixels(batch, store, (detector.image_size, detector.image_size))
   if color_jitter:
     batch = color.jitter_batch(batch, seed, color_jitter)
 
-  def pmean(tree):
-    return jax.lax.pmean(tree, axis_name) if axis_name else tree
-
-  def total_loss(params, batch_stats):
+  def terms(params, batch_stats):
     output, mutated = detector.apply(
       {"params": params, "batch_stats": batch_stats},
       batch,
       train=True,
       rotate_support=rotate_support,
       mutable=["batch_stats"],
+      rngs={"dropout": dropout_key(seed, state.step, axis_name)},
     )
-    terms = _loss_terms(output, batch, detector, loss, seed, rotate_support)
+    found = _loss_terms(output, batch, detector, loss, seed, rotate_support)
+    return found, mutated.get("batch_stats", {})
+
+  weights = {
+    "loss_main": loss.main_weight,
+    "loss_auxiliary": loss.auxiliary_weight,
+    "loss_mfcl": loss.mfcl_weight,
+  }
+  return update(
+    state,
+    terms,
+    weights,
+    tx=tx,
+    freeze_until=detector.config.freeze_until,
+    axis_name=axis_name,
+  )
+
+
+def dropout_key(seed: int, step: Int[Array, ""], axis_name: str | None) -> Array:
+  """Returns this device's key of a training step, so that a resumed run drops alike."""
+  key = jax.random.fold_in(jax.random.key(seed), step)
+  return jax.random.fold_in(key, jax.lax.axis_index(axis_name) if axis_name else 0)
+
+
+def update(
+  state: TrainState,
+  terms: Callable[[Any, Any], tuple[Mapping[str, tuple[Array, Array]], Any]],
+  weights: Mapping[str, float],
+  *,
+  tx: optax.GradientTransformation,
+  freeze_until: str,
+  axis_name: str | None,
+) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
+  """Does one update with losses that every device gives as sums and counts.
+
+  Args:
+    state: the same on every device.
+    terms: (params, batch_stats) -> ({name: (sum, count)} of this device, batch_stats).
+    weights: of the terms' global means in the loss, by name.
+    tx: the optimiser; leaves frozen parameters alone.
+    freeze_until: for parameters frozen by it (`optim.make_optimizer`) no gradient is
+      computed or exchanged.
+    axis_name: the device axis; None for a single device.
+
+  Returns:
+    The new state and metrics: loss, its terms, and the norm of the gradient.
+  """
+  trained, frozen = optim.split_params(state.params, freeze_until)
+
+  def pmean(tree):
+    return jax.lax.pmean(tree, axis_name) if axis_name else tree
+
+  def total_loss(trained, batch_stats):
+    found, batch_stats = terms(optim.merge_params(trained, frozen), batch_stats)
     # Local sum over mean count: the mean over devices of these is the global mean.
-    counts = pmean({name: count for name, (_, count) in terms.items()})
+    counts = pmean({name: count for name, (_, count) in found.items()})
     means = {
       name: total / jnp.where(counts[name] > 0, counts[name], 1.0)
-      for name, (total, _) in terms.items()
+      for name, (total, _) in found.items()
     }
-    weighted = (
-      loss.main_weight * means["loss_main"]
-      + loss.auxiliary_weight * means["loss_auxiliary"]
-      + loss.mfcl_weight * means.get("loss_mfcl", 0.0)
-    )
-    return weighted, ({"loss": weighted, **means}, mutated.get("batch_stats", {}))
+    weighted = sum(weights[name] * mean for name, mean in means.items())
+    return weighted, ({"loss": weighted, **means}, batch_stats)
 
   # Of parameters that are the same everywhere shard_map would sum the gradient over
   # the devices, N times too much for the mean below; of these it does not.
-  params, batch_stats = _per_device((state.params, state.batch_stats), axis_name)
+  trained, batch_stats = _per_device((trained, state.batch_stats), axis_name)
   gradients, (values, batch_stats) = jax.grad(total_loss, has_aux=True)(
-    params, batch_stats
+    trained, batch_stats
   )
+  # Taken together, so that XLA makes one collective of them.
   gradients, values, batch_stats = pmean((gradients, values, batch_stats))
+  values["gradient_norm"] = optax.tree.norm(gradients)
+  gradients = optim.merge_params(gradients, jax.tree.map(jnp.zeros_like, frozen))
   updates, opt_state = tx.update(gradients, state.opt_state, state.params)
   params = optax.apply_updates(state.params, updates)
-  values["gradient_norm"] = optax.tree.norm(gradients)
   return TrainState(state.step + 1, params, batch_stats, opt_state), values
 
 
@@ -133,9 +182,10 @@ def eval_step(
   detector: FewShotDetector,
 ) -> Float[Array, "b m n 2"]:
   """Returns the predicted keypoints, in pixels of the network's input."""
-  batch = _with_pixels(batch, store, detector.image_size)
+  batch = with_pixels(batch, store, (detector.image_size, detector.image_size))
   output: Any = detector.apply(variables, batch, train=False)
-  return metrics.decode(fuse_heatmaps(output.heatmaps), detector.image_size)
+  heatmaps = fuse_heatmaps(output.heatmaps)
+  return metrics.decode(heatmaps, detector.image_size / heatmaps.shape[-1])
 
 
 def _loss_terms(
@@ -160,8 +210,8 @@ def _loss_terms(
         heatmaps,
         labelled.query.keypoints,
         mask,
-        image_size=detector.image_size,
-        sigma=loss.target_sigma,
+        stride=detector.image_size / heatmaps.shape[-1],
+        sigma=loss.target_sigma * detector.image_size,
         kind=loss.heatmap,
       )
       for heatmaps in output.heatmaps
@@ -229,10 +279,11 @@ def _rotated(batch: EpisodeBatch) -> EpisodeBatch:
   )
 
 
-def _with_pixels(
-  batch: EpisodeBatch, store: resident.ImageStore | None, image_size: int
+def with_pixels(
+  batch: EpisodeBatch, store: resident.ImageStore | None, size: tuple[int, int]
 ) -> EpisodeBatch:
-  return batch if store is None else resident.materialize(store, batch, image_size)
+  """Returns the batch with its pixels: from a store, or as it comes without one."""
+  return batch if store is None else resident.materialize(store, batch, size)
 
 
 def _per_device(tree: Any, axis_name: str | None) -> Any:

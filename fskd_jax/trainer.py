@@ -1,33 +1,27 @@
-"""The training run: from a configuration and a folder to a trained detector."""
+"""The training run: from a configuration and a folder to a trained network."""
 
 import contextlib
 import functools
-import json
 import logging
 import os
 import pathlib
-import time
-from collections.abc import Mapping
-from typing import Any
 
 import jax
 import numpy as np
 import optax
 from PIL import Image
-from tqdm import tqdm
 
-from fskd_jax import config, evaluator, optim, parallel, plots, steps
+from fskd_jax import config, optim, parallel, steps
 from fskd_jax.checkpoint import CheckpointStore
 from fskd_jax.config import Config
+from fskd_jax.curves_picture import draw_curves
 from fskd_jax.data.episodes import train_index_batches
 from fskd_jax.data.feed import Feed
-from fskd_jax.interop.weights import pretrained_variables
+from fskd_jax.interop.pretrained import pretrained_variables
 from fskd_jax.metric_writer import METRICS_FILE, MetricWriter
-from fskd_jax.models.detector import (
-  FewShotDetector,
-  count_parameters,
-  init_variables,
-)
+from fskd_jax.models.detector import count_parameters
+from fskd_jax.task import Task, make_task
+from fskd_jax.train_log import TrainLog, recorded_seconds
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +39,10 @@ MAY_DIFFER = (
   "train.picture_every",
   "train.checkpoint_every",
   "train.keep_checkpoints",
+  "pose.decoding",
+  "pose.flip_test",
+  "pose.detections",
+  "pose.oks_sigmas",
 )
 """What may change when a run is resumed: nothing that a trained weight depends on."""
 
@@ -72,34 +70,29 @@ def train(cfg: Config, workdir: str | os.PathLike) -> steps.TrainState:
     checkpoints.check_config(config.to_dict(cfg), MAY_DIFFER)
     place = functools.partial(parallel.replicate, backend=settings.backend)
     feed = Feed.open(cfg.data, place)
-    sampler = feed.training_sampler(settings)
-    detector = FewShotDetector(cfg.model, cfg.data.image_size)
+    task = make_task(cfg)
+    sampler = task.sampler(feed)
     tx = optim.make_optimizer(cfg.optim, settings.steps, cfg.model.freeze_until)
-    state = _first_state(cfg, detector, tx, checkpoints)
+    state = _first_state(cfg, task, tx, checkpoints)
     _log.info("%s", _description(cfg, feed, state))
 
-    step_fn = parallel.parallelize_training(
-      functools.partial(
-        steps.train_step,
-        detector=detector,
-        tx=tx,
-        loss=cfg.loss,
-        seed=settings.seed,
-        rotate_support=settings.rotate_support,
-        color_jitter=cfg.data.color_jitter,
-      ),
-      settings.backend,
-    )
+    step_fn = parallel.parallelize_training(task.train_step(tx), settings.backend)
     state = place(state)
     first, host, num_hosts = int(state.step), jax.process_index(), jax.process_count()
     indices = train_index_batches(first, settings.episodes_per_step, host, num_hosts)
-    validator = _Validator(cfg, feed)
+    validator = task.validator(feed)
     with (
       feed.batches(
         sampler, indices, settings.episodes_per_step // num_hosts
       ) as batches,
       MetricWriter(workdir, first + 1) as writer,
-      _Log(cfg, writer, first, _recorded_seconds(workdir / METRICS_FILE)) as log,
+      TrainLog(
+        cfg,
+        writer,
+        first=first,
+        seconds=recorded_seconds(workdir / METRICS_FILE),
+        images_per_step=task.images_per_step,
+      ) as log,
     ):
       for step, batch in zip(range(first + 1, settings.steps + 1), batches):
         state, metrics = step_fn(state, batch, feed.store)
@@ -121,7 +114,8 @@ def train(cfg: Config, workdir: str | os.PathLike) -> steps.TrainState:
           log.flush()  # stops the run when a number is not finite: never saved
           checkpoints.save(step, state, config.to_dict(cfg))
     if parallel.is_main_process():
-      plots.draw_curves(workdir / METRICS_FILE, workdir / "curves.png")
+      curves = draw_curves({workdir.name: workdir / METRICS_FILE})
+      curves.savefig(workdir / "curves.png")
     return state
 
 
@@ -134,141 +128,21 @@ def _check_devices(cfg: config.TrainConfig) -> None:
     )
 
 
-class _Log:
-  """Averages, checks and shows the metrics of training steps.
-
-  Metrics are fetched one step late, when the device already works on the next.
-  """
-
-  def __init__(self, cfg: Config, writer: MetricWriter, first: int, seconds: float):
-    train = cfg.train
-    self._every, self._writer = train.log_every, writer
-    self._images = train.episodes_per_step * (train.shots + train.queries)
-    self._pending: list[Mapping[str, Any]] = []
-    self._step, self._seconds, self._started = first, seconds, 0.0
-    self._bar = tqdm(
-      total=train.steps,
-      initial=first,
-      desc=cfg.name,
-      unit="step",
-      disable=not parallel.is_main_process(),
-    )
-
-  def add(self, step: int, metrics: Mapping[str, Any]) -> None:
-    """Takes the metrics of a step, which may still be in the making."""
-    if self._step % self._every == 0:
-      self.flush()
-    if not self._pending:
-      self._started = time.perf_counter()
-    self._pending.append(metrics)
-    self._step = step
-
-  def flush(self) -> None:
-    """Writes the averages of what was added since the last time.
-
-    Raises:
-      FloatingPointError: the loss of a step is not finite.
-    """
-    if not self._pending:
-      return
-    values = jax.device_get(self._pending)
-    first = self._step - len(values) + 1
-    self._pending = []
-    seconds = time.perf_counter() - self._started
-    for step, found in enumerate(values, first):
-      # A finite loss with an infinite gradient has spoilt the parameters already.
-      if not all(map(np.isfinite, found.values())):
-        numbers = ", ".join(f"{name} {value}" for name, value in found.items())
-        raise FloatingPointError(
-          f"step {step} is not finite: {numbers}; the last checkpoint is kept. "
-          "Try a smaller optim.learning_rate, or optim.clip_norm=1"
-        )
-    averages = {
-      f"train/{name}": float(np.mean([found[name] for found in values]))
-      for name in values[0]
-    }
-    self._seconds += seconds
-    averages["train/images_per_second"] = self._images * len(values) / seconds
-    averages["train/seconds"] = self._seconds  # of all runs, without validation
-    self._writer.scalars(self._step, averages)
-    self._bar.set_postfix_str(
-      f"loss {averages['train/loss']:.4f}, "
-      f"{averages['train/images_per_second']:.0f} images/s",
-      refresh=False,
-    )
-    self._bar.update(self._step - self._bar.n)
-
-  def __enter__(self) -> "_Log":
-    return self
-
-  def __exit__(self, kind: type | None, *_: object) -> None:
-    if kind is None:
-      self.flush()
-    self._bar.close()
-
-
-class _Validator:
-  """Scores and draws a detector on the validation species, never the unseen."""
-
-  def __init__(self, cfg: Config, feed: Feed):
-    self._cfg, self._feed = cfg, feed
-    self._samplers = {
-      kind: feed.evaluation_sampler(f"validation/{kind}", cfg.eval)
-      for kind in ("base", "novel")
-      if feed.splits.validation and len(getattr(feed.types, kind))
-    }
-    self.is_possible = bool(self._samplers)
-    detector = FewShotDetector(cfg.model, cfg.data.image_size)
-    self._network = evaluator.network_predictor(detector, feed, cfg.train.backend)
-
-  def _predictor(self, state: steps.TrainState) -> evaluator.Predictor:
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    return functools.partial(self._network, variables)
-
-  def scores(self, state: steps.TrainState) -> dict[str, float]:
-    """Returns PCK@0.1 (or nearest) by list of types."""
-    predict = self._predictor(state)
-    found = {}
-    for kind, sampler in self._samplers.items():
-      summaries, _ = evaluator.score(
-        {"detector": predict},
-        self._feed,
-        sampler,
-        self._cfg.eval,
-        episodes=self._cfg.train.validation_episodes,
-      )
-      threshold = f"{evaluator.headline(self._cfg.eval):g}"
-      found[f"val/{kind}/pck@{threshold}"] = summaries["detector"]["pck"][threshold][
-        "mean"
-      ]
-    return found
-
-  def picture(self, state: steps.TrainState, title: str) -> np.ndarray:
-    """Draws the first validation episode of each list of types."""
-    predict = self._predictor(state)
-    return plots.draw_episodes(
-      [
-        evaluator.picture(f"{title}, {kind}", 0, sampler, self._feed, predict)
-        for kind, sampler in self._samplers.items()
-      ]
-    )
-
-
 def _first_state(
   cfg: Config,
-  detector: FewShotDetector,
+  task: Task,
   tx: optax.GradientTransformation,
   checkpoints: CheckpointStore,
 ) -> steps.TrainState:
   """Returns the newest checkpoint, or the state before the first step."""
-  variables = init_variables(detector, cfg.train.seed)
+  variables = task.init_variables()
   restored = checkpoints.restore_latest(steps.init_state(variables, tx))
   if restored is not None:
     state, step = restored
     _log.info("resuming after step %d of %d", step, cfg.train.steps)
     return state
   if cfg.model.pretrained:
-    variables = pretrained_variables(variables, cfg.model.pretrained)
+    variables = pretrained_variables(variables, cfg.model.pretrained, cfg.model)
   return steps.init_state(variables, tx)
 
 
@@ -283,14 +157,6 @@ def _description(cfg: Config, feed: Feed, state: steps.TrainState) -> str:
     f"{len(feed.types.auxiliary.knots)} auxiliary keypoint types; instances: {sizes}; "
     f"{jax.device_count()} x {jax.devices()[0].device_kind}"
   )
-
-
-def _recorded_seconds(metrics: pathlib.Path) -> float:
-  """Returns the training time of earlier runs, whose lines the writer has kept."""
-  if not parallel.is_main_process():
-    return 0.0
-  lines = map(json.loads, metrics.read_text(encoding="utf-8").splitlines())
-  return max((line.get("train/seconds", 0.0) for line in lines), default=0.0)
 
 
 def _save(pixels: np.ndarray, path: pathlib.Path) -> None:

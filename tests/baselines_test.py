@@ -5,6 +5,7 @@ import pytest
 
 from fskd_jax import baselines, geometry
 from fskd_jax.config import ModelConfig
+from fskd_jax.data.annotations import Instance
 from fskd_jax.episode import EpisodeBatch, Views
 
 
@@ -98,3 +99,31 @@ def test_the_untrained_model_is_the_encoder_and_a_correlation():
   assert untrained.similarity == "cosine"
   assert untrained.heatmap_upsampling == "none"
   assert model.kernel_generator == "srm_crm"
+
+
+def test_the_mean_pose_is_placed_in_every_box():
+  def person(box, points, visible):
+    return Instance(
+      instance_id=0,
+      image=0,
+      image_size=(200, 200),
+      species="cat",
+      box=box,
+      keypoints=np.float32(points),
+      visible=np.array(visible),
+    )
+
+  persons = [
+    person((10, 20, 40, 80), [[20, 60], [0, 0], [9, 9]], [True, False, False]),
+    person((0, 0, 100, 100), [[75, 0], [50, 80], [9, 9]], [True, True, False]),
+  ]
+  pose = baselines.mean_pose(persons, np.int32([1, 0, 2]))
+  np.testing.assert_allclose(pose, [[0.5, 0.8], [0.5, 0.25], [0.5, 0.5]])
+  batch = _episode(
+    [([[0, 0]] * 3, [True] * 3, (0, 0, 1, 1), UPRIGHT)],
+    [(100, 50, 20, 40)],
+    [SHIFTED],
+  )
+  found = baselines.place_pose(pose, batch)
+  expected = (np.array([[110, 82], [110, 60], [110, 70]]) - [10, -6]) / 2
+  np.testing.assert_allclose(found[0], np.c_[expected, np.ones(3)], rtol=1e-6)

@@ -20,7 +20,7 @@ from fskd_jax import cli, config, evaluator, optim, steps, trainer
 from fskd_jax.checkpoint import CheckpointStore
 from fskd_jax.commands.source import load_run
 from fskd_jax.interop import weights
-from fskd_jax.interop.compare import seeded_episode
+from fskd_jax.interop.stages import seeded_episode
 from fskd_jax.models.detector import FewShotDetector, fuse_heatmaps
 
 CHANGED = "weight_generator_list.0.weight_net_part2.0.0.weight"
@@ -180,7 +180,7 @@ def _broken_files(exported):
     "shape.safetensors": (lambda t: t.update({name: t[name][1:]}), "wrong shape: "),
     "code.pth": (pickle.dumps({name: _Code()}), "holds more than tensors"),
     "noise.pth": (b"\xff" * 1000, "damaged"),
-    "nested.pth": ({"state_dict": {}, "epoch": 3}, "not a plain state dict"),
+    "nested.pth": ({"model": {}, "epoch": 3}, "not a plain state dict"),
     "list.pth": ([1, 2], "holds a list"),
     "truncated.pth": (None, "damaged"),
     "folder": ("", "ends in .safetensors or .pth"),

@@ -58,6 +58,15 @@ def test_compose_applies_the_inner_matrix_first():
   )
 
 
+def test_gaussian_exponents_of_an_oblong_map():
+  points = np.random.default_rng(0).uniform(0, 20, (3, 2))
+  found = geometry.gaussian_exponents(points, (5, 3), 4, 6.0)
+  assert found.shape == (3, 5, 3)
+  for i, row, column in np.ndindex(3, 5, 3):
+    x, y = points[i] - (column * 4 + 1.5, row * 4 + 1.5)
+    np.testing.assert_allclose(found[i, row, column], (x**2 + y**2) / 72, rtol=1e-5)
+
+
 def test_invert_undoes():
   identity = geometry.compose_affine(geometry.invert_affine(_matrices()), _matrices())
   expected = np.broadcast_to(np.eye(2, 3), identity.shape)

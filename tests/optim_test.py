@@ -73,6 +73,18 @@ def test_frozen_parameters_do_not_move_and_take_no_memory():
   assert moments == 2 * 2 * 9  # two moments of the two layers that move
 
 
+def test_parameters_are_split_and_put_together():
+  params = _params()
+  trained, frozen = optim.split_params(params, "layer3")
+  assert trained["encoder"]["layer4_0"] == params["encoder"]["layer4_0"]
+  assert frozen["encoder"]["layer3_5"] == params["encoder"]["layer3_5"]
+  sizes = [sum(x.size for x in jax.tree.leaves(part)) for part in (trained, frozen)]
+  assert sizes == [2 * 9, 4 * 9]
+  for order in ((trained, frozen), (frozen, trained)):
+    assert optim.merge_params(*order) == params
+  assert optim.split_params(params, "")[0] == params
+
+
 def test_clipping_measures_trained_gradients_alone():
   params = _params()
   gradients = jax.tree.map(jnp.ones_like, params)

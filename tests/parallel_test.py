@@ -1,13 +1,15 @@
 import functools
+import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 import tiny_detector
 
-from fskd_jax import parallel, steps
-from fskd_jax.config import LossConfig
+from fskd_jax import optim, parallel, steps
+from fskd_jax.config import LossConfig, OptimConfig
 from fskd_jax.models.detector import init_variables
 
 DETECTOR = tiny_detector.detector()
@@ -69,6 +71,63 @@ def test_one_valid_keypoint_counts_once_on_four_devices(backend):
   assert expected["loss"] > 1e-3
   for name, value in expected.items():
     np.testing.assert_allclose(found[name], value, atol=1e-5)
+
+
+def _all_reduces(shape):
+  """Returns of every loaded program the all-reduces, if any of them takes `shape`."""
+  for program in jax.devices()[0].client.live_executables():
+    text = program.hlo_modules()[0].to_string()
+    found = re.findall(r" = (.*) all-reduce(?:-start)?\(", text)
+    if any(shape in arrays for arrays in found):
+      yield found
+
+
+def test_all_gradients_travel_in_one_all_reduce():
+  for backend in ("pmap", "shard_map"):
+    _trained(backend)
+  programs = list(_all_reduces("f32[4,4,3,6]"))  # of the convolution's kernel
+  assert len(programs) >= 2
+  for found in programs:
+    (gradients,) = (arrays for arrays in found if "f32[4,4,3,6]" in arrays)
+    # With the three other parameters, two running statistics and four losses.
+    assert gradients.count("f32[6]") == 5 and gradients.count("f32[]") == 4
+    assert len(found) == 3  # batch norm, forward (with the counts) and backward
+
+
+@pytest.mark.parametrize("backend", ["pmap", "shard_map"])
+def test_frozen_parameters_have_no_gradient_to_exchange(backend):
+  layers = {"conv1": jnp.ones(37), "layer1_0": jnp.ones(41)}
+  params = jax.device_get({"encoder": layers, "head": jnp.ones(43)})
+  tx = optim.make_optimizer(OptimConfig(), 10, "stem")
+
+  def step(state, batch, store, *, axis_name):
+    del store
+
+    def terms(params, batch_stats):
+      total = sum(jnp.square(x).sum() for x in jax.tree.leaves(params))
+      total *= batch.query.keypoints.sum()
+      return {"total": (total, jnp.float32(1))}, batch_stats
+
+    options = dict(tx=tx, freeze_until="stem", axis_name=axis_name)
+    return steps.update(state, terms, {"total": 1.0}, **options)
+
+  state = steps.init_state({"params": params, "batch_stats": {}}, tx)
+  train = parallel.parallelize_training(step, backend)
+  new, _ = train(parallel.replicate(state, backend), tiny_detector.episodes(), None)
+  moved = jax.tree.map(lambda a, b: bool((a != b).all()), new.params, params)
+  assert moved == {"encoder": {"conv1": False, "layer1_0": True}, "head": True}
+  np.testing.assert_array_equal(new.params["encoder"]["conv1"], 1.0)
+  assert list(_all_reduces("f32[41]")) and not list(_all_reduces("f32[37]"))
+
+
+def test_dropout_differs_by_device_and_step_and_repeats():
+  @functools.partial(jax.pmap, axis_name=parallel.AXIS, in_axes=(0, None))
+  def keys(_, step):
+    return jax.random.key_data(steps.dropout_key(3, step, parallel.AXIS))
+
+  first, second = (np.asarray(keys(np.zeros(4), step)) for step in (7, 8))
+  assert len(np.unique(np.concatenate([first, second]), axis=0)) == 8
+  np.testing.assert_array_equal(first, keys(np.zeros(4), 7))
 
 
 @pytest.mark.parametrize("backend", parallel.BACKENDS)

@@ -56,7 +56,7 @@ def _heatmap_mean(batch, mask, variables):
   output, _ = _apply(variables, batch)
   groups = []
   for heatmaps in output.heatmaps:
-    targets = losses.heatmap_targets(batch.query.keypoints, 4, 16, 0.2)
+    targets = losses.heatmap_targets(batch.query.keypoints, (4, 4), 4, 3.2)
     errors = np.square(np.asarray(heatmaps - targets)).mean((-2, -1))
     groups.append(errors[np.asarray(mask)].mean())
   return np.mean(groups)

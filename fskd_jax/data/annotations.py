@@ -8,7 +8,8 @@ import dataclasses
 import os
 import pathlib
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -103,7 +104,7 @@ def read_coco(folder: str | os.PathLike) -> KeypointDataset:
     species=tuple(category["name"] for category in categories.values()),
     instances=tuple(sorted(instances, key=lambda i: (i.image, i.instance_id))),
     image_names=tuple(entry["file_name"] for entry in entries),
-    read_image=_reader(folder / "images", entries),
+    read_image=image_reader(folder / "images", entries),
   )
 
 
@@ -150,18 +151,24 @@ def clip_box(
 def _skeleton(
   categories: Iterable[dict], place: dict[str, int]
 ) -> tuple[tuple[int, int], ...]:
-  """Joins the skeletons; COCO counts from 1, but some files count from 0."""
-  pairs: dict[tuple[int, int], None] = {}
-  for category in categories:
-    skeleton = category.get("skeleton") or []
-    first = 0 if any(0 in pair for pair in skeleton) else 1
-    keypoints = category["keypoints"]
-    for a, b in skeleton:
-      pairs[place[keypoints[a - first]], place[keypoints[b - first]]] = None
-  return tuple(pairs)
+  """Joins the skeletons."""
+  pairs = (pair for category in categories for pair in coco_file.skeleton(category))
+  return tuple(dict.fromkeys((place[a], place[b]) for a, b in pairs))
 
 
-def _reader(folder: pathlib.Path, entries: list[dict]) -> Callable[[int], bytes]:
+def image_reader(
+  folder: pathlib.Path, entries: Sequence[Mapping[str, Any]]
+) -> Callable[[int], bytes]:
+  """Returns a function: place in `entries` -> encoded bytes of that image.
+
+  Args:
+    folder: holds the images.
+    entries: with file_name, width and height.
+
+  Raises:
+    ValueError: (the function) the stored size is not the annotated one.
+  """
+
   def read_image(number: int) -> bytes:
     entry = entries[number]
     path = folder / entry["file_name"]

@@ -86,7 +86,7 @@ def place_keypoints(
   visible: Bool[np.ndarray, "t v"],
   to_original: Float32[np.ndarray, "t 2 3"],
   permutation: Int[np.ndarray, " v"],
-  image_size: int,
+  size: tuple[int, int],
 ) -> tuple[Float32[np.ndarray, "t v 2"], Bool[np.ndarray, "t v"]]:
   """Moves annotated keypoints of the original images into crops.
 
@@ -95,11 +95,12 @@ def place_keypoints(
     visible: annotated.
     to_original: the crops; left and right change places in mirrored ones.
     permutation: of `splits.flip_permutation`.
-    image_size: side of the crops in pixels.
+    size: (height, width) of the crops in pixels.
 
   Returns:
     Keypoints in pixels of the crops and their visibility, which ends at the edges
-    -0.5 and image_size - 0.5. Invisible keypoints are clamped into the crop.
+    of the crop, -0.5 and its width or height - 0.5. Invisible keypoints are clamped
+    into the crop.
   """
   mirrored = np.linalg.det(to_original[:, :, :2]) < 0
   identity = np.arange(len(permutation))
@@ -109,9 +110,10 @@ def place_keypoints(
   to_crop = geometry.invert_affine(to_original.astype(np.float64))
   points = np.where(visible[..., None], keypoints[rows, types], 0.0)
   moved = geometry.apply_affine(to_crop, points)
-  inside = ((moved >= -0.5) & (moved < image_size - 0.5)).all(axis=-1)
+  extent = np.array(size[::-1])
+  inside = ((moved >= -0.5) & (moved < extent - 0.5)).all(axis=-1)
   visible = visible & inside
-  clamped = np.clip(moved, 0, image_size - 1)
+  clamped = np.clip(moved, 0, extent - 1)
   return np.where(visible[..., None], moved, clamped).astype(np.float32), visible
 
 

@@ -34,7 +34,18 @@ def load(folder: pathlib.Path) -> CocoFile:
     FileNotFoundError: the file or one of the images is missing.
     ValueError: the file is no COCO keypoint file; tells the first problems.
   """
-  path = folder / "annotations.json"
+  coco = read(folder / "annotations.json")
+  _require_images(folder / "images", coco.images.values())
+  return coco
+
+
+def read(path: pathlib.Path) -> CocoFile:
+  """Reads and checks a COCO keypoint file, wherever its images are.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: the file is no COCO keypoint file; tells the first problems.
+  """
   content = _parse(path)
   problems: list[str] = []
   images = _by_id(content["images"], "image", _image_problem, problems)
@@ -49,8 +60,15 @@ def load(folder: pathlib.Path) -> CocoFile:
     if problem:
       problems.append(f"annotation {entry['id']}: {problem}")
   _raise_if(problems, path)
-  _require_images(folder / "images", images.values())
   return CocoFile(images, categories, counted)
+
+
+def skeleton(category: dict) -> tuple[tuple[str, str], ...]:
+  """Returns a category's skeleton by names; COCO counts from 1, some files from 0."""
+  pairs = category.get("skeleton") or []
+  first = 0 if any(0 in pair for pair in pairs) else 1
+  names = category["keypoints"]
+  return tuple((names[a - first], names[b - first]) for a, b in pairs)
 
 
 def _parse(path: pathlib.Path) -> dict[str, list[dict]]:

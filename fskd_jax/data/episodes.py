@@ -8,12 +8,12 @@ import collections
 import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int, Int32, Int64
 
-from fskd_jax.config import DataConfig
+from fskd_jax.config import DataConfig, crop_size
 from fskd_jax.data import augment
 from fskd_jax.data.annotations import Instance
 from fskd_jax.data.splits import AuxiliaryTypes
@@ -23,8 +23,21 @@ MAX_DRAWS = 1000
 """Draws of one episode before the sampler gives up."""
 
 
-class _Table(NamedTuple):
-  """The instances as arrays, one row each."""
+class Sampler(Protocol):
+  """What an executor needs of a sampler."""
+
+  @property
+  def cfg(self) -> DataConfig:
+    """Says how large the crops are."""
+    ...
+
+  def plan(self, index: int) -> EpisodeBatch:
+    """Plans the episode with this index, of which the plan is a pure function."""
+    ...
+
+
+class InstanceTable(NamedTuple):
+  """Instances as arrays, one row each."""
 
   instance_id: Int64[np.ndarray, " i"]
   image: Int32[np.ndarray, " i"]
@@ -32,6 +45,18 @@ class _Table(NamedTuple):
   box: Float32[np.ndarray, "i 4"]
   keypoints: Float32[np.ndarray, "i v 2"]
   visible: Bool[np.ndarray, "i v"]
+
+  @classmethod
+  def of(cls, instances: Sequence[Instance]) -> "InstanceTable":
+    """Stacks instances, at least one."""
+    return cls(
+      instance_id=np.array([i.instance_id for i in instances], np.int64),
+      image=np.array([i.image for i in instances], np.int32),
+      image_size=np.array([i.image_size for i in instances], np.float32),
+      box=np.array([i.box for i in instances], np.float32),
+      keypoints=np.stack([i.keypoints for i in instances]).astype(np.float32),
+      visible=np.stack([i.visible for i in instances]),
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,7 +71,7 @@ class EpisodeSampler:
     keypoint_ids: see `EpisodeBatch`.
   """
 
-  table: _Table
+  table: InstanceTable
   pools: tuple[Int[np.ndarray, " i"], ...]
   pool_edges: Float64[np.ndarray, " p"]
   types: Int32[np.ndarray, " n"]
@@ -136,7 +161,7 @@ class EpisodeSampler:
       self.table.visible[rows],
       to_original,
       self.permutation,
-      self.cfg.image_size,
+      crop_size(self.cfg),
     )
     starts, ends = self.auxiliary.ends.T
     knots = self.auxiliary.knots[:, None]
@@ -205,14 +230,7 @@ def make_sampler(
   used = [*types, *(len(permutation) + np.arange(len(auxiliary.knots)))]
   padding = [PADDING] * (num_slots - len(used))
   return EpisodeSampler(
-    table=_Table(
-      instance_id=np.array([i.instance_id for i in instances], np.int64),
-      image=np.array([i.image for i in instances], np.int32),
-      image_size=np.array([i.image_size for i in instances], np.float32),
-      box=np.array([i.box for i in instances], np.float32),
-      keypoints=np.stack([i.keypoints for i in instances]).astype(np.float32),
-      visible=np.stack([i.visible for i in instances]),
-    ),
+    table=InstanceTable.of(instances),
     pools=tuple(pools),
     pool_edges=np.cumsum(weights)[:-1] / np.sum(weights),
     types=types,
@@ -228,7 +246,7 @@ def make_sampler(
 
 
 def plan_batch(
-  sampler: EpisodeSampler, indices: Sequence[int], batch_size: int
+  sampler: Sampler, indices: Sequence[int], batch_size: int
 ) -> EpisodeBatch:
   """Plans and stacks episodes; what `indices` do not fill is padding, even all."""
   plans = [sampler.plan(index) for index in indices]

@@ -7,10 +7,10 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 import jax
 import numpy as np
 
-from fskd_jax.config import DataConfig, EvalConfig, TrainConfig
+from fskd_jax.config import DataConfig, EvalConfig, TrainConfig, crop_size
 from fskd_jax.data import resident, sources
 from fskd_jax.data.annotations import KeypointDataset
-from fskd_jax.data.episodes import EpisodeSampler, make_sampler
+from fskd_jax.data.episodes import EpisodeSampler, Sampler, make_sampler
 from fskd_jax.data.splits import (
   KeypointTypes,
   Splits,
@@ -20,7 +20,7 @@ from fskd_jax.data.splits import (
 )
 from fskd_jax.episode import EpisodeBatch
 
-_materialize = jax.jit(resident.materialize, static_argnames="image_size")
+_materialize = jax.jit(resident.materialize, static_argnames="size")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class Feed:
 
   def batches(
     self,
-    sampler: EpisodeSampler,
+    sampler: Sampler,
     index_batches: Iterable[Sequence[int]],
     batch_size: int,
   ) -> contextlib.closing[Generator[EpisodeBatch, None, None]]:
@@ -88,7 +88,7 @@ class Feed:
     All processes call it, with the same batch.
     """
     if self.store is not None:
-      batch = _materialize(self.store, batch, self.cfg.image_size)
+      batch = _materialize(self.store, batch, crop_size(self.cfg))
     support, query = (
       np.asarray(views.images).round().astype(np.uint8)
       for views in (batch.support, batch.query)

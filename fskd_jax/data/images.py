@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-_BROKEN = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+BROKEN = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 """What PIL raises on data that is no image, or breaks off."""
 
 
@@ -33,7 +33,7 @@ def decode(data: bytes, name: str, level: int = 0) -> UInt8[np.ndarray, "h w 3"]
       if draft:
         image.draft(image.mode, (width // 2**level, height // 2**level))
       pixels = image.convert("RGB")
-  except _BROKEN as error:
+  except BROKEN as error:
     raise ValueError(f"image {name!r} cannot be decoded: {error}") from error
   return np.asarray(pixels if draft else pixels.reduce(2**level))
 
@@ -47,7 +47,7 @@ def check_size(data: bytes, name: str, size: tuple[int, int]) -> None:
   try:
     with Image.open(io.BytesIO(data)) as image:
       found = image.size
-  except _BROKEN as error:
+  except BROKEN as error:
     raise ValueError(f"image {name!r} cannot be decoded: {error}") from error
   if found != tuple(size):
     raise ValueError(

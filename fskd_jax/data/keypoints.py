@@ -98,6 +98,31 @@ HUMAN_BASE = (
 )
 """14 joints of a human: trained on."""
 
+HUMAN_LOWER_BODY = (
+  *("right hip", "left hip", "right knee", "left knee"),
+  *("right ankle", "left ankle"),
+)
+"""14 joints of a human: the lower body."""
+
+COCO_PERSON = (
+  "nose",
+  *(f"{side}_{part}" for part in ("eye", "ear") for side in ("left", "right")),
+  *(
+    f"{s}_{part}" for part in ("shoulder", "elbow", "wrist") for s in ("left", "right")
+  ),
+  *(f"{s}_{part}" for part in ("hip", "knee", "ankle") for s in ("left", "right")),
+)
+"""COCO persons: 17 types (spec/transpose.md section 6)."""
+
+COCO_LOWER_BODY = COCO_PERSON[11:]
+"""COCO persons: the lower body."""
+
+COCO_SIGMAS = (
+  *(0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072),
+  *(0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
+)
+"""COCO persons: how far annotators disagree, parts of the square root of the area."""
+
 HUMAN_PATHS = (
   ("right hip", "right ankle"),
   ("left hip", "left ankle"),

@@ -5,30 +5,31 @@ Serves any data set, in parallel and in order; the images of its batches are uin
 
 import collections
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import tensorflow as tf
 
 from fskd_jax import geometry
+from fskd_jax.config import crop_size
 from fskd_jax.data import images
 from fskd_jax.data.annotations import KeypointDataset
 from fskd_jax.data.augment import BORDER_COLOR
-from fskd_jax.data.episodes import EpisodeSampler, plan_batch
+from fskd_jax.data.episodes import Sampler, plan_batch
 from fskd_jax.episode import EpisodeBatch, Views
 
 
 def episode_batches(
   dataset: KeypointDataset,
-  sampler: EpisodeSampler,
+  sampler: Sampler,
   index_batches: Iterable[Sequence[int]],
   batch_size: int,
 ) -> Generator[EpisodeBatch, None, None]:
-  """Yields batches of NumPy arrays with uint8 images [b t L L 3].
+  """Yields batches of NumPy arrays with uint8 images [b t h w 3].
 
   Args:
     dataset: the images that the sampler's plans refer to.
-    sampler: plans the episodes; its config says L.
+    sampler: plans the episodes; its config says (h, w).
     index_batches: this host's episode indices, see `episodes`; iterated in another
       thread.
     batch_size: episodes of this host; shorter batches are padded.
@@ -39,24 +40,33 @@ def episode_batches(
   """
   # The accelerators belong to JAX; TensorFlow would take their memory.
   tf.config.set_visible_devices([], "GPU")
-  side = sampler.cfg.image_size
+  size = crop_size(sampler.cfg)
   under_way: collections.deque[Sequence[int]] = collections.deque()
+  example = plan_batch(sampler, [0], batch_size)
+  # TensorFlow crashes on arrays without elements: an empty support goes around it.
+  left_out = {}
+  if not example.support.images.size:
+    nothing = np.zeros((batch_size, 0, *size, 3), np.uint8)
+    left_out = {"support": example.support._replace(images=nothing)}
+  without: Any = dict.fromkeys(left_out, ())
 
   def plans() -> Iterator[EpisodeBatch]:
     for indices in index_batches:
       under_way.append(indices)
-      yield plan_batch(sampler, indices, batch_size)
+      yield plan_batch(sampler, indices, batch_size)._replace(**without)
 
   def load(episode: EpisodeBatch) -> EpisodeBatch:
-    support, query = (
-      views._replace(images=_load_pixels(dataset, views, side))
-      for views in (episode.support, episode.query)
+    return episode._replace(
+      **{
+        name: views._replace(images=_load_pixels(dataset, views, size))
+        for name, views in (("support", episode.support), ("query", episode.query))
+        if name not in left_out
+      }
     )
-    return episode._replace(support=support, query=query)
 
   signature = tf.nest.map_structure(
     lambda field: tf.TensorSpec(field.shape, field.dtype),
-    plan_batch(sampler, [0], batch_size),
+    example._replace(**without),
   )
   batches = (
     tf.data.Dataset.from_generator(plans, output_signature=signature)
@@ -68,7 +78,7 @@ def episode_batches(
   try:
     for batch in batches.as_numpy_iterator():
       under_way.popleft()
-      yield cast(EpisodeBatch, batch)
+      yield cast(EpisodeBatch, batch)._replace(**left_out)
     return
   except tf.errors.OpError as error:
     # The traceback would keep the iterator, whose threads never let Python end.
@@ -79,17 +89,17 @@ def episode_batches(
   raise failure
 
 
-def _replay(
-  dataset: KeypointDataset, sampler: EpisodeSampler, indices: Sequence[int]
-) -> None:
+def _replay(dataset: KeypointDataset, sampler: Sampler, indices: Sequence[int]) -> None:
   """Repeats a failed batch in Python, which raises an error that names the cause."""
   batch = plan_batch(sampler, indices, max(len(indices), 1))
   for number in np.unique([*batch.support.images.flat, *batch.query.images.flat]):
     images.decode(dataset.read_image(number), dataset.image_names[number])
 
 
-def _load_pixels(dataset: KeypointDataset, views: Views, side: int) -> tf.Tensor:
-  """Reads, decodes and warps the images of an episode: uint8 [t L L 3]."""
+def _load_pixels(
+  dataset: KeypointDataset, views: Views, size: tuple[int, int]
+) -> tf.Tensor:
+  """Reads, decodes and warps the images of an episode: uint8 [t h w 3]."""
 
   def read(
     numbers: np.ndarray, to_original: np.ndarray
@@ -107,9 +117,9 @@ def _load_pixels(dataset: KeypointDataset, views: Views, side: int) -> tf.Tensor
   level.set_shape([num_images])
   matrix.set_shape([num_images, 2, 3])
   return tf.map_fn(
-    lambda image: _warp(_decode(image[0], image[1]), image[2], side),
+    lambda image: _warp(_decode(image[0], image[1]), image[2], size),
     (data, level, matrix),
-    fn_output_signature=tf.TensorSpec([side, side, 3], tf.uint8),
+    fn_output_signature=tf.TensorSpec([*size, 3], tf.uint8),
   )
 
 
@@ -136,19 +146,20 @@ def _decode(data: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
   return tf.ensure_shape(image, [None, None, 3])
 
 
-def _warp(image: tf.Tensor, matrix: tf.Tensor, side: int) -> tf.Tensor:
+def _warp(image: tf.Tensor, matrix: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
   """Samples a uint8 image bilinearly, blending into the border colour outside.
 
   Args:
     image: uint8 [h w 3].
     matrix: [2 3], pixels of the result to pixels of the image.
-    side: of the result.
+    size: (height, width) of the result.
 
   Returns:
-    uint8 [side side 3].
+    uint8 [height width 3].
   """
   # Only the part that is looked at is turned into floats: photographs can be large.
-  ends = tf.constant([[0, 1, 0, 1], [0, 0, 1, 1]], tf.float32) * (side - 1)
+  y, x = size[0] - 1.0, size[1] - 1.0
+  ends = tf.constant([[0, x, 0, x], [0, 0, y, y]])
   corners = matrix[:, :2] @ ends + matrix[:, 2:]
   height, width, _ = tf.unstack(tf.shape(image))
   last = tf.cast(tf.stack([width, height]) - 1, tf.float32)
@@ -162,7 +173,7 @@ def _warp(image: tf.Tensor, matrix: tf.Tensor, side: int) -> tf.Tensor:
   warped = tf.raw_ops.ImageProjectiveTransformV3(
     images=(part - border)[None],
     transforms=tf.concat([tf.reshape(matrix, [1, 6]), tf.zeros([1, 2])], axis=1),
-    output_shape=[side, side],
+    output_shape=size,
     fill_value=0.0,
     interpolation="BILINEAR",
     fill_mode="CONSTANT",

@@ -13,14 +13,15 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 import tqdm
-from jaxtyping import Array, Float, Int32, UInt8
+from jaxtyping import Array, Float, Float32, Int32, Int64, UInt8
+from PIL import Image
 
 from fskd_jax import geometry
 from fskd_jax.data import images
 from fskd_jax.data.annotations import KeypointDataset
 from fskd_jax.data.augment import BORDER_COLOR
-from fskd_jax.data.episodes import EpisodeSampler, plan_batch
-from fskd_jax.episode import EpisodeBatch, Views
+from fskd_jax.data.episodes import Sampler, plan_batch
+from fskd_jax.episode import EpisodeBatch
 
 NUM_LEVELS = 4
 """Every image is stored whole and halved 1, 2 and 3 times."""
@@ -72,12 +73,19 @@ def load_store(
   sizes = np.zeros((len(dataset.image_names), NUM_LEVELS, 2), np.int64)
   for number, pyramid in zip(numbers, pyramids):
     sizes[number] = [level.shape[1::-1] for level in pyramid]
-  areas = sizes.prod(axis=-1)
-  if areas.sum() >= 2**31:
+  if sizes.prod(axis=-1).sum() >= 2**31:
     raise ValueError(
-      f"{dataset.name} has {areas.sum():,} pixels with its reductions; the resident "
-      f"executor addresses {2**31:,} at most: use data.executor=tfdata"
+      f"{dataset.name} has {sizes.prod(axis=-1).sum():,} pixels with its reductions; "
+      f"the resident executor addresses {2**31:,} at most: use data.executor=tfdata"
     )
+  return _pack(pyramids, sizes)
+
+
+def _pack(
+  pyramids: Sequence[Sequence[UInt8[np.ndarray, "h w 3"]]],
+  sizes: Int64[np.ndarray, "i levels 2"],
+) -> ImageStore:
+  areas = sizes.prod(axis=-1)
   starts = (areas.cumsum() - areas.ravel()).reshape(areas.shape)
   return ImageStore(
     pixels=np.concatenate([level.reshape(-1, 3) for p in pyramids for level in p]),
@@ -87,7 +95,7 @@ def load_store(
 
 
 def episode_batches(
-  sampler: EpisodeSampler, index_batches: Iterable[Sequence[int]], batch_size: int
+  sampler: Sampler, index_batches: Iterable[Sequence[int]], batch_size: int
 ) -> Generator[EpisodeBatch, None, None]:
   """Yields plans for `materialize`, made ahead by a background thread.
 
@@ -106,28 +114,54 @@ def episode_batches(
 
 
 def materialize(
-  store: ImageStore, batch: EpisodeBatch, image_size: int
+  store: ImageStore, batch: EpisodeBatch, size: tuple[int, int]
 ) -> EpisodeBatch:
-  """Replaces image numbers by pixels, float32 [b t L L 3] in 0..255.
+  """Replaces image numbers by pixels, float32 [b t h w 3] in 0..255.
 
-  Pure and jittable (`image_size`, the side L of the sampler's crops, is static).
+  Pure and jittable; `size`, (height, width) of the sampler's crops, is static.
   Bilinear sampling of the image at its `geometry.reduction_level`, blending into
   `BORDER_COLOR` outside.
   """
   support, query = (
-    views._replace(images=_warp(store, views, image_size))
+    views._replace(images=_warp(store, views.images, views.to_original, size))
     for views in (batch.support, batch.query)
   )
   return batch._replace(support=support, query=query)
 
 
-def _warp(store: ImageStore, views: Views, side: int) -> Float[Array, "b t h w 3"]:
-  level = geometry.reduction_level(views.to_original, NUM_LEVELS - 1)
-  matrix = geometry.to_level(views.to_original, level)[..., None, None]
-  offset = store.offsets[views.images, level][..., None, None]
-  size = store.sizes[views.images, level][..., None, None]
-  columns = jnp.arange(side, dtype=jnp.float32)[None, None, None, :]
-  rows = jnp.arange(side, dtype=jnp.float32)[None, None, :, None]
+def crop(
+  image: UInt8[np.ndarray, "h w 3"],
+  to_original: Float32[np.ndarray, "2 3"],
+  size: tuple[int, int],
+) -> UInt8[np.ndarray, "height width 3"]:
+  """Cuts one crop from one image, as training and evaluation do.
+
+  Args:
+    image: RGB.
+    to_original: pixels of the crop to pixels of the image.
+    size: (height, width) of the crop.
+  """
+  pyramid = [
+    np.asarray(Image.fromarray(image).reduce(2**level)) for level in range(NUM_LEVELS)
+  ]
+  sizes = np.array([[level.shape[1::-1] for level in pyramid]])
+  number, matrix = np.zeros((1, 1), np.int32), np.float32(to_original)[None, None]
+  warped = _warp(_pack([pyramid], sizes), number, matrix, size)
+  return np.asarray(warped)[0, 0].round().astype(np.uint8)
+
+
+def _warp(
+  store: ImageStore,
+  images: Int32[Array | np.ndarray, "b t"],
+  to_original: Float32[Array | np.ndarray, "b t 2 3"],
+  size: tuple[int, int],
+) -> Float[Array, "b t h w 3"]:
+  level = geometry.reduction_level(to_original, NUM_LEVELS - 1)
+  matrix = geometry.to_level(to_original, level)[..., None, None]
+  offset = store.offsets[images, level][..., None, None]
+  source_size = store.sizes[images, level][..., None, None]
+  columns = jnp.arange(size[1], dtype=jnp.float32)[None, None, None, :]
+  rows = jnp.arange(size[0], dtype=jnp.float32)[None, None, :, None]
   x, y = (
     matrix[:, :, i, 0] * columns + matrix[:, :, i, 1] * rows + matrix[:, :, i, 2]
     for i in (0, 1)
@@ -144,7 +178,7 @@ def _warp(store: ImageStore, views: Views, side: int) -> Float[Array, "b t h w 3
   ):
     weight = (1 - abs(x - tap_x)) * (1 - abs(y - tap_y))
     column, row = tap_x.astype(jnp.int32), tap_y.astype(jnp.int32)
-    width, height = size[:, :, 0], size[:, :, 1]
+    width, height = source_size[:, :, 0], source_size[:, :, 1]
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     place = jnp.where(inside, offset + row * width + column, 0)
     pixels = source.at[place].get(mode="promise_in_bounds")

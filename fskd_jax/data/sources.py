@@ -1,5 +1,7 @@
 """`load_dataset`: the data set of a configuration, through TFDS or without it."""
 
+import pathlib
+
 from fskd_jax.config import DataConfig
 from fskd_jax.data import synthetic
 from fskd_jax.data.annotations import KeypointDataset, read_coco
@@ -39,3 +41,10 @@ def load_dataset(cfg: DataConfig) -> KeypointDataset:
   raise ValueError(
     f"data.name is {cfg.name!r}, expected 'synthetic_creatures' or 'coco_keypoints'"
   )
+
+
+def annotation_folder(cfg: DataConfig) -> pathlib.Path:
+  """Returns the COCO folder that `load_dataset` gets its data set from."""
+  if cfg.name == "synthetic_creatures":
+    return synthetic.rendered_folder(cfg.cache_dir, cfg.images_per_species)
+  return pathlib.Path(cfg.path)

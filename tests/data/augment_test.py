@@ -6,6 +6,7 @@ from fskd_jax.config import DataConfig
 from fskd_jax.data import augment
 
 SIDE = 64
+SIZE = (SIDE, SIDE)
 NUM = 400
 STILL = {"flip_probability": 0.0, "rotation_probability": 0.0}
 
@@ -128,7 +129,7 @@ def _keypoints(types: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_visible_keypoints_lead_back_to_the_original():
   points, visible, permutation = _keypoints()
   matrices = _crops(rotation_probability=1.0, flip_probability=0.0, shift=0.3)
-  moved, seen = augment.place_keypoints(points, visible, matrices, permutation, SIDE)
+  moved, seen = augment.place_keypoints(points, visible, matrices, permutation, SIZE)
   back = geometry.apply_affine(matrices, moved)
   np.testing.assert_allclose(back[seen], points[seen], atol=1e-2)
   assert not (seen & ~visible).any() and 0.3 < seen.sum() / visible.sum() < 1
@@ -143,7 +144,7 @@ def test_visibility_ends_at_the_edges_of_the_outermost_pixels():
   matrix = np.float32(np.eye(2, 3))[None]
   points = np.array([[[-0.5, 3], [-0.51, 3], [3, 63.49], [3, 63.5], [np.nan, 3]]])
   annotated = np.array([[True, True, True, True, False]])
-  moved, seen = augment.place_keypoints(points, annotated, matrix, np.arange(5), SIDE)
+  moved, seen = augment.place_keypoints(points, annotated, matrix, np.arange(5), SIZE)
   assert seen.tolist() == [[True, False, True, False, False]]
   assert np.isfinite(moved).all()
   np.testing.assert_array_equal(moved[0, [1, 3]], [[0, 3], [3, 63]])
@@ -155,12 +156,12 @@ def test_left_and_right_change_places_in_mirrored_crops_only():
   points = np.array([[[10.0, 20], [30, 40], [5, 6]]])  # left, right, nose
   visible = np.array([[True, False, True]])
   swap = np.array([1, 0, 2])
-  moved, seen = augment.place_keypoints(points, visible, mirror, swap, SIDE)
+  moved, seen = augment.place_keypoints(points, visible, mirror, swap, SIZE)
   assert seen.tolist() == [[False, True, True]]
   np.testing.assert_allclose(moved[0, 1], [SIDE - 1 - 10, 20])
   np.testing.assert_allclose(moved[0, 2], [SIDE - 1 - 5, 6])
   still = np.float32(np.eye(2, 3))[None]
-  moved, seen = augment.place_keypoints(points, visible, still, swap, SIDE)
+  moved, seen = augment.place_keypoints(points, visible, still, swap, SIZE)
   assert seen.tolist() == visible.tolist()
   np.testing.assert_allclose(moved[0, 0], [10, 20])
 
@@ -173,7 +174,7 @@ def test_mirroring_twice_is_the_identity():
   points = (rng.random((8, 5, 2)) * (SIDE - 1)).astype(np.float32)
   visible = rng.random((8, 5)) < 0.5
   swap = np.array([0, 2, 1, 4, 3])
-  once = augment.place_keypoints(points, visible, mirror, swap, SIDE)
-  twice, seen = augment.place_keypoints(*once, mirror, swap, SIDE)
+  once = augment.place_keypoints(points, visible, mirror, swap, SIZE)
+  twice, seen = augment.place_keypoints(*once, mirror, swap, SIZE)
   np.testing.assert_array_equal(seen, visible)
   np.testing.assert_allclose(twice[seen], points[seen], atol=1e-4)

@@ -102,7 +102,7 @@ MATRICES = {
 def test_the_warp_is_bilinear_and_blends_into_the_border(name):
   image, matrix = _photograph((31, 27), 0), MATRICES[name]
   warped = pipeline._warp(
-    tf.constant(image), tf.constant(matrix, tf.float32), SIDE
+    tf.constant(image), tf.constant(matrix, tf.float32), (SIDE, SIDE)
   ).numpy()
   assert warped.shape == (SIDE, SIDE, 3) and warped.dtype == np.uint8
   np.testing.assert_allclose(warped, _bilinear(image, matrix, SIDE), atol=0.51)
@@ -111,9 +111,9 @@ def test_the_warp_is_bilinear_and_blends_into_the_border(name):
 def test_identity_keeps_pixels_and_mirroring_twice_too():
   image = _photograph((SIDE, SIDE), 1)
   mirror = tf.constant([[-1, 0, SIDE - 1], [0, 1, 0]], tf.float32)
-  once = pipeline._warp(tf.constant(image), mirror, SIDE)
+  once = pipeline._warp(tf.constant(image), mirror, (SIDE, SIDE))
   np.testing.assert_array_equal(once, image[:, ::-1])
-  np.testing.assert_array_equal(pipeline._warp(once, mirror, SIDE), image)
+  np.testing.assert_array_equal(pipeline._warp(once, mirror, (SIDE, SIDE)), image)
 
 
 def test_decoding_equals_the_one_without_tensorflow(dataset):

@@ -108,7 +108,7 @@ def _sampler(dataset: KeypointDataset, **fields) -> episodes.EpisodeSampler:
   )
 
 
-materialize = jax.jit(functools.partial(resident.materialize, image_size=SIDE))
+materialize = jax.jit(functools.partial(resident.materialize, size=(SIDE, SIDE)))
 
 
 def _resident_batches(dataset, sampler, index_batches, batch_size):

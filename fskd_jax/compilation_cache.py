@@ -1,0 +1,39 @@
+"""Compiled programs on disk, so that a second start does not compile again."""
+
+import hashlib
+import logging
+import pathlib
+import platform
+import tempfile
+
+import jax
+
+_log = logging.getLogger(__name__)
+
+
+def enable() -> None:
+  """Keeps programs that took long to compile; call it before anything is compiled.
+
+  The folder is $JAX_COMPILATION_CACHE_DIR, or one below ~/.cache/fskd_jax/xla. Where
+  nothing can be written a warning says so, and programs are compiled as ever. How
+  long is long: $JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS, by default 1 s. Of
+  several processes JAX lets the first one write.
+  """
+  if jax.config.jax_compilation_cache_dir is not None:
+    return
+  try:
+    folder = pathlib.Path.home() / ".cache" / "fskd_jax" / "xla" / _instruction_set()
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
+  except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
+    _log.warning("Compiled programs are not kept: %s", error)
+    return
+  jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def _instruction_set() -> str:
+  """Names what programs for the host's CPU rely on: a home may have several hosts."""
+  about = pathlib.Path("/proc/cpuinfo")
+  lines = about.read_text(encoding="utf-8").splitlines() if about.exists() else []
+  flags = next((x for x in lines if x.startswith(("flags", "Features"))), "")
+  return f"{platform.machine()}-{hashlib.sha256(flags.encode()).hexdigest()[:8]}"

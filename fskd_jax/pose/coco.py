@@ -1,0 +1,191 @@
+"""COCO's side of pose estimation: results, OKS-NMS, and average precision.
+
+pycocotools computes the precision; what it compares with comes from the annotation
+file itself, with the crowds that training leaves out.
+"""
+
+import contextlib
+import io
+import json
+import pathlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from fskd_jax.data.keypoints import COCO_PERSON, COCO_SIGMAS
+
+OTHER_SIGMA = 0.079
+"""OKS sigma of types that COCO does not know; CrowdPose's of head and neck."""
+
+MIN_SCORE = 0.2
+"""Only keypoints above it enter a person's score. Source: spec/transpose.md 6."""
+
+NMS_THRESHOLD = 0.9
+"""Two persons whose OKS is higher are one. Source: spec/transpose.md section 6."""
+
+SUMMARY = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
+"""What pycocotools reports of keypoints, in its order."""
+
+
+def oks_sigmas(
+  names: Sequence[str], given: Sequence[float] = ()
+) -> Float[np.ndarray, " n"]:
+  """Returns the OKS sigmas of keypoint types: given, COCO's by name, or the default."""
+  if given:
+    return np.array(given, np.float64)
+  known = dict(zip(COCO_PERSON, COCO_SIGMAS))
+  found = [known.get(name.lower().replace(" ", "_"), OTHER_SIGMA) for name in names]
+  return np.array(found, np.float64)
+
+
+def ground_truth(
+  folder: pathlib.Path,
+  keypoint_names: Sequence[str],
+  image_names: Collection[str] | None = None,
+) -> dict[str, Any]:
+  """Reads the annotations in the form that pycocotools compares with.
+
+  Args:
+    folder: checked by `coco_file.load`.
+    keypoint_names: become the types, in this order; an annotation without a visible
+      one of them is ignored, not missed.
+    image_names: file names of the images to keep; all by default.
+
+  Returns:
+    A COCO data set. Its annotations have the id and the category of the file, but all
+    belong to one evaluated category, so that species compete as they do in the image.
+  """
+  content = json.loads((folder / "annotations.json").read_text(encoding="utf-8"))
+  images = [
+    image
+    for image in content["images"]
+    if image_names is None or image["file_name"] in image_names
+  ]
+  used = {image["id"] for image in images}
+  places = {
+    category["id"]: [
+      category["keypoints"].index(name) if name in category["keypoints"] else -1
+      for name in keypoint_names
+    ]
+    for category in content["categories"]
+  }
+  annotations = []
+  for entry in content["annotations"]:
+    if entry["image_id"] not in used:
+      continue
+    values = np.asarray(entry.get("keypoints") or [], np.float64).reshape(-1, 3)
+    # The row that is added stands for types that the category does not have, and for
+    # all types of a crowd, which may come without keypoints.
+    place = places[entry["category_id"]] if len(values) else [-1] * len(keypoint_names)
+    values = np.concatenate([values, np.zeros((1, 3))])[place]
+    _, _, width, height = entry["bbox"]
+    annotations.append(
+      {
+        "id": entry["id"],
+        "image_id": entry["image_id"],
+        "category_id": 1,
+        "category": entry["category_id"],
+        "bbox": entry["bbox"],
+        "area": entry.get("area", width * height),
+        "iscrowd": entry.get("iscrowd", 0),
+        "keypoints": values.ravel().tolist(),
+        "num_keypoints": int((values[:, 2] > 0).sum()),
+      }
+    )
+  return {
+    "images": images,
+    "annotations": annotations,
+    "categories": [{"id": 1, "name": "any"}],
+  }
+
+
+def results(
+  predicted: Float[np.ndarray, "p n 3"],
+  image_ids: Sequence[int],
+  category_ids: Sequence[int],
+  box_scores: Sequence[float],
+  areas: Float[np.ndarray, " p"],
+  sigmas: Float[np.ndarray, " n"],
+) -> list[dict[str, Any]]:
+  """Returns predictions in COCO's result format, without near-duplicates.
+
+  Args:
+    predicted: (x, y, score) in pixels of the original images.
+    image_ids: of the file.
+    category_ids: of the file.
+    box_scores: of the boxes that were looked at.
+    areas: of the crops, square pixels of the original images.
+    sigmas: of OKS.
+  """
+  sure = predicted[..., 2] > MIN_SCORE
+  scores = (predicted[..., 2] * sure).sum(1) / np.maximum(sure.sum(1), 1)
+  scores = scores * np.asarray(box_scores)
+  images = np.asarray(image_ids)
+  kept = []
+  for image in np.unique(images):
+    rows = np.flatnonzero(images == image)
+    points = predicted[rows, :, :2]
+    kept += rows[oks_nms(points, scores[rows], areas[rows], sigmas)].tolist()
+  return [
+    {
+      "image_id": int(image_ids[row]),
+      "category_id": int(category_ids[row]),
+      "keypoints": predicted[row].astype(float).round(3).ravel().tolist(),
+      "score": float(scores[row]),
+    }
+    for row in sorted(kept)
+  ]
+
+
+def oks_nms(
+  points: Float[np.ndarray, "p n 2"],
+  scores: Float[np.ndarray, " p"],
+  areas: Float[np.ndarray, " p"],
+  sigmas: Float[np.ndarray, " n"],
+) -> list[int]:
+  """Returns the rows that are no near-duplicate of one with a higher score."""
+  kept: list[int] = []
+  for row in np.argsort(-scores, kind="stable").tolist():
+    squares = np.square(points[kept] - points[row]).sum(-1)  # [kept n]
+    area = (areas[kept] + areas[row]) / 2
+    oks = np.exp(-squares / (2 * (2 * sigmas) ** 2 * area[:, None])).mean(1)
+    if not (oks > NMS_THRESHOLD).any():
+      kept.append(row)
+  return kept
+
+
+def average_precision(
+  truth: Mapping[str, Any],
+  found: Sequence[Mapping[str, Any]],
+  sigmas: Float[np.ndarray, " n"],
+) -> dict[str, float | None]:
+  """Scores results by pycocotools.
+
+  Args:
+    truth: of `ground_truth`.
+    found: of `results`.
+    sigmas: of OKS.
+
+  Returns:
+    By the names in `SUMMARY`; None where no person is that large.
+  """
+  if not found:
+    return dict.fromkeys(SUMMARY, 0.0)
+  with contextlib.redirect_stdout(io.StringIO()):  # it prints as it goes
+    expected: Any = COCO()
+    expected.dataset = {**truth}
+    expected.createIndex()
+    detected = expected.loadRes([{**entry, "category_id": 1} for entry in found])
+    evaluation = COCOeval(expected, detected, "keypoints")
+    evaluation.params.kpt_oks_sigmas = sigmas
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+  return {
+    name: None if value < 0 else float(value)
+    for name, value in zip(SUMMARY, evaluation.stats)
+  }

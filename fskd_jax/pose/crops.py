@@ -1,0 +1,134 @@
+"""Crops of persons: box -> 2x3 matrix, as top-down pose estimators cut them.
+
+The matrices map pixels of the crop to pixels of the original image (`to_original`
+of `episode.Views`), in the convention of `geometry`: a crop of w pixels shows w
+pixels' worth of the image. The field's code maps w - 1 onto w - 1 instead
+(spec/transpose.md section 6), a scale that differs by less than 1 %.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32
+
+from fskd_jax.config import PoseConfig
+
+MARGIN = 1.25
+"""The crop's extent over that of the box, once that has the crop's aspect."""
+
+HALF_BODY_MARGIN = 1.5
+"""The same for the hull of half a body's keypoints."""
+
+HALF_BODY_MIN_VISIBLE = 8
+"""Persons with no more visible keypoints are never halved."""
+
+
+def evaluation_crop(
+  box: Sequence[float] | Float[np.ndarray, "4"], size: tuple[int, int]
+) -> Float32[np.ndarray, "2 3"]:
+  """Returns the upright crop about a box.
+
+  Args:
+    box: (x, y, w, h) in pixels; it covers the pixels x .. x + w - 1.
+    size: (height, width) of the crop.
+
+  Returns:
+    `to_original`.
+  """
+  x, y, w, h = np.asarray(box, np.float64)
+  center = np.array([x + (w - 1) / 2, y + (h - 1) / 2])
+  return similarity(center, MARGIN * fitted_width(w, h, size), 0.0, False, size)
+
+
+def fitted_width(width: float, height: float, size: tuple[int, int]) -> float:
+  """Returns the width of the smallest box of the crop's aspect that holds a box.
+
+  A box without extent counts as one pixel, so that its matrix can be inverted.
+  """
+  return max(width, height * size[1] / size[0], 1.0)
+
+
+def similarity(
+  center: Float[np.ndarray, "2"],
+  width: float,
+  angle: float,
+  mirrored: bool,
+  size: tuple[int, int],
+) -> Float32[np.ndarray, "2 3"]:
+  """Returns the crop with this centre and width in the original image.
+
+  Args:
+    center: (x, y) in pixels of the original image.
+    width: of what the crop shows, pixels of the original image.
+    angle: of the crop's x axis in the image, radians; positive is clockwise.
+    mirrored: left and right of the crop change places.
+    size: (height, width) of the crop.
+  """
+  cos, sin = np.cos(angle), np.sin(angle)
+  sign = -1.0 if mirrored else 1.0
+  linear = np.array([[sign * cos, -sin], [sign * sin, cos]]) * (width / size[1])
+  middle = np.array([size[1] - 1, size[0] - 1]) / 2
+  shift = center - linear @ middle
+  return np.concatenate([linear, shift[:, None]], axis=1).astype(np.float32)
+
+
+def training_crop(
+  box: Sequence[float] | Float[np.ndarray, "4"],
+  keypoints: Float[np.ndarray, "n 2"],
+  visible: Bool[np.ndarray, " n"],
+  lower: Bool[np.ndarray, " n"],
+  size: tuple[int, int],
+  *,
+  cfg: PoseConfig,
+  flip_probability: float,
+  rng: np.random.Generator,
+) -> Float32[np.ndarray, "2 3"]:
+  """Draws a crop: half body, scale, rotation and mirror, in the field's order.
+
+  Args:
+    box: as of `evaluation_crop`.
+    keypoints: pixels of the original image.
+    visible: annotated.
+    lower: types of the lower body; no half bodies where there are none.
+    size: (height, width) of the crop.
+    cfg: the probabilities and ranges.
+    flip_probability: of a mirrored crop.
+    rng: consumed.
+
+  Returns:
+    `to_original`.
+
+  Source: spec/transpose.md section 6.
+  """
+  x, y, w, h = np.asarray(box, np.float64)
+  center = np.array([x + (w - 1) / 2, y + (h - 1) / 2])
+  width = MARGIN * fitted_width(w, h, size)
+  if (
+    lower.any()
+    and visible.sum() > HALF_BODY_MIN_VISIBLE
+    and rng.random() < cfg.half_body_probability
+  ):
+    points = _half_body(keypoints, visible, lower, rng)
+    center = points.mean(0, dtype=np.float64)
+    w, h = points.max(0) - points.min(0)
+    width = HALF_BODY_MARGIN * fitted_width(w, h, size)
+  width *= 1 + cfg.scale_std * np.clip(rng.standard_normal(), -1, 1)
+  angle = 0.0
+  if rng.random() < cfg.rotation_probability:
+    angle = np.deg2rad(cfg.rotation_std * np.clip(rng.standard_normal(), -2, 2))
+  mirrored = rng.random() < flip_probability
+  return similarity(center, width, angle, mirrored, size)
+
+
+def _half_body(
+  keypoints: Float[np.ndarray, "n 2"],
+  visible: Bool[np.ndarray, " n"],
+  lower: Bool[np.ndarray, " n"],
+  rng: np.random.Generator,
+) -> Float[np.ndarray, "m 2"]:
+  """Returns the visible points of the upper or of the lower body, mostly the upper."""
+  upper_points, lower_points = keypoints[visible & ~lower], keypoints[visible & lower]
+  prefers_upper = rng.standard_normal() < 0.5  # 69 %, as in the field's code
+  if prefers_upper and len(upper_points) > 2:
+    return upper_points
+  return lower_points if len(lower_points) > 2 else upper_points

@@ -1,0 +1,250 @@
+"""Evaluation of a pose estimator on every person of a split, beside the baselines."""
+
+import dataclasses
+import functools
+import json
+import logging
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from fskd_jax import baselines, metrics, parallel, plots
+from fskd_jax.config import Config, crop_size
+from fskd_jax.data import resident, sources
+from fskd_jax.data.annotations import Instance
+from fskd_jax.data.feed import Feed
+from fskd_jax.evaluator import headline, percent, write_results
+from fskd_jax.interop.pretrained import pretrained_variables
+from fskd_jax.models.transpose import init_variables
+from fskd_jax.pose import coco, crops, prediction, scores
+from fskd_jax.pose.detections import read_detections
+
+_log = logging.getLogger(__name__)
+
+NETWORK = "network"
+PERSONS_DRAWN = 6
+"""In each row of the picture."""
+
+
+class Boxes(NamedTuple):
+  """The boxes to look at in a setting, and what their file says of them.
+
+  Attributes:
+    feed: of their images.
+    persons: one instance per box.
+    annotated: whether the instances show their keypoints.
+    image_ids, category_ids, scores: by box.
+    truth: of `coco.ground_truth`.
+  """
+
+  feed: Feed
+  persons: Sequence[Instance]
+  annotated: bool
+  image_ids: Sequence[int]
+  category_ids: Sequence[int]
+  scores: Sequence[float]
+  truth: dict[str, Any]
+
+
+def evaluate(
+  cfg: Config, variables: Any, step: int, workdir: str | os.PathLike
+) -> dict[str, Any]:
+  """Evaluates a trained network in every setting, and writes what it found.
+
+  Writes eval/results.json, a table (eval/table.txt, also shown), eval/episodes.png
+  (worst, typical and best persons) and, for each setting, eval/predictions_*.json in
+  COCO's result format.
+
+  Args:
+    cfg: of the run; `pose`, `eval` and `data` may differ from training.
+    variables: params and batch_stats of `TransPose`.
+    step: of the checkpoint, for the record.
+    workdir: of the run.
+
+  Returns:
+    The content of results.json.
+
+  Raises:
+    ValueError: a setting has no person, or the detections are wrong.
+    FileNotFoundError: there is no such file of detections.
+  """
+  place = functools.partial(parallel.replicate, backend=cfg.train.backend)
+  feed = Feed.open(cfg.data, place)
+  network = prediction.network_predictor(cfg, feed)
+  untrained = init_variables(prediction.build_model(cfg), cfg.train.seed)
+  if cfg.model.pretrained:
+    untrained = pretrained_variables(untrained, cfg.model.pretrained, cfg.model)
+  variables, untrained = place(variables), place(untrained)
+  mean_pose = baselines.mean_pose(feed.splits.train, feed.types.base)
+
+  all_boxes = {name: _boxes(cfg, feed, name, place) for name in cfg.eval.settings}
+  settings, rows, files = {}, [], {}
+  for setting, boxes in all_boxes.items():
+    store = boxes.feed.store
+    predictors: dict[str, prediction.Predictor] = {
+      NETWORK: lambda batch, store=store: network(variables, batch, store),
+      "mean_pose": functools.partial(baselines.place_pose, mean_pose),
+      "untrained": lambda batch, store=store: network(untrained, batch, store),
+    }
+    sampler = prediction.person_sampler(cfg, boxes.feed, boxes.persons, training=False)
+    predicted = prediction.predict(
+      predictors,
+      boxes.feed,
+      sampler,
+      persons=len(boxes.persons),
+      batch_persons=cfg.eval.batch_episodes,
+      label=setting,
+    )
+    found = {}
+    for name, points in predicted.items():
+      results = _coco_results(cfg, boxes, points)
+      found[name] = _summary(cfg, boxes, points, results)
+      if name == NETWORK:
+        files[f"predictions_{setting.replace('/', '_')}.json"] = results
+    settings[setting] = found.pop(NETWORK) | {"baselines": found}
+    draw = functools.partial(
+      prediction.picture,
+      sampler=sampler,
+      feed=boxes.feed,
+      predictor=predictors[NETWORK],
+    )
+    rows += _pictures(cfg, setting, boxes, predicted[NETWORK], draw)
+  outcome = {
+    "step": step,
+    "config": cfg.name,
+    "device": jax.devices()[0].device_kind,
+    "boxes": cfg.pose.detections or "annotated",
+    "flip_test": cfg.pose.flip_test,
+    "decoding": cfg.pose.decoding,
+    "settings": settings,
+  }
+  if parallel.is_main_process():
+    text = table(outcome)
+    _log.info("step %d\n%s", step, text)
+    folder = pathlib.Path(workdir) / "eval"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, results in files.items():
+      (folder / name).write_text(json.dumps(results) + "\n", encoding="utf-8")
+    write_results(outcome, text, plots.draw_episodes(rows), folder)
+  return outcome
+
+
+def table(outcome: Mapping[str, Any]) -> str:
+  """Formats results as text: a line per setting and predictor."""
+  lines = []
+  for setting, found in outcome["settings"].items():
+    for name, part in {NETWORK: found, **found["baselines"]}.items():
+      pck = {f"PCK@{t}": percent(mean) for t, mean in part.get("pck", {}).items()}
+      oks = {
+        f"OKS-{key}": "-"
+        if part["oks"][key] is None
+        else f"{100 * part['oks'][key]:.1f}"
+        for key in ("AP", "AP50", "AR")
+      }
+      cells = {"in %": f"{setting} {name}", **pck, **oks}
+      if not lines:
+        lines.append(_line(list(cells)))
+      lines.append(_line(list(cells.values())))
+  return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+  return f"{cells[0]:24s}" + "".join(f"{cell:>14s}" for cell in cells[1:])
+
+
+def _boxes(cfg: Config, feed: Feed, setting: str, place: Any) -> Boxes:
+  split = setting.split("/")[0]
+  persons = feed.dataset.instances if split == "all" else getattr(feed.splits, split)
+  if not persons:
+    raise ValueError(
+      f"setting {setting!r}: no person in split {split!r}; set data.heldout_fraction "
+      "or data.validation_fraction, or leave the setting out of eval.settings"
+    )
+  names = None
+  if split != "all":
+    names = {feed.dataset.image_names[person.image] for person in persons}
+  folder, vocabulary = sources.annotation_folder(cfg.data), feed.dataset.keypoint_names
+  truth = coco.ground_truth(folder, cfg.data.base, names)
+  if cfg.pose.detections:
+    found = read_detections(cfg.pose.detections, folder, vocabulary, names)
+    store = feed.store and place(resident.load_store(found.dataset))
+    return Boxes(
+      feed=dataclasses.replace(feed, dataset=found.dataset, store=store),
+      persons=found.dataset.instances,
+      annotated=False,
+      image_ids=found.image_ids.tolist(),
+      category_ids=found.category_ids.tolist(),
+      scores=found.scores.tolist(),
+      truth=truth,
+    )
+  number = {image["file_name"]: image["id"] for image in truth["images"]}
+  category = {entry["id"]: entry["category"] for entry in truth["annotations"]}
+  return Boxes(
+    feed=feed,
+    persons=persons,
+    annotated=True,
+    image_ids=[number[feed.dataset.image_names[person.image]] for person in persons],
+    category_ids=[category[person.instance_id] for person in persons],
+    scores=[1.0] * len(persons),
+    truth=truth,
+  )
+
+
+def _coco_results(
+  cfg: Config, boxes: Boxes, predicted: np.ndarray
+) -> list[dict[str, Any]]:
+  size = crop_size(cfg.data)
+  widths = [
+    crops.MARGIN * crops.fitted_width(*person.box[2:], size) for person in boxes.persons
+  ]
+  return coco.results(
+    predicted,
+    boxes.image_ids,
+    boxes.category_ids,
+    boxes.scores,
+    np.square(widths) * size[0] / size[1],
+    coco.oks_sigmas(cfg.data.base, cfg.pose.oks_sigmas),
+  )
+
+
+def _summary(
+  cfg: Config, boxes: Boxes, predicted: np.ndarray, results: list[dict[str, Any]]
+) -> dict[str, Any]:
+  summary: dict[str, Any] = {
+    "persons": len(boxes.persons),
+    "images": len(boxes.truth["images"]),
+  }
+  if boxes.annotated:
+    entries = scores.distances(boxes.persons, predicted[..., :2], boxes.feed.types.base)
+    names = boxes.feed.dataset.keypoint_names
+    summary["keypoints"] = len(entries.episode)
+    summary |= metrics.summarize(entries, cfg.eval.thresholds, names)
+  sigmas = coco.oks_sigmas(cfg.data.base, cfg.pose.oks_sigmas)
+  return summary | {"oks": coco.average_precision(boxes.truth, results, sigmas)}
+
+
+def _pictures(
+  cfg: Config, setting: str, boxes: Boxes, predicted: np.ndarray, draw: Any
+) -> list[plots.EpisodePicture]:
+  """Draws the worst, some typical and the best persons; the first of detections."""
+  if not boxes.annotated:
+    return [draw(setting, range(min(PERSONS_DRAWN, len(boxes.persons))))]
+  pck = scores.person_pck(
+    boxes.persons, predicted[..., :2], boxes.feed.types.base, headline(cfg.eval)
+  )
+  order = np.argsort(pck, kind="stable")
+  order = order[: np.isfinite(pck).sum()].tolist()  # nan, without a keypoint: last
+  middle = max(0, (len(order) - PERSONS_DRAWN) // 2)
+  chosen = {
+    "worst": order[:PERSONS_DRAWN],
+    "typical": order[middle : middle + PERSONS_DRAWN],
+    "best": order[-PERSONS_DRAWN:],
+  }
+  return [
+    draw(f"{setting}, {kind}: {100 * pck[rows].mean():.0f} %", rows)
+    for kind, rows in chosen.items()
+  ]

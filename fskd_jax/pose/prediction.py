@@ -1,0 +1,142 @@
+"""Predictions of persons, in batches and on every device, and what to draw of them."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from tqdm import tqdm
+
+from fskd_jax import geometry, parallel, plots
+from fskd_jax.config import Config, crop_size
+from fskd_jax.data.annotations import Instance
+from fskd_jax.data.episodes import evaluation_index_batches
+from fskd_jax.data.feed import Feed
+from fskd_jax.data.splits import flip_permutation
+from fskd_jax.episode import PADDING, EpisodeBatch
+from fskd_jax.models.transpose import TransPose
+from fskd_jax.pose import step
+from fskd_jax.pose.sampler import PoseSampler, flip_partners, make_sampler
+
+Predictor = Callable[[EpisodeBatch], np.ndarray]
+"""Predicts [b n 3], (x, y, score) in pixels of the crops, for a batch of persons."""
+
+
+def build_model(cfg: Config) -> TransPose:
+  """Returns the network of a pose experiment."""
+  return TransPose(cfg.model, crop_size(cfg.data), len(cfg.data.base))
+
+
+def network_predictor(
+  cfg: Config, feed: Feed
+) -> Callable[[Any, EpisodeBatch, Any], np.ndarray]:
+  """Returns (variables, batch, store) -> [b n 3], compiled once, on every device.
+
+  Raises:
+    ValueError: the flip test lacks a mirror image; see `flip_partners`.
+  """
+  permutation = _permutation(feed)
+  names = feed.dataset.keypoint_names
+  partners = None
+  if cfg.pose.flip_test:
+    partners = flip_partners(feed.types.base, permutation, names)
+  run = functools.partial(
+    step.eval_step,
+    model=build_model(cfg),
+    loss=cfg.loss,
+    pose=cfg.pose,
+    partners=partners,
+  )
+  return parallel.parallelize_evaluation(run, cfg.train.backend)
+
+
+def person_sampler(
+  cfg: Config, feed: Feed, persons: Sequence[Instance], *, training: bool
+) -> PoseSampler:
+  """Returns a sampler of persons of a data set.
+
+  Raises:
+    ValueError: as of `sampler.make_sampler`.
+  """
+  return make_sampler(
+    persons,
+    feed.types.base,
+    permutation=_permutation(feed),
+    vocabulary=feed.dataset.keypoint_names,
+    cfg=cfg.data,
+    pose=cfg.pose,
+    seed=cfg.train.seed,
+    training=training,
+  )
+
+
+def predict(
+  predictors: Mapping[str, Predictor],
+  feed: Feed,
+  sampler: PoseSampler,
+  *,
+  persons: int,
+  batch_persons: int,
+  label: str = "",
+) -> dict[str, Float[np.ndarray, "p n 3"]]:
+  """Predicts the first persons of a sampler.
+
+  Args:
+    predictors: by name; all see the same crops.
+    feed: gives the crops their pixels.
+    sampler: not of training.
+    persons: how many.
+    batch_persons: at a time, over all devices.
+    label: of the progress bar; none is shown without.
+
+  Returns:
+    (x, y, score) by predictor, in pixels of the original images.
+  """
+  found: dict[str, list[np.ndarray]] = {name: [] for name in predictors}
+  size = parallel.divisible_batch(batch_persons)
+  indices = evaluation_index_batches(persons, size, 0, 1)
+  shown = parallel.is_main_process() and label
+  with (
+    feed.batches(sampler, indices, size) as batches,
+    tqdm(total=persons, desc=label, unit="person", disable=not shown) as bar,
+  ):
+    for batch in batches:
+      real = np.asarray(batch.episode_index) != PADDING
+      to_original = np.asarray(batch.query.to_original[:, 0], np.float64)[real]
+      for name, predictor in predictors.items():
+        values = predictor(batch)[real]
+        points = geometry.apply_affine(to_original, values[..., :2])
+        found[name].append(np.concatenate([points, values[..., 2:]], axis=-1))
+      bar.update(int(real.sum()))
+  return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def picture(
+  title: str,
+  indices: Sequence[int],
+  sampler: PoseSampler,
+  feed: Feed,
+  predictor: Predictor,
+) -> plots.EpisodePicture:
+  """Predicts some persons of a sampler and returns what there is to draw."""
+  size, count = parallel.divisible_batch(len(indices)), len(indices)
+  with feed.batches(sampler, [indices], size) as batches:
+    batch = next(batches)
+  query = batch.query
+  support_images, query_images = feed.pixels(batch)
+  return plots.EpisodePicture(
+    title=title,
+    support_images=support_images[0],
+    support_keypoints=batch.support.keypoints[0],
+    support_visible=batch.support.visible[0],
+    query_images=query_images[:count, 0],
+    query_keypoints=query.keypoints[:count, 0],
+    predicted=predictor(batch)[:count, :, :2],
+    valid=query.visible[:count, 0],
+    names=feed.type_names(feed.types.base),
+  )
+
+
+def _permutation(feed: Feed) -> np.ndarray:
+  return flip_permutation(feed.dataset.keypoint_names, feed.cfg.flip_pairs)

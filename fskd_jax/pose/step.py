@@ -1,0 +1,157 @@
+"""One training step and one evaluation step of TransPose, as in `steps`."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int32
+
+from fskd_jax import color, geometry, losses, steps
+from fskd_jax.config import LossConfig, PoseConfig
+from fskd_jax.data import resident
+from fskd_jax.episode import PADDING, EpisodeBatch
+from fskd_jax.models.transpose import HEATMAP_STRIDE, TransPose
+from fskd_jax.pose import decoding
+
+
+def train_step(
+  state: steps.TrainState,
+  batch: EpisodeBatch,
+  store: resident.ImageStore | None,
+  *,
+  model: TransPose,
+  tx: optax.GradientTransformation,
+  loss: LossConfig,
+  seed: int,
+  color_jitter: float = 0.0,
+  axis_name: str | None = None,
+) -> tuple[steps.TrainState, dict[str, Float[Array, ""]]]:
+  """Does one update on this device's persons.
+
+  Args:
+    state: the same on every device.
+    batch: of `PoseSampler`; one person per episode.
+    store: where the images of `batch` are when it holds their numbers.
+    model: batch norm is synchronised over `axis_name`.
+    tx: the optimiser.
+    loss: kind and sigma of the targets.
+    seed: of dropout and colours.
+    color_jitter: see `color.jitter`.
+    axis_name: the device axis; None for a single device.
+
+  Returns:
+    The new state and metrics: loss, its only term, and the norm of the gradient.
+  """
+  model = model.clone(axis_name=axis_name)
+  batch = steps.with_pixels(batch, store, model.image_size)
+  if color_jitter:
+    batch = color.jitter_batch(batch, seed, color_jitter)
+
+  def terms(params, batch_stats):
+    heatmaps, mutated = model.apply(
+      {"params": params, "batch_stats": batch_stats},
+      batch.query.images[:, 0],
+      train=True,
+      mutable=["batch_stats"],
+      rngs={"dropout": steps.dropout_key(seed, state.step, axis_name)},
+    )
+    sigma = loss.target_sigma * model.image_size[0]
+    found = heatmap_loss(heatmaps, batch, sigma=sigma, kind=loss.heatmap)
+    return {"loss_main": found}, mutated.get("batch_stats", {})
+
+  weights = {"loss_main": loss.main_weight}
+  return steps.update(
+    state,
+    terms,
+    weights,
+    tx=tx,
+    freeze_until=model.config.freeze_until,
+    axis_name=axis_name,
+  )
+
+
+def heatmap_loss(
+  heatmaps: Float[Array, "b n h w"], batch: EpisodeBatch, *, sigma: float, kind: str
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+  """Compares heat-maps with the annotated keypoints.
+
+  Args:
+    heatmaps: predictions at `HEATMAP_STRIDE`; logits for "cross_entropy".
+    batch: of `PoseSampler`.
+    sigma: standard deviation of the targets, pixels.
+    kind: "mse", half the squared difference to a Gaussian with peak 1 that is not cut
+      off; keypoints that are not visible add nothing to the sum, but count.
+      "cross_entropy" is that of `losses.heatmap_loss`, over the visible ones.
+
+  Returns:
+    Sum over the keypoints, and their number.
+
+  Raises:
+    ValueError: `kind` is unknown.
+
+  Source: spec/transpose.md section 6. There a keypoint just outside the crop has a
+  target, too; here it is not visible.
+  """
+  keypoints, visible = batch.query.keypoints[:, 0], batch.query.visible[:, 0]
+  if kind != "mse":
+    return losses.heatmap_loss(
+      heatmaps, keypoints, visible, stride=HEATMAP_STRIDE, sigma=sigma, kind=kind
+    )
+  num_types, height, width = heatmaps.shape[1:]
+  exponents = geometry.gaussian_exponents(
+    jnp.asarray(keypoints), (height, width), HEATMAP_STRIDE, sigma
+  )
+  squares = jnp.square(heatmaps - jnp.exp(-exponents)).mean((-2, -1)) / 2
+  persons = (batch.episode_index != PADDING).sum(dtype=jnp.float32)
+  return jnp.where(visible, squares, 0.0).sum(), persons * num_types
+
+
+def eval_step(
+  variables: Mapping[str, Any],
+  batch: EpisodeBatch,
+  store: resident.ImageStore | None,
+  *,
+  model: TransPose,
+  loss: LossConfig,
+  pose: PoseConfig,
+  partners: Int32[np.ndarray, " n"] | None,
+) -> Float[Array, "b n 3"]:
+  """Returns (x, y, score): pixels of the network's input; a sure keypoint scores 1.
+
+  Args:
+    variables: of the model.
+    batch: of `PoseSampler`.
+    store: as of `train_step`.
+    model: TransPose.
+    loss: that it was trained with.
+    pose: how to decode.
+    partners: of `sampler.flip_partners`; None leaves the flip test out.
+  """
+  images = steps.with_pixels(batch, store, model.image_size).query.images[:, 0]
+  sigma = loss.target_sigma * model.image_size[0] / HEATMAP_STRIDE
+
+  def heatmaps(images):
+    found: Any = model.apply(variables, images, train=False)
+    return as_targets(found, sigma) if loss.heatmap == "cross_entropy" else found
+
+  found = heatmaps(images)
+  if partners is not None:
+    found = (found + heatmaps(images[:, :, ::-1])[:, partners, :, ::-1]) / 2
+  return decoding.decode(found, HEATMAP_STRIDE, pose.decoding)
+
+
+def as_targets(
+  logits: Float[Array, "b n h w"], sigma: float
+) -> Float[Array, "b n h w"]:
+  """Turns logits over the cells into maps like those that "mse" trains.
+
+  Probabilities over those of the Gaussian with standard deviation `sigma` (cells) at
+  its centre: where the network is as sure as it was taught to be, the peak is 1.
+  """
+  flat = logits.reshape(*logits.shape[:-2], -1)
+  probabilities = jnp.exp(flat - jax.nn.logsumexp(flat, axis=-1, keepdims=True))
+  return (probabilities * (2 * math.pi * sigma**2)).reshape(logits.shape)
