@@ -6,9 +6,18 @@ from collections.abc import Sequence
 
 from absl import logging as absl_logging
 
-from fskd_jax.commands import compare, export, import_weights, parameters
+from fskd_jax import compilation_cache
+from fskd_jax.commands import (
+  compare,
+  demo,
+  export,
+  import_weights,
+  parameters,
+  plot,
+  predict,
+)
 
-COMMANDS = (export, import_weights, compare, parameters)
+COMMANDS = (predict, demo, export, import_weights, compare, parameters, plot)
 """Each has `add_parser(commands)`, which sets `run(args) -> exit status`."""
 
 
@@ -19,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Its exit status; 2 after an error that the user can mend, told in one line.
   """
   absl_logging.set_verbosity(absl_logging.ERROR)  # orbax reports its every move
+  compilation_cache.enable()
   parser = argparse.ArgumentParser(prog="fskd", description="Few-shot keypoints.")
   commands = parser.add_subparsers(metavar="COMMAND", required=True)
   for command in COMMANDS:

@@ -1,11 +1,14 @@
-"""fskd parameters: how many numbers each part of a detector learns."""
+"""fskd parameters: how many numbers each part of a model learns."""
 
 import argparse
 
 import jax
 
 from fskd_jax.commands.source import load_config
-from fskd_jax.models.detector import FewShotDetector, count_parameters, init_variables
+from fskd_jax.interop.stages import make_model
+from fskd_jax.models import cost, detector, transpose
+from fskd_jax.models.detector import count_parameters
+from fskd_jax.models.transpose import TransPose
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -25,10 +28,24 @@ def run(args: argparse.Namespace) -> int:
   cfg = load_config(args.config)
   if args.kernel_sizes:
     cfg.model.kernel_sizes = tuple(args.kernel_sizes)
-  detector = FewShotDetector(cfg.model, cfg.data.image_size)
-  params = jax.eval_shape(lambda: init_variables(detector, seed=0))["params"]
+  model = make_model(cfg)
+  if isinstance(model, TransPose):
+    variables = jax.eval_shape(lambda: transpose.init_variables(model, seed=0))
+  else:
+    variables = jax.eval_shape(lambda: detector.init_variables(model, seed=0))
+  params = variables["params"]
   for name, part in params.items():
     print(f"{name:24s}{count_parameters(part):14,d}")
   total = count_parameters(params)
   print(f"{'total':24s}{total:14,d}   {total / 1e6:.2f} M")
+  if isinstance(model, TransPose):
+    _print_published(model)
   return 0
+
+
+def _print_published(model: TransPose) -> None:
+  print(f"{'as published':24s}{cost.published_parameters(model):14,d}")
+  kinds = cost.multiply_adds(model)
+  print(f"multiply-adds for one image of {model.image_size} (height, width):")
+  for kind, count in (kinds | {"total": sum(kinds.values())}).items():
+    print(f"{kind:24s}{count:14,d}   {count / 1e9:.3f} G")
