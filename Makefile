@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test lint
+.PHONY: quickstart test bench lint
 
 quickstart: .venv/installed
 	$(BIN)/python train.py --config=configs/quickstart.py --workdir=runs/quickstart
@@ -10,6 +10,13 @@ quickstart: .venv/installed
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# All cases beside PyTorch; BENCH="--size small" is to see that it works.
+bench: .venv/installed
+	$(BIN)/python -c 'import torch' 2>/dev/null || \
+	  $(BIN)/pip install --quiet 'torch==2.13.0+cpu' || \
+	  { echo "make bench needs PyTorch: install one into .venv"; exit 1; }
+	$(BIN)/python -m benchmarks $(BENCH)
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .

@@ -1,0 +1,102 @@
+"""(e) Evaluation from episodes to scores, with the detector of the quickstart.
+
+Weights are random: speed does not depend on them. Beside the whole: the same one
+episode at a time, as the original does; the planning of the episodes alone; the
+network alone on a batch that stays.
+"""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from benchmarks import ours
+from benchmarks.problem import Problem, Setup, Side
+from configs import quickstart
+from fskd_jax import evaluator, parallel
+from fskd_jax.config import Config
+from fskd_jax.data.episodes import evaluation_index_batches
+from fskd_jax.data.feed import Feed
+from fskd_jax.models.detector import FewShotDetector
+
+CACHE = pathlib.Path(__file__).parents[2] / "data_cache"
+SETTING = "unseen/novel"
+
+
+def problems(setup: Setup) -> Iterator[Problem]:
+  """Yields the evaluation."""
+  episodes = 1000 if setup.is_full else 40
+  cfg = configuration(images_per_species=50 if setup.is_full else 12)
+  yield Problem(
+    name=f"{episodes} episodes, quickstart",
+    variables={"episodes": episodes},
+    sides={
+      "ours": {"": functools.partial(_whole, cfg, episodes)},
+      "one episode at a time": {"": functools.partial(_one_by_one, cfg, episodes)},
+      "plans alone": {"": functools.partial(_plans, cfg, episodes)},
+      "network alone": {"": functools.partial(_network, cfg, episodes)},
+    },
+    checks=(("ours", "one episode at a time"),),
+    items=episodes * (cfg.eval.shots + cfg.eval.queries),
+  )
+
+
+def configuration(images_per_species: int) -> Config:
+  """Returns configs/quickstart.py with fewer images."""
+  cfg = quickstart.get_config()
+  cfg.data.images_per_species = images_per_species
+  cfg.data.cache_dir = str(CACHE)
+  return cfg
+
+
+def _open(cfg: Config) -> tuple[Feed, Any, Any]:
+  """Opens the data, and returns it with its sampler and (batch) -> predictions."""
+  place = functools.partial(parallel.replicate, backend="single")
+  feed = Feed.open(cfg.data, place)
+  detector = FewShotDetector(cfg.model, cfg.data.image_size)
+  network = evaluator.network_predictor(detector, feed, "single")
+  predict = functools.partial(network, place(ours.random_variables(detector)))
+  return feed, feed.evaluation_sampler(SETTING, cfg.eval), predict
+
+
+def _whole(cfg: Config, episodes: int) -> Side:
+  feed, sampler, predict = _open(cfg)
+
+  def run() -> np.ndarray:
+    predictors = {"detector": predict}
+    score = functools.partial(evaluator.score, predictors, feed, sampler, cfg.eval)
+    return score(episodes=episodes)[1]
+
+  return Side(run, lambda pck: [np.nan_to_num(pck)])
+
+
+def _one_by_one(cfg: Config, episodes: int) -> Side:
+  evaluation = dataclasses.replace(cfg.eval, batch_episodes=1)
+  return _whole(dataclasses.replace(cfg, eval=evaluation), episodes)
+
+
+def _plans(cfg: Config, episodes: int) -> Side:
+  feed, sampler, _ = _open(cfg)
+  size = cfg.eval.batch_episodes
+
+  def run() -> int:
+    indices = evaluation_index_batches(episodes, size, 0, 1)
+    with feed.batches(sampler, indices, size) as batches:
+      return sum(1 for _ in batches)
+
+  return Side(run, lambda count: [np.float32(count)])
+
+
+def _network(cfg: Config, episodes: int) -> Side:
+  feed, sampler, predict = _open(cfg)
+  size = cfg.eval.batch_episodes
+  with feed.batches(sampler, [range(size)], size) as batches:
+    batch = next(batches)
+
+  def run() -> np.ndarray:
+    return np.stack([predict(batch) for _ in range(-(-episodes // size))])
+
+  return Side(run, lambda found: [found])

@@ -1,0 +1,189 @@
+"""(f) Input alone, and training steps fed by it.
+
+At 96 px the creatures and the step of the quickstart; at 384 px the creatures
+enlarged to JPEG files of the size of photographs, and the step of
+configs/lightweight.py. "tf.data" reads, decodes and warps on the host; "resident"
+warps on the device what was decoded once. Streams are begun before a timed run.
+"""
+
+import contextlib
+import functools
+import json
+import pathlib
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from PIL import Image
+
+from benchmarks import ours
+from benchmarks.cases import evaluation, training
+from benchmarks.problem import Builder, Problem, Setup, Side
+from fskd_jax import optim, parallel, steps
+from fskd_jax.config import Config
+from fskd_jax.data import resident, synthetic
+from fskd_jax.data.episodes import train_index_batches
+from fskd_jax.data.feed import Feed
+from fskd_jax.models.detector import FewShotDetector
+
+EXECUTORS = {"resident": "resident", "tf.data": "tfdata"}
+PHOTOGRAPH = 640  # side, pixels
+SKIPPED_BATCHES = 3
+"""Taken from a stream before the clock starts, so that it runs as in the middle."""
+
+
+def problems(setup: Setup) -> Iterator[Problem]:
+  """Yields inputs and steps of both sizes."""
+  per_species = 50 if setup.is_full else 12
+  small = functools.partial(evaluation.configuration, per_species)
+  experiments: dict[str, tuple[Callable[[], Config], int, int]] = {
+    "96 px": (small, *((200, 40) if setup.is_full else (20, 10)))
+  }
+  if setup.is_full:
+    large = functools.partial(_photographs, per_species)
+    experiments["384 px"] = (large, 20, 3)
+  for name, (make, num_batches, num_steps) in experiments.items():
+    cfg = make()
+    images = cfg.train.episodes_per_step * (cfg.train.shots + cfg.train.queries)
+    inputs: dict[str, dict[str, Builder]] = {
+      title: {"": functools.partial(_input, make, executor, num_batches)}
+      for title, executor in EXECUTORS.items()
+    }
+    yield Problem(
+      name=f"input alone, {name}",
+      variables={"side": cfg.data.image_size, "part": "input"},
+      sides=inputs,
+      limit=0.02,  # a few of 255 grey levels: decoding at 1/2 and rounding
+      items=images * num_batches,
+    )
+    fed: dict[str, dict[str, Builder]] = {
+      title: {"": functools.partial(_step, make, executor, num_steps, is_fixed=False)}
+      for title, executor in EXECUTORS.items()
+    }
+    fixed = functools.partial(_step, make, "tfdata", num_steps, is_fixed=True)
+    yield Problem(
+      name=f"training step, {name}",
+      variables={"side": cfg.data.image_size, "part": "step"},
+      sides={"fixed batch": {"": fixed}, **fed},
+      checks=(("resident", "tf.data"),),
+      limit=0.1,
+      is_long=cfg.data.image_size > 96,
+      items=images * num_steps,
+    )
+
+
+def _photographs(per_species: int) -> Config:
+  """Returns the lightweight experiment on enlarged creatures; writes them once."""
+  source = synthetic.rendered_folder(evaluation.CACHE, per_species)
+  folder = evaluation.CACHE / f"{source.name}-{PHOTOGRAPH}px"
+  if not folder.exists():
+    _enlarge(source, folder)
+  cfg = training.configuration("float32")
+  cfg.data.name, cfg.data.path = "coco_keypoints", str(folder)
+  cfg.data.cache_dir = str(evaluation.CACHE)
+  return cfg
+
+
+def _enlarge(source: pathlib.Path, folder: pathlib.Path) -> None:
+  """Writes a COCO folder with larger images."""
+  unfinished = folder.with_name(f".{folder.name}")
+  shutil.rmtree(unfinished, ignore_errors=True)
+  (unfinished / "images").mkdir(parents=True)
+  content = json.loads((source / "annotations.json").read_text())
+  factor = PHOTOGRAPH / content["images"][0]["width"]
+  for entry in content["images"]:
+    entry["width"] = entry["height"] = PHOTOGRAPH
+    with Image.open(source / "images" / entry["file_name"]) as picture:
+      larger = picture.resize((PHOTOGRAPH, PHOTOGRAPH))
+    larger.save(unfinished / "images" / entry["file_name"], quality=92)
+  for entry in content["annotations"]:
+    entry["bbox"] = [factor * x for x in entry["bbox"]]
+    scales = (factor, factor, 1)
+    values = enumerate(entry["keypoints"])
+    entry["keypoints"] = [scales[i % 3] * value for i, value in values]
+  (unfinished / "annotations.json").write_text(json.dumps(content))
+  unfinished.rename(folder)
+
+
+class _Stream:
+  """Batches of training, from the first episode on whenever it is begun."""
+
+  def __init__(self, cfg: Config, feed: Feed):
+    self._cfg, self._feed = cfg, feed
+    self._sampler = feed.training_sampler(cfg.train)
+    self._open = contextlib.ExitStack()
+    self._batches: Iterator[Any] = iter(())
+
+  def begin(self) -> None:
+    """Closes what runs and skips the first batches of a new one."""
+    self._open.close()
+    size = self._cfg.train.episodes_per_step
+    indices = train_index_batches(0, size, 0, 1)
+    stream = self._feed.batches(self._sampler, indices, size)
+    self._batches = iter(self._open.enter_context(stream))
+    for _ in range(SKIPPED_BATCHES):
+      next(self._batches)
+
+  def take(self, count: int) -> Iterator[Any]:
+    """Returns the next batches."""
+    return (next(self._batches) for _ in range(count))
+
+
+def _open_feed(make: Callable[[], Config], executor: str) -> tuple[Config, Feed]:
+  cfg = make()
+  cfg.data.executor = executor
+  place = functools.partial(parallel.replicate, backend="single")
+  return cfg, Feed.open(cfg.data, place)
+
+
+def _input(make: Callable[[], Config], executor: str, num_batches: int) -> Side:
+  """Makes pixels and does nothing with them."""
+  cfg, feed = _open_feed(make, executor)
+  stream, size = _Stream(cfg, feed), (cfg.data.image_size,) * 2
+  materialize = jax.jit(functools.partial(resident.materialize, size=size))
+
+  def pixels(batch: Any) -> Any:
+    if feed.store is None:
+      return batch.query.images
+    return jax.block_until_ready(materialize(feed.store, batch)).query.images
+
+  def run() -> Any:
+    return [pixels(batch) for batch in stream.take(num_batches)][0]
+
+  return Side(run, lambda x: [np.asarray(x, np.float32)], before=stream.begin)
+
+
+def _step(
+  make: Callable[[], Config], executor: str, num_steps: int, *, is_fixed: bool
+) -> Side:
+  """Trains on what a stream gives, or on its first batch again and again."""
+  cfg, feed = _open_feed(make, executor)
+  stream = _Stream(cfg, feed)
+  detector = FewShotDetector(cfg.model, cfg.data.image_size)
+  tx = optim.make_optimizer(cfg.optim, cfg.train.steps, cfg.model.freeze_until)
+  step = functools.partial(
+    steps.train_step,
+    detector=detector,
+    tx=tx,
+    loss=cfg.loss,
+    seed=cfg.train.seed,
+    rotate_support=cfg.train.rotate_support,
+    color_jitter=cfg.data.color_jitter,
+  )
+  train = parallel.parallelize_training(step, "single")
+  state = steps.init_state(ours.random_variables(detector), tx)
+  state = parallel.replicate(state, "single")
+  stream.begin()
+  (first,) = stream.take(1)
+
+  def run() -> Any:
+    nonlocal state
+    values = None
+    for batch in [first] * num_steps if is_fixed else stream.take(num_steps):
+      state, values = train(state, batch, feed.store)
+    return jax.block_until_ready(values)
+
+  before = (lambda: None) if is_fixed else stream.begin
+  return Side(run, lambda values: ours.values_of(values, ["loss"]), before=before)

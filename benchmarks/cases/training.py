@@ -1,0 +1,181 @@
+"""(a) The full training step of configs/lightweight.py.
+
+Both sides start with the same weights and the same uint8 images on the device. Ours
+samples its negatives within the step; PyTorch is given those points, which saves it
+the work. Compared are both losses and the norm of the gradient, of two steps.
+"""
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+import torch
+
+from benchmarks import floor, opponents, ours, torch_literal, torch_twin
+from benchmarks.problem import Builder, Problem, Setup, Side
+from configs import lightweight
+from fskd_jax import episode, negatives, optim, steps
+from fskd_jax.config import Config
+from fskd_jax.episode import EpisodeBatch
+from fskd_jax.models.detector import FewShotDetector
+
+KEYPOINTS, QUERIES = 11, 5
+COMPARED = ("loss", "loss_main", "loss_mfcl", "gradient_norm")
+
+
+def problems(setup: Setup) -> Iterator[Problem]:
+  """Yields steps over image size and over episodes."""
+  sizes: list[tuple[int, int]] = [(2, 64)]  # episodes, side
+  if setup.is_full:
+    sizes = [(2, 384), (2, 192), (4, 192), (8, 192)]
+  if setup.is_full and setup.device == "gpu":
+    sizes = [(2, 384), (8, 384), (32, 384), (2, 192), (8, 192), (32, 192)]
+  for precision in setup.precisions:
+    for number, (count, side) in enumerate(sizes):
+      # The loops of the literal variant are measured at the published size.
+      yield _problem(setup, precision, count, side, with_literal=number == 0)
+
+
+def _problem(
+  setup: Setup, precision: str, count: int, side: int, with_literal: bool
+) -> Problem:
+  torch_side = functools.partial(pytorch_step, setup, precision, count, side)
+  sides: dict[str, dict[str, Builder]] = {
+    "ours": {"": lambda: our_step(precision, count, side)},
+    "PyTorch": opponents.variants(
+      functools.partial(torch_side, torch_twin, torch_twin.LightweightDetector)
+    ),
+  }
+  if setup.device == "gpu":
+    sides["PyTorch compiled"] = opponents.variants(
+      functools.partial(
+        torch_side, torch_twin, torch_twin.LightweightDetector, is_compiled=True
+      )
+    )
+  if with_literal:
+    sides["PyTorch literal"] = opponents.variants(
+      functools.partial(torch_side, torch_literal, torch_literal.LiteralDetector)
+    )
+  return Problem(
+    name=f"step, {count} episodes, {side} px, {precision}",
+    variables={"episodes": count, "side": side, "precision": precision},
+    sides=sides,
+    limit={"float32": 2e-3, "tf32": 2e-2, "bfloat16": 5e-2}[precision],
+    memory=True,
+    work=floor.training_step(side, count, 1 + QUERIES, KEYPOINTS),
+    items=count * (1 + QUERIES),
+  )
+
+
+def configuration(precision: str) -> Config:
+  """Returns configs/lightweight.py in a precision."""
+  cfg = lightweight.get_config()
+  cfg.model = ours.model_config(precision)
+  return cfg
+
+
+def our_step(
+  precision: str, count: int, side: int, keypoints: int = KEYPOINTS, **changes: Any
+) -> Side:
+  """Compiles our step; `changes` are of the model."""
+  cfg = configuration(precision)
+  cfg.model = ours.model_config(precision, **changes)
+  detector = FewShotDetector(cfg.model, side)
+  tx = optim.make_optimizer(cfg.optim, cfg.train.steps, cfg.model.freeze_until)
+  step = functools.partial(
+    steps.train_step,
+    detector=detector,
+    tx=tx,
+    loss=cfg.loss,
+    seed=cfg.train.seed,
+    rotate_support=False,
+  )
+  state = steps.init_state(ours.random_variables(detector), tx)
+  batch = ours.episodes(side, count=count, queries=QUERIES, keypoints=keypoints)
+  compiled = ours.compiled(step, state, batch, None, precision=precision, donated=True)
+  return compiled._replace(numbers=lambda values: ours.values_of(values, COMPARED))
+
+
+def sampled_negatives(batch: EpisodeBatch, side: int) -> np.ndarray:
+  """Returns the points that our step samples for a batch, [b t g 2]."""
+  cfg = lightweight.get_config()
+  views = episode.all_views(batch)
+  sample = functools.partial(
+    negatives.sample_batch_negatives,
+    image_size=side,
+    num=cfg.loss.negatives_per_image,
+    distance=cfg.loss.negative_distance,
+    box_scale=cfg.loss.negative_box_scale,
+  )
+  seed, index = cfg.train.seed, batch.episode_index
+  return np.asarray(jax.jit(sample)(seed, index, views.keypoints, views.visible))
+
+
+def pytorch_step(
+  setup: Setup,
+  precision: str,
+  count: int,
+  side: int,
+  losses: Any,
+  kind: Any,
+  layout: torch.memory_format,
+  *,
+  keypoints: int = KEYPOINTS,
+  is_compiled: bool = False,
+  **changes: Any,
+) -> Side:
+  """Prepares the step of a network of PyTorch with the losses of a module."""
+  cfg = configuration(precision)
+  cfg.model = ours.model_config(precision, **changes)
+  variables = ours.random_variables(FewShotDetector(cfg.model, side))
+  network = opponents.network(kind, cfg.model, side, variables, layout, setup).train()
+  is_literal = kind is torch_literal.LiteralDetector
+  if not is_literal:
+    opponents.freeze(network.encoder)
+  trained = [x for x in network.parameters() if x.requires_grad]
+  rate = cfg.optim.learning_rate
+  optimizer = torch.optim.Adam(trained, rate, fused=None if is_literal else True)
+  batch = ours.episodes(side, count=count, queries=QUERIES, keypoints=keypoints)
+  support, points, visible, query = opponents.inputs(batch, setup)
+  views = episode.all_views(batch)
+  valid, answers, all_points, all_visible, ids, background = opponents.tensors(
+    (
+      ours.valid(batch),
+      batch.query.keypoints,
+      views.keypoints,
+      views.visible,
+      batch.keypoint_ids,
+      sampled_negatives(batch, side),
+    ),
+    setup,
+  )
+
+  def loss() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    images = opponents.normalized(support), opponents.normalized(query)
+    heatmaps, features = network(images[0], points, visible, images[1])
+    sigma = cfg.loss.target_sigma
+    main = losses.heatmap_loss(heatmaps, answers, valid, side, sigma)
+    mfcl = losses.mfcl_loss(
+      network.pool(features, all_points),
+      all_visible,
+      ids,
+      network.pool(features, background),
+      cfg.loss.mfcl_temperature,
+    )
+    return main + cfg.loss.mfcl_weight * mfcl, main, mfcl
+
+  called = torch.compile(loss) if is_compiled else loss
+
+  def run() -> Any:
+    with opponents.arithmetic(precision, setup):
+      values = called()
+    values[0].backward()
+    optimizer.step()
+    return opponents.finish(values)
+
+  def numbers(values: Any) -> list[np.ndarray]:
+    return opponents.arrays([*values, opponents.gradient_norm(network)])
+
+  return Side(run, numbers, before=optimizer.zero_grad)

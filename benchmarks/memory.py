@@ -1,0 +1,118 @@
+"""Peak memory of one side, measured in a process that runs nothing else.
+
+What a run takes beyond what was there before it: weights and inputs are not counted,
+results are. On a CPU it is resident memory as the kernel reports it, with an
+allocator that returns what is freed at once; on a GPU the framework's own count.
+
+  python -m benchmarks.memory SIZE DEVICE CASE PROBLEM SIDE VARIANT
+"""
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import pathlib
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks import opponents
+from benchmarks.problem import Setup, Side
+
+ROOT = pathlib.Path(__file__).parents[1]
+_EAGER_FREE = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
+
+
+def in_process(
+  setup: Setup, case: str, problem: str, side: str, variant: str
+) -> dict[str, Any]:
+  """Measures a side of a problem in a new process.
+
+  Returns:
+    "peak_bytes" of the run, and "process_bytes", the peak of all that is resident
+    with weights, inputs and libraries (CPU). "memory_error" instead if the process
+    failed.
+  """
+  arguments = (setup.size, setup.device, case, problem, side, variant)
+  found = subprocess.run(
+    [sys.executable, "-m", "benchmarks.memory", *arguments],
+    cwd=ROOT,
+    env=os.environ | _EAGER_FREE | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
+    capture_output=True,
+    text=True,
+  )
+  if found.returncode:
+    last = found.stderr.strip().splitlines()[-1:]
+    return {"memory_error": f"exit status {found.returncode}: {''.join(last)}"}
+  return json.loads(found.stdout.splitlines()[-1])
+
+
+def measure(side: Side, device: str, is_long: bool = False) -> dict[str, int]:
+  """Runs a side once to load what it needs (unless it is long), and then measures."""
+  if not is_long:
+    side.run()
+  side.before()
+  gc.collect()
+  if device == "gpu":
+    return _on_gpu(side.run)
+  _return_free_memory()
+  _forget_peak()
+  before = _status("VmRSS")
+  side.run()
+  after = _peak()
+  return {"peak_bytes": max(after - before, 0), "process_bytes": after}
+
+
+def _on_gpu(run: Callable[[], Any]) -> dict[str, int]:
+  """Asks whichever framework holds the memory."""
+  import jax
+  import torch
+
+  device = jax.devices()[0]
+  torch.cuda.reset_peak_memory_stats()
+  in_jax = (device.memory_stats() or {}).get("bytes_in_use", 0)
+  in_torch = torch.cuda.memory_allocated()
+  run()
+  # JAX never forgets its peak; before this run there was only the one that loaded.
+  peak_in_jax = (device.memory_stats() or {}).get("peak_bytes_in_use", 0)
+  peaks = (peak_in_jax - in_jax, torch.cuda.max_memory_allocated() - in_torch)
+  return {"peak_bytes": max(peaks)}
+
+
+def _return_free_memory() -> None:
+  ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def _forget_peak() -> None:
+  """Resets the high-water mark of this process."""
+  pathlib.Path("/proc/self/clear_refs").write_text("5")
+
+
+def _status(field: str) -> int:
+  """Reads a number of bytes that the kernel tells of this process."""
+  text = pathlib.Path("/proc/self/status").read_text()
+  found = re.search(rf"{field}:\s+(\d+) kB", text)
+  if found is None:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+  return int(found[1]) * 1024
+
+
+def _peak() -> int:
+  return _status("VmHWM")
+
+
+def main(size: str, device: str, case: str, name: str, side: str, variant: str) -> None:
+  opponents.use_all_cores()
+  setup = Setup(size=size, device=device, repeats=1, seconds=0.0)
+  module = importlib.import_module(f"benchmarks.cases.{case}")
+  problem = next(p for p in module.problems(setup) if p.name == name)
+  built = problem.sides[side][variant]()
+  print(json.dumps(measure(built, device, problem.is_long)))
+
+
+if __name__ == "__main__":
+  main(*sys.argv[1:])
