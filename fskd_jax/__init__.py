@@ -1,1 +1,17 @@
 """Few-shot keypoint detection in JAX."""
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+  from fskd_jax.predictor import KeypointDetector
+
+
+def load(path: str | os.PathLike) -> "KeypointDetector":
+  """Loads a detector for one's own images: a run's folder or a .safetensors file.
+
+  See `predictor`, which is imported only now because JAX takes seconds.
+  """
+  from fskd_jax import predictor
+
+  return predictor.load(path)

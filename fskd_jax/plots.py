@@ -1,10 +1,8 @@
-"""Pictures: episodes with predictions, training curves.
+"""Pictures of episodes with predictions, and what all pictures share.
 
 Drawn with matplotlib's object interface, so no display and no global state.
 """
 
-import json
-import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -85,6 +83,8 @@ def _draw_row(axes: Sequence[Axes], row: EpisodePicture, colors: np.ndarray) -> 
   for i in range(len(row.query_images)):
     axis = axes[shots + i]
     axis.imshow(row.query_images[i])
+    if shots + i == 0:
+      axis.set_title(row.title, fontsize=8, loc="left")
     for n in np.flatnonzero(row.valid[i]):
       truth, guess = row.query_keypoints[i, n], row.predicted[i, n]
       axis.plot(*np.stack([truth, guess]).T, color=colors[n], lw=1)
@@ -109,29 +109,6 @@ def keypoint_colors(count: int) -> np.ndarray:
   """Returns [count 3] well separated colours."""
   hues = np.linspace(0, 1, count, endpoint=False)
   return matplotlib.colormaps["gist_rainbow"](hues)[:, :3]
-
-
-def draw_curves(metrics_file: pathlib.Path, out: pathlib.Path) -> None:
-  """Draws, from metrics.jsonl, the loss by step and the validation PCK by minutes."""
-  lines = [json.loads(line) for line in metrics_file.read_text().splitlines()]
-  minutes = {x["step"]: x["train/seconds"] / 60 for x in lines if "train/seconds" in x}
-  figure = Figure(figsize=(9, 3.2), dpi=100, layout="constrained")
-  left, right = figure.subplots(1, 2)
-  points = [(x["step"], x["train/loss"]) for x in lines if "train/loss" in x]
-  left.plot(*zip(*points), lw=1)
-  left.set_title("training loss", fontsize=10)
-  left.set_xlabel("step")
-  for key in sorted({k for x in lines for k in x if k.startswith("val/")}):
-    points = [(minutes[x["step"]], x[key]) for x in lines if key in x]
-    right.plot(*zip(*points), lw=1, marker=".", label=key.removeprefix("val/"))
-  right.set_title("validation", fontsize=10)
-  right.set_xlabel("minutes of training")
-  right.set_ylim(0, 1)
-  for axis in (left, right):
-    axis.grid(alpha=0.3)
-    if axis.get_legend_handles_labels()[0]:
-      axis.legend(fontsize=8)
-  figure.savefig(out)
 
 
 def render(figure: Figure) -> np.ndarray:

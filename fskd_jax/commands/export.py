@@ -3,9 +3,9 @@
 import argparse
 import json
 
-from fskd_jax import config
+from fskd_jax import calibration, config
 from fskd_jax.commands.source import load_run
-from fskd_jax.interop import torch as torch_names
+from fskd_jax.interop import state_dicts
 from fskd_jax.interop.stablehlo import Sizes, write_stablehlo
 from fskd_jax.interop.weights import write_weights
 from fskd_jax.models.detector import count_parameters
@@ -37,11 +37,16 @@ def run(args: argparse.Namespace) -> int:
   """Exports."""
   model, step = load_run(args.workdir)
   if args.format == "stablehlo":
+    if model.config.task == "pose":
+      raise ValueError("--format stablehlo is for few-shot detectors; export weights")
     sizes = Sizes(args.shots, args.queries, args.keypoints)
     write_stablehlo(args.out, model.config, model.variables, sizes)
   else:
-    tensors = torch_names.state_dict(model.variables, model.config.model)
+    tensors = state_dicts.state_dict(model.variables, model.config)
     about = {"config": json.dumps(config.to_dict(model.config)), "step": str(step)}
+    calibrated = calibration.load(args.workdir)
+    if calibrated is not None and calibrated.step == step:
+      about["calibration"] = calibration.to_json(calibrated)
     write_weights(args.out, tensors, about)
   count = count_parameters(model.variables["params"])
   print(f"{args.out}: {model.config.name}, step {step}, {count:,} parameters")

@@ -8,7 +8,7 @@ import sys
 from fskd_jax import config
 from fskd_jax.checkpoint import CheckpointStore
 from fskd_jax.config import Config
-from fskd_jax.interop import torch as torch_names
+from fskd_jax.interop import state_dicts
 from fskd_jax.interop.compare import Model
 from fskd_jax.interop.weights import read_config, read_weights
 
@@ -63,8 +63,13 @@ def load_file(path: str, config_path: str | None) -> Model:
   cfg = load_config(config_path) if config_path else read_config(path)
   if cfg is None:
     raise ValueError(f"{path} carries no configuration: name it with --config")
+  return load_weights(path, cfg)
+
+
+def load_weights(path: str, cfg: Config) -> Model:
+  """Loads a file of weights of a known configuration; raises as `load_file`."""
   tensors = read_weights(path)
   try:
-    return Model(cfg, torch_names.load_state_dict(tensors, cfg.model))
+    return Model(cfg, state_dicts.load_state_dict(tensors, cfg))
   except ValueError as error:
     raise ValueError(f"{path}: {error}") from error

@@ -1,0 +1,1 @@
+"""`fskd demo`: the detector on a local web page."""

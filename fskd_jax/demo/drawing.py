@@ -1,0 +1,131 @@
+"""Pictures and legends on the page of `fskd demo`."""
+
+import html
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from fskd_jax.demo import state
+from fskd_jax.demo.state import Page, Picture, Point, Role
+from fskd_jax.plots import keypoint_colors
+from fskd_jax.prediction_pictures import Marks, draw_marks
+
+SIDE = 720
+"""Longer side of the pictures drawn, pixels."""
+
+
+def draw_support(page: Page) -> Image.Image | None:
+  """Draws the support picture shown, with its marks."""
+  picture = page.support.current
+  if picture is None:
+    return None
+  order = state.names(page)
+  points = [picture.keypoints.get(name, (np.nan, np.nan)) for name in order]
+  marks = Marks(
+    title=picture.name,
+    image=picture.image,
+    keypoints=np.array(points, float).reshape(-1, 2),
+    filled=np.ones(len(order), bool),
+  )
+  return _with_box(draw_marks(marks, SIDE), picture, _corner(page, "support"))
+
+
+def draw_query(page: Page, min_confidence: float) -> Image.Image | None:
+  """Draws the query picture shown, with what is predicted: dots, rings, ellipses."""
+  picture, found = page.query.current, page.prediction
+  if picture is None:
+    return None
+  marks = Marks(picture.name, picture.image, np.empty((0, 2)), np.empty(0, bool))
+  if found is not None:
+    shown = page.query.shown
+    marks = marks._replace(
+      keypoints=found.keypoints[shown],
+      filled=found.confidence[shown] >= min_confidence,
+      covariance=found.covariance[shown],
+    )
+  return _with_box(draw_marks(marks, SIDE), picture, _corner(page, "query"))
+
+
+def to_image(click: Sequence[float], picture: Picture) -> Point:
+  """Goes from a click on a drawn picture to pixel indices of the image.
+
+  Args:
+    click: (x, y) from the corner of the first pixel, as the page counts.
+    picture: what was drawn.
+  """
+  size = np.array(picture.image.shape[1::-1])
+  drawn = np.maximum(np.round(size * SIDE / size.max()), 1)
+  x, y = np.array(click) * size / drawn - 0.5
+  return float(x), float(y)
+
+
+def support_legend(page: Page) -> str:
+  """Returns HTML: the keypoint types, pale where the picture does not have them."""
+  order, picture = state.names(page), page.support.current
+  if picture is None:
+    return _hint("Add a picture, or take an example.")
+  if not order:
+    return _hint("Click on the picture to place keypoints.")
+  items = [
+    f'<span class="fskd-type" style="opacity:{1 if n in picture.keypoints else 0.35}">'
+    f"{_dot(color)} {html.escape(n)}</span>"
+    for n, color in zip(order, _colors(len(order)))
+  ]
+  return f'<div class="fskd-types">{"".join(items)}</div>'
+
+
+def query_legend(page: Page, min_confidence: float) -> str:
+  """Returns HTML: the keypoint types and their confidence, in the picture shown."""
+  found = page.prediction
+  if found is None:
+    return _hint(
+      "Add pictures. Where the object does not fill one, click two opposite corners of "
+      "a box around it. Then press the button."
+    )
+  rows = []
+  colors = _colors(len(found.names))
+  for name, color, sure in zip(found.names, colors, found.confidence[page.query.shown]):
+    width, pale = 100 * sure, "" if sure >= min_confidence else ' class="fskd-pale"'
+    rows.append(
+      f"<tr{pale}><td>{_dot(color)}</td><td>{html.escape(name)}</td>"
+      f'<td><div class="fskd-bar" style="width:{width:.0f}%;background:{color}"></div>'
+      f'</td><td class="fskd-number">{width:.0f} %</td></tr>'
+    )
+  return f'<table class="fskd-found">{"".join(rows)}</table>'
+
+
+def _corner(page: Page, role: Role) -> Point | None:
+  return page.corner[1] if page.corner and page.corner[0] == role else None
+
+
+def _with_box(
+  drawn: Image.Image, picture: Picture, corner: Point | None
+) -> Image.Image:
+  height, width = picture.image.shape[:2]
+  zoom = np.array(drawn.size) / (width, height)
+  draw = ImageDraw.Draw(drawn)
+  if picture.box is not None:
+    x, y, w, h = picture.box
+    start, end = zoom * (x, y), zoom * (x + w, y + h)
+    for color, line in (((0, 0, 0), 4), ((255, 255, 255), 2)):
+      draw.rectangle([*start, *end], outline=color, width=line)
+  if corner is not None:
+    x, y = zoom * (np.array(corner) + 0.5)
+    for color, line in (((0, 0, 0), 5), ((255, 255, 255), 2)):
+      draw.line([x - 12, y, x + 12, y], fill=color, width=line)
+      draw.line([x, y - 12, x, y + 12], fill=color, width=line)
+  return drawn
+
+
+def _colors(count: int) -> list[str]:
+  levels = (255 * keypoint_colors(count)).astype(int).tolist()
+  return [f"rgb({r},{g},{b})" for r, g, b in levels]
+
+
+def _dot(color: str) -> str:
+  return f'<span class="fskd-dot" style="background:{color}"></span>'
+
+
+def _hint(text: str) -> str:
+  return f'<p class="fskd-hint">{text}</p>'

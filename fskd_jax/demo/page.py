@@ -1,0 +1,295 @@
+"""The page of `fskd demo`: its components, and what each does to a `state.Page`."""
+
+import functools
+import itertools
+import json
+import pathlib
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import gradio as gr
+
+from fskd_jax.data import photographs
+from fskd_jax.demo import drawing, state
+from fskd_jax.demo.examples import Example
+from fskd_jax.demo.state import Page, Picture, Role
+from fskd_jax.predictor import KeypointDetector
+
+KEYPOINT, BOX = "keypoint", "box (two corners)"
+"""What a click on a support picture places."""
+
+THEME = gr.themes.Soft(
+  primary_hue="blue",
+  spacing_size="sm",
+  text_size="sm",
+  font=["system-ui", "sans-serif"],
+  font_mono=["ui-monospace", "monospace"],
+)
+
+CSS = """
+.fskd-types {display: flex; flex-wrap: wrap; gap: 2px 14px; min-height: 24px}
+.fskd-dot {display: inline-block; width: 11px; height: 11px; border-radius: 50%;
+  border: 1px solid #0006; vertical-align: -1px}
+.fskd-hint {opacity: .7; margin: 4px 0}
+.fskd-found {width: 100%; border: none; margin: 0}
+.fskd-found td {border: none; padding: 1px 6px}
+.fskd-found td:nth-child(3) {width: 50%}
+.fskd-pale {opacity: .4}
+.fskd-bar {height: 9px; border-radius: 4px; min-width: 1px}
+.fskd-number {text-align: right; font-variant-numeric: tabular-nums}
+.fskd-picture img {cursor: crosshair}
+"""
+
+
+class DemoPage:
+  """A page for one detector; every visitor has a `state.Page` of their own."""
+
+  def __init__(
+    self,
+    detector: KeypointDetector,
+    example: Callable[[int], Example] | None,
+    folder: pathlib.Path,
+  ):
+    """Prepares a page.
+
+    Args:
+      detector: that finds the keypoints.
+      example: gives the example of a number, or None if there is none.
+      folder: for the files that can be downloaded.
+    """
+    self._detector, self._example, self._folder = detector, example, folder
+    self._numbers = itertools.count()
+
+  def build(self) -> gr.Blocks:
+    """Lays the page out, and connects it."""
+    name = self._detector.config.name
+    with gr.Blocks(title=f"fskd demo: {name}", analytics_enabled=False) as blocks:
+      gr.Markdown(
+        f"## fskd demo · {name}\nMark any keypoints on one picture or a few; the "
+        "detector finds them in others."
+      )
+      self._page = gr.State(Page())
+      with gr.Row(equal_height=False):
+        with gr.Column(min_width=400):
+          self._lay_out_support()
+        with gr.Column(min_width=400):
+          self._lay_out_query()
+      self._connect()
+    return blocks
+
+  def _lay_out_support(self) -> None:
+    gr.Markdown("### 1 · Support: mark keypoints")
+    with gr.Row():
+      self._add_support = _upload("Add pictures", "add_support")
+      self._take_example = gr.Button(
+        "Take an example", visible=self._example is not None, elem_id="example"
+      )
+    self._support_list = _picture_list("support_list")
+    self._support = _picture("click to mark", "support")
+    self._support_legend = gr.HTML(elem_id="support_legend")
+    with gr.Row():
+      self._name = gr.Textbox(
+        "keypoint 1", label="Name of the next keypoint", elem_id="name"
+      )
+      self._tool = gr.Radio(
+        [KEYPOINT, BOX], value=KEYPOINT, label="A click places a", elem_id="tool"
+      )
+    with gr.Row():
+      self._skip = _button("Not visible here: next name", "skip")
+      self._undo = _button("Undo", "undo")
+    with gr.Row():
+      self._clear_support = _button("Clear marks", "clear_support")
+      self._remove_support = _button("Remove picture", "remove_support")
+      self._marks = _download("Save marks (JSON)", "marks")
+
+  def _lay_out_query(self) -> None:
+    gr.Markdown("### 2 · Query: find them")
+    with gr.Row():
+      self._add_query = _upload("Add pictures", "add_query")
+      self._find = gr.Button("Find keypoints", variant="primary", elem_id="find")
+    self._query_list = _picture_list("query_list")
+    self._query = _picture("two clicks: a box around the object", "query")
+    self._query_legend = gr.HTML(elem_id="query_legend")
+    self._least = gr.Slider(
+      0, 1, 0.5, step=0.01, label="Least confidence: below it, rings", elem_id="least"
+    )
+    with gr.Row():
+      self._clear_query = _button("Clear box", "clear_query")
+      self._remove_query = _button("Remove picture", "remove_query")
+      self._results = _download("Download predictions (JSON)", "results")
+
+  def _connect(self) -> None:
+    add, choose = _with_role(self._add, "support"), _with_role(state.show, "support")
+    self._on(self._add_support.upload, add, self._add_support)
+    self._on(self._support_list.input, choose, self._support_list)
+    add, choose = _with_role(self._add, "query"), _with_role(state.show, "query")
+    self._on(self._add_query.upload, add, self._add_query)
+    self._on(self._query_list.input, choose, self._query_list)
+    self._on(self._take_example.click, self._add_example)
+    self._on(self._undo.click, state.undo)
+    self._on(self._clear_support.click, _with_role(state.clear, "support"))
+    self._on(self._clear_query.click, _with_role(state.clear, "query"))
+    self._on(self._remove_support.click, _with_role(state.remove, "support"))
+    self._on(self._remove_query.click, _with_role(state.remove, "query"))
+    self._on(
+      self._find.click, functools.partial(state.predict, detector=self._detector)
+    )
+    self._on(self._least.release, lambda page: page)
+    self._skip.click(state.next_name, [self._page, self._name], self._name)
+
+    def mark(
+      page: Page, least: float, name: str, tool: str, event: gr.SelectData
+    ) -> list[Any]:
+      def change(page: Page) -> Page:
+        picture = page.support.current
+        if picture is None:
+          return page
+        point = drawing.to_image(event.index, picture)
+        if tool == BOX:
+          return state.place_corner(page, "support", point)
+        return state.place_keypoint(page, name, point)
+
+      return self._changed(page, least, change)
+
+    def corner(page: Page, least: float, event: gr.SelectData) -> list[Any]:
+      def change(page: Page) -> Page:
+        picture = page.query.current
+        if picture is None:
+          return page
+        return state.place_corner(page, "query", drawing.to_image(event.index, picture))
+
+      return self._changed(page, least, change)
+
+    self._listen(self._support.select, mark, [self._name, self._tool])
+    self._listen(self._query.select, corner, [])
+
+  def _on(self, event: Callable, change: Callable[..., Page], *inputs: Any) -> None:
+    """Lets an event change the page by `change(page, *values of the inputs)`."""
+
+    def handle(page: Page, least: float, *values: Any) -> list[Any]:
+      return self._changed(page, least, lambda page: change(page, *values))
+
+    self._listen(event, handle, inputs)
+
+  def _listen(self, event: Callable, handle: Callable, inputs: Iterable[Any]) -> None:
+    event(
+      handle,
+      [self._page, self._least, *inputs],
+      [
+        self._page,
+        self._support_list,
+        self._support,
+        self._support_legend,
+        self._name,
+        self._marks,
+        self._query_list,
+        self._query,
+        self._query_legend,
+        self._results,
+      ],
+      # Clicks that follow each other quickly all count, in their order.
+      trigger_mode="multiple",
+      concurrency_id="page",
+      concurrency_limit=1,
+      show_progress="hidden",
+      api_visibility="private",
+    )
+
+  def _changed(
+    self, page: Page, least: float, change: Callable[[Page], Page]
+  ) -> list[Any]:
+    """Returns what the components show after a change, in the order of `_listen`."""
+    try:
+      after = change(page)
+    except (ValueError, OSError) as error:
+      raise gr.Error(str(error), print_exception=False) from error
+    support = [gr.skip()] * 5
+    if after.support is not page.support or after.corner != page.corner:
+      marks = self._write_marks(after) if state.names(after) else None
+      support = [
+        _choices(after, "support"),
+        drawing.draw_support(after),
+        drawing.support_legend(after),
+        state.next_name(after),
+        gr.DownloadButton(value=marks, interactive=marks is not None),
+      ]
+    results = None
+    if after.prediction is not None:
+      results = state.write_prediction(after, least, self._new_folder())
+    return [
+      after,
+      *support,
+      _choices(after, "query"),
+      drawing.draw_query(after, least),
+      drawing.query_legend(after, least),
+      gr.DownloadButton(value=results, interactive=results is not None),
+    ]
+
+  def _add(self, page: Page, role: Role, files: Sequence[str]) -> Page:
+    """Adds the files that are pictures; a note tells of the others."""
+    pictures = []
+    for path in map(pathlib.Path, files):
+      try:
+        pictures.append(Picture(path.name, photographs.read(path, path.name)))
+      except (ValueError, OSError) as error:
+        gr.Warning(str(error))
+    return state.add(page, role, pictures)
+
+  def _add_example(self, page: Page) -> Page:
+    """Replaces the page by the next example, with its support marked already."""
+    if self._example is None:
+      return page
+    support, queries = self._example(next(self._numbers))
+    fresh = state.add(state.add(Page(), "support", [support]), "query", queries)
+    return fresh._replace(before=page)
+
+  def _write_marks(self, page: Page) -> pathlib.Path:
+    path = self._new_folder() / "marks.json"
+    path.write_text(json.dumps(state.marks(page)) + "\n", encoding="utf-8")
+    return path
+
+  def _new_folder(self) -> pathlib.Path:
+    return pathlib.Path(tempfile.mkdtemp(dir=self._folder))
+
+
+def _with_role(change: Callable[..., Page], role: Role) -> Callable[..., Page]:
+  return lambda page, *values: change(page, role, *values)
+
+
+def _choices(page: Page, role: Role) -> Any:
+  pictures, shown = page.support if role == "support" else page.query
+  choices = [(f"{i + 1} · {p.name}", i) for i, p in enumerate(pictures)]
+  return gr.Radio(
+    choices=choices, value=shown if pictures else None, visible=len(pictures) > 1
+  )
+
+
+def _upload(label: str, name: str) -> gr.UploadButton:
+  return gr.UploadButton(
+    label, file_count="multiple", file_types=["image"], elem_id=name
+  )
+
+
+def _picture_list(name: str) -> gr.Radio:
+  return gr.Radio([], show_label=False, container=False, visible=False, elem_id=name)
+
+
+def _picture(label: str, name: str) -> gr.Image:
+  return gr.Image(
+    label=label,
+    format="jpeg",
+    interactive=False,
+    buttons=[],
+    height=430,
+    elem_id=name,
+    elem_classes="fskd-picture",
+  )
+
+
+def _button(label: str, name: str) -> gr.Button:
+  return gr.Button(label, size="sm", elem_id=name)
+
+
+def _download(label: str, name: str) -> gr.DownloadButton:
+  return gr.DownloadButton(label, size="sm", interactive=False, elem_id=name)

@@ -1,0 +1,242 @@
+"""What the page of `fskd demo` holds, and what one can do with it: pure functions.
+
+Coordinates are pixel indices of the pictures, as everywhere; boxes are (x, y, w, h).
+"""
+
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from fskd_jax.prediction_files import PredictionFiles
+from fskd_jax.predictor import KeypointDetector, Prediction
+
+Role = Literal["support", "query"]
+
+Point = tuple[float, float]
+
+
+class Picture(NamedTuple):
+  """An image of the user's, and what was marked on it.
+
+  Attributes:
+    name: of its file.
+    image: turned as a viewer shows it.
+    keypoints: by name; only of support pictures.
+    box: of the object; None is the whole image.
+  """
+
+  name: str
+  image: UInt8[np.ndarray, "h w 3"]
+  keypoints: Mapping[str, Point] = {}
+  box: tuple[float, ...] | None = None
+
+
+class Shelf(NamedTuple):
+  """Pictures of one role, one of which is shown."""
+
+  pictures: tuple[Picture, ...] = ()
+  shown: int = 0
+
+  @property
+  def current(self) -> Picture | None:
+    """The picture shown."""
+    return self.pictures[self.shown] if self.pictures else None
+
+
+class Page(NamedTuple):
+  """All that a page holds; every change makes a new one.
+
+  Attributes:
+    support: pictures with keypoints.
+    query: pictures in which to find them.
+    corner: where a box was begun: the role of its picture, and a point.
+    prediction: for the query pictures; None after every change.
+    before: the page before the last change.
+  """
+
+  support: Shelf = Shelf()
+  query: Shelf = Shelf()
+  corner: tuple[Role, Point] | None = None
+  prediction: Prediction | None = None
+  before: "Page | None" = None
+
+
+def add(page: Page, role: Role, pictures: Iterable[Picture]) -> Page:
+  """Adds pictures, and shows the first of them."""
+  shelf, pictures = _shelf(page, role), tuple(pictures)
+  if not pictures:
+    return page
+  there = shelf.pictures
+  return _changed(page, role, Shelf((*there, *pictures), len(there)))
+
+
+def remove(page: Page, role: Role) -> Page:
+  """Removes the picture shown."""
+  pictures, shown = _shelf(page, role)
+  if not pictures:
+    return page
+  rest = pictures[:shown] + pictures[shown + 1 :]
+  return _changed(page, role, Shelf(rest, max(min(shown, len(rest) - 1), 0)))
+
+
+def show(page: Page, role: Role, number: int) -> Page:
+  """Shows another picture; predictions stay."""
+  shelf = _shelf(page, role)._replace(shown=number)
+  return page._replace(**{role: shelf, "corner": None})
+
+
+def place_keypoint(page: Page, name: str, point: Point) -> Page:
+  """Puts a keypoint on the support picture shown, or moves it."""
+  picture, name = page.support.current, name.strip()
+  if picture is None:
+    return page
+  keypoints = {**picture.keypoints, name or next_name(page): point}
+  return _with_picture(page, "support", picture._replace(keypoints=keypoints))
+
+
+def place_corner(page: Page, role: Role, point: Point) -> Page:
+  """Puts a corner of the box on the picture shown; the second one completes it.
+
+  Raises:
+    ValueError: both are the same, or on one line.
+  """
+  picture = _shelf(page, role).current
+  if picture is None:
+    return page
+  if page.corner is None or page.corner[0] != role:
+    return page._replace(corner=(role, point), before=page)
+  ends = np.array([page.corner[1], point]) + 0.5  # a box counts from the pixels' edges
+  (x, y), (w, h) = ends.min(0).tolist(), np.ptp(ends, axis=0).tolist()
+  if min(w, h) < 1:
+    raise ValueError("the box is empty: click two opposite corners of it")
+  found = _with_picture(page, role, picture._replace(box=(x, y, w, h)))
+  return found._replace(before=page.before)
+
+
+def clear(page: Page, role: Role) -> Page:
+  """Removes all marks from the picture shown."""
+  picture = _shelf(page, role).current
+  if picture is None:
+    return page
+  return _with_picture(page, role, picture._replace(keypoints={}, box=None))
+
+
+def undo(page: Page) -> Page:
+  """Takes the last change back."""
+  return page.before or page
+
+
+def names(page: Page) -> tuple[str, ...]:
+  """Returns the names of all keypoints placed, by first appearance."""
+  pictures = page.support.pictures
+  return tuple(
+    dict.fromkeys(name for picture in pictures for name in picture.keypoints)
+  )
+
+
+def next_name(page: Page, after: str | None = None) -> str:
+  """Returns the next name that the support picture shown does not have yet.
+
+  After the last one comes a new name.
+
+  Args:
+    page: as it is.
+    after: the name to go on from; default: from the first.
+  """
+  known, picture = names(page), page.support.current
+  placed = picture.keypoints if picture else {}
+  first = known.index(after) + 1 if after in known else 0
+  missing = [name for name in known[first:] if name not in placed]
+  number = len(known) + 1
+  while f"keypoint {number}" in known:
+    number += 1
+  return missing[0] if missing else f"keypoint {number}"
+
+
+def predict(page: Page, detector: KeypointDetector) -> Page:
+  """Finds the keypoints of the support pictures in all query pictures.
+
+  Raises:
+    ValueError: there is nothing to predict from or in.
+  """
+  order, queries = names(page), page.query.pictures
+  if not order:
+    raise ValueError("mark keypoints on a support picture first")
+  if not queries:
+    raise ValueError("add a query picture first")
+  pictures = page.support.pictures
+  support = detector.support(
+    [picture.image for picture in pictures],
+    [{name: picture.keypoints.get(name) for name in order} for picture in pictures],
+    [picture.box for picture in pictures],
+  )
+  prediction = detector.predict(
+    support, [picture.image for picture in queries], [query.box for query in queries]
+  )
+  return page._replace(prediction=prediction)
+
+
+def write_prediction(
+  page: Page, min_confidence: float, folder: pathlib.Path
+) -> pathlib.Path:
+  """Writes the files of `fskd predict` into a folder, and returns predictions.json.
+
+  Raises:
+    ValueError: nothing is predicted.
+  """
+  if page.prediction is None:
+    raise ValueError("nothing is predicted yet")
+  files = PredictionFiles(page.prediction.names, min_confidence)
+  for place, picture in enumerate(page.query.pictures):
+    files.add(place + 1, picture.name, single(page.prediction, place))
+  files.write(folder)
+  return folder / "predictions.json"
+
+
+def single(prediction: Prediction, place: int) -> Prediction:
+  """Returns the prediction of one query picture, with q = 1."""
+  part = slice(place, place + 1)
+  keypoints, confidence, covariance, order = prediction
+  return Prediction(keypoints[part], confidence[part], covariance[part], order)
+
+
+def marks(page: Page) -> dict[str, Any]:
+  """Returns the support's keypoints and boxes as COCO JSON, for `fskd predict`."""
+  order, images, annotations = names(page), [], []
+  for number, picture in enumerate(page.support.pictures, 1):
+    height, width = picture.image.shape[:2]
+    images.append(
+      {"id": number, "file_name": picture.name, "width": width, "height": height}
+    )
+    points = [picture.keypoints.get(name) for name in order]
+    triples = [(*point, 2) if point else (0, 0, 0) for point in points]
+    annotations.append(
+      {
+        "id": number,
+        "image_id": number,
+        "category_id": 1,
+        "bbox": [*(picture.box or (0, 0, width, height))],
+        "keypoints": [value for triple in triples for value in triple],
+      }
+    )
+  category = {"id": 1, "name": "object", "keypoints": [*order]}
+  return {"images": images, "annotations": annotations, "categories": [category]}
+
+
+def _shelf(page: Page, role: Role) -> Shelf:
+  return page.support if role == "support" else page.query
+
+
+def _changed(page: Page, role: Role, shelf: Shelf) -> Page:
+  changes = {role: shelf, "corner": None, "prediction": None, "before": page}
+  return page._replace(**changes)
+
+
+def _with_picture(page: Page, role: Role, picture: Picture) -> Page:
+  """Puts a picture in place of the one shown."""
+  pictures, shown = _shelf(page, role)
+  changed = (*pictures[:shown], picture, *pictures[shown + 1 :])
+  return _changed(page, role, Shelf(changed, shown))

@@ -1,0 +1,356 @@
+"""Prediction on the user's own images.
+
+  detector = fskd_jax.load("runs/faces")
+  support = detector.support(["ann.jpg"], [{"nose": (61, 70), "left eye": (48, 52)}])
+  prediction = detector.predict(support, ["bob.jpg", "eve.png"])
+
+Coordinates are pixel indices of the picture as a viewer shows it, turned as its EXIF
+data says: the centre of the first pixel is (0, 0).
+"""
+
+import logging
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image
+
+from fskd_jax import calibration, geometry, readout
+from fskd_jax.calibration import Calibration
+from fskd_jax.commands.source import load_file, load_run
+from fskd_jax.data import augment, photographs
+from fskd_jax.data.photographs import Photograph
+from fskd_jax.data.support_points import (
+  Box,
+  Points,
+  check_points,
+  checked_box,
+  points_by_name,
+)
+from fskd_jax.interop.compare import Model
+from fskd_jax.interop.weights import read_config
+from fskd_jax.models.detector import FewShotDetector, fuse_heatmaps
+from fskd_jax.models.kernels import Kernels
+
+_log = logging.getLogger(__name__)
+
+QUERY_BATCH = 8
+"""Query images detected together; a single one is detected alone."""
+
+
+class Support(NamedTuple):
+  """What `KeypointDetector.support` made of annotated images.
+
+  Attributes:
+    names: of the keypoint types.
+    shown: bool [n], which of them at least one support image shows.
+    kernels: padded to a few sizes.
+  """
+
+  names: tuple[str, ...]
+  shown: Bool[np.ndarray, " n"]
+  kernels: tuple[Kernels, ...]
+
+
+class Prediction(NamedTuple):
+  """Keypoints found in q query images, in pixels of these images.
+
+  Types that no support image shows are NaN, with confidence 0.
+
+  Attributes:
+    keypoints: [q n 2], (x, y).
+    confidence: [q n], probability that the keypoint is visible and lies within a
+      tenth of the longer box side, 0..1.
+    covariance: [q n 2 2], of the location, square pixels.
+    names: of the n keypoint types.
+  """
+
+  keypoints: Float[np.ndarray, "q n 2"]
+  confidence: Float[np.ndarray, "q n"]
+  covariance: Float[np.ndarray, "q n 2 2"]
+  names: tuple[str, ...]
+
+
+class Heatmaps(NamedTuple):
+  """What a detector sees in q query images.
+
+  Attributes:
+    crops: the images as the network gets them.
+    heatmaps: of the n keypoint types, fused over strides and kernel sizes.
+    keypoints: read out of them, pixels of the crops.
+  """
+
+  crops: UInt8[np.ndarray, "q l l 3"]
+  heatmaps: Float[np.ndarray, "q n h w"]
+  keypoints: Float[np.ndarray, "q n 2"]
+
+
+class KeypointDetector:
+  """A trained detector, ready for anybody's images; `load` makes it."""
+
+  def __init__(self, model: Model, calibrated: Calibration | None = None):
+    """Puts a model on the first device.
+
+    Args:
+      model: of the few-shot task.
+      calibrated: how its confidence was calibrated; without it the confidence is a
+        raw score.
+
+    Raises:
+      ValueError: the model is of another task.
+    """
+    cfg = model.config
+    if cfg.task != "few_shot":
+      raise ValueError(
+        f"{cfg.name} was trained for the task {cfg.task!r}; support images are what "
+        "few-shot detectors take"
+      )
+    self.config, self.calibration = cfg, calibrated
+    self._side = cfg.data.image_size
+    self._variables = jax.device_put(model.variables, jax.local_devices()[0])
+    detector = FewShotDetector(cfg.model, self._side)
+    temperature = readout.temperature(cfg.loss)
+
+    def encode_support(variables, images, keypoints, visible):
+      return detector.apply(
+        variables, images, keypoints, visible, method=detector.encode_support
+      )
+
+    def detect(variables, images, kernels):
+      heatmaps: Any = detector.apply(variables, images, kernels, method=detector.detect)
+      fused = fuse_heatmaps(heatmaps)[0]
+      stride = self._side / fused.shape[-1]
+      return readout.read_out(fused, stride, temperature), fused
+
+    self._encode_support, self._detect = jax.jit(encode_support), jax.jit(detect)
+    self._has_warned = False
+
+  def support(
+    self,
+    images: Sequence[Photograph],
+    keypoints: Sequence[Points],
+    boxes: Sequence[Box | None] | None = None,
+    names: Sequence[str] | None = None,
+  ) -> Support:
+    """Learns keypoint types from annotated images, once for any number of queries.
+
+    Keypoints by name may differ between images: a name that an image does not have
+    counts as not visible there. A keypoint outside the square around a box is left
+    out, and the log tells.
+
+    Args:
+      images: files, arrays or PIL images, see `photographs.read`.
+      keypoints: for each image, {name: point} or n points, see `Points`.
+      boxes: (x, y, w, h) of the object in each image; None is the whole image.
+      names: of n points; default "keypoint 1" and so on.
+
+    Raises:
+      FileNotFoundError, ValueError: an image cannot be read, has no keypoints or one
+        outside it, or arguments do not fit together; says which.
+    """
+    _require_list(images, "images")
+    labels = [photographs.describe(x, i, "support") for i, x in enumerate(images)]
+    if len(keypoints) != len(images):
+      raise ValueError(
+        f"keypoints: got {len(keypoints)} lists for {len(images)} support images"
+      )
+    names, points = points_by_name(keypoints, names, labels)
+    crops, matrices, sizes = self._crops(images, boxes, labels)
+    visible = np.logical_not(np.isnan(points).any(-1))
+    for label, size, row, seen in zip(labels, sizes, points, visible):
+      check_points(label, size, row, seen, names)
+    placed, inside = augment.place_keypoints(
+      points, visible, matrices, np.arange(len(names)), (self._side, self._side)
+    )
+    for label, lost in zip(labels, visible & ~inside):
+      if lost.any():
+        _log.warning(
+          "%s: left out, since outside the square around the box: %s",
+          label,
+          ", ".join(np.array(names)[lost]),
+        )
+    if not inside.any():
+      raise ValueError("boxes: none has a keypoint in the square around it")
+    shots, types = _power_of_two(len(images), 1), _power_of_two(len(names), 8)
+    kernels = self._encode_support(
+      self._variables,
+      _padded(crops, (shots,))[None],
+      _padded(placed, (shots, types))[None],
+      _padded(inside, (shots, types))[None],
+    )
+    return Support(names, np.asarray(inside.any(0)), kernels)
+
+  def predict(
+    self,
+    support: Support,
+    query_images: Sequence[Photograph],
+    boxes: Sequence[Box | None] | None = None,
+  ) -> Prediction:
+    """Finds the keypoint types of the support in other images.
+
+    Args:
+      support: of `support`.
+      query_images: files, arrays or PIL images, see `photographs.read`.
+      boxes: (x, y, w, h) of the object in each image; None is the whole image.
+
+    Raises:
+      FileNotFoundError, ValueError: an image cannot be read, or a box is wrong; says
+        which.
+    """
+    labels = _query_labels(query_images)
+    boxes = _per_image(boxes, len(labels))
+    dispatched = []
+    for first in range(0, len(labels), QUERY_BATCH):
+      part = slice(first, first + QUERY_BATCH)
+      crops, matrices, _ = self._crops(query_images[part], boxes[part], labels[part])
+      found, _ = self._run(crops, support)
+      dispatched.append((found, matrices))  # the next crops are cut meanwhile
+    parts = [self._result(jax.device_get(f), m, support) for f, m in dispatched]
+    keypoints, confidence, covariance = map(np.concatenate, zip(*parts))
+    return Prediction(keypoints, confidence, covariance, support.names)
+
+  def heatmaps(
+    self,
+    support: Support,
+    query_images: Sequence[Photograph],
+    boxes: Sequence[Box | None] | None = None,
+  ) -> Heatmaps:
+    """Returns what `predict` reads the keypoints from, of at most `QUERY_BATCH` images.
+
+    Raises:
+      FileNotFoundError, ValueError: as of `predict`.
+    """
+    labels = _query_labels(query_images)
+    if len(labels) > QUERY_BATCH:
+      raise ValueError(
+        f"query_images: got {len(labels)}, expected {QUERY_BATCH} at most"
+      )
+    crops, _, _ = self._crops(query_images, boxes, labels)
+    found, maps = self._run(crops, support)
+    count, types = len(crops), len(support.names)
+    maps, points = (np.asarray(x)[:count, :types] for x in (maps, found.keypoints))
+    return Heatmaps(crops, maps, points)
+
+  def _run(
+    self, crops: UInt8[np.ndarray, "q l l 3"], support: Support
+  ) -> tuple[readout.Readout, jax.Array]:
+    """Starts the network on a batch; returns, with padding, what will be there."""
+    size = 1 if len(crops) == 1 else QUERY_BATCH
+    return self._detect(self._variables, _padded(crops, (size,))[None], support.kernels)
+
+  def _crops(
+    self,
+    images: Sequence[Photograph],
+    boxes: Sequence[Box | None] | None,
+    labels: Sequence[str],
+  ) -> tuple[
+    UInt8[np.ndarray, "t l l 3"],
+    Float[np.ndarray, "t 2 3"],
+    list[tuple[int, int]],
+  ]:
+    """Returns crops, their matrices to the originals, and the originals' sizes."""
+    crops, matrices, sizes = [], [], []
+    for image, box, label in zip(images, _per_image(boxes, len(labels)), labels):
+      pixels = photographs.read(image, label)
+      height, width = pixels.shape[:2]
+      box = checked_box(box, (width, height), label)
+      (matrix,) = augment.evaluation_crops(np.array([box]), self.config.data)
+      crops.append(photographs.crop(pixels, matrix, self._side))
+      matrices.append(matrix)
+      sizes.append((width, height))
+    return np.stack(crops), np.stack(matrices), sizes
+
+  def _result(
+    self,
+    found: readout.Readout,
+    to_original: Float[np.ndarray, "q 2 3"],
+    support: Support,
+  ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Drops the padding, and goes from crops to the original images."""
+    count, types = len(to_original), len(support.names)
+    points, spread, mass, peak = (np.asarray(x)[:count, :types] for x in found)
+    matrix = to_original.astype(np.float64)
+    keypoints = geometry.apply_affine(matrix, points)
+    linear = matrix[:, None, :, :2]
+    covariance = linear @ spread @ linear.mT
+    if self.calibration is None:
+      self._warn_once()
+      confidence = mass.astype(np.float64)
+    else:
+      confidence = self.calibration.confidence(mass, peak)
+      covariance = covariance * self.calibration.covariance_scale
+    keypoints[:, ~support.shown] = np.nan
+    covariance[:, ~support.shown] = np.nan
+    return keypoints, np.where(support.shown, confidence, 0.0), covariance
+
+  def _warn_once(self) -> None:
+    if not self._has_warned:
+      _log.warning(
+        "%s is not calibrated: its confidence is a raw score (evaluate.py calibrates)",
+        self.config.name,
+      )
+      self._has_warned = True
+
+
+def load(path: str | os.PathLike) -> KeypointDetector:
+  """Loads a detector: `fskd_jax.load`.
+
+  Args:
+    path: folder of a run (its newest checkpoint), or a .safetensors file of
+      `fskd export`.
+
+  Raises:
+    FileNotFoundError: there is no such file, or no checkpoint.
+    ValueError: it is damaged, carries no configuration, or is of another task.
+  """
+  path = pathlib.Path(path)
+  if not path.is_dir():
+    if read_config(path) is None:
+      raise ValueError(
+        f"{path} carries no configuration: make a run of it (fskd import --config)"
+      )
+    return KeypointDetector(load_file(str(path), None), calibration.load_file(path))
+  model, step = load_run(str(path))
+  calibrated = calibration.load(path)
+  if calibrated is not None and calibrated.step != step:
+    _log.warning(
+      "%s: calibrated at step %d, but this is step %d (evaluate.py calibrates again)",
+      path, calibrated.step, step,
+    )  # fmt: skip
+  return KeypointDetector(model, calibrated)
+
+
+def _require_list(images: Any, name: str) -> None:
+  if isinstance(images, (str, os.PathLike, Image.Image)) or (
+    isinstance(images, np.ndarray) and images.ndim < 4
+  ):
+    raise ValueError(f"{name}: got a single image, expected a list of images")
+  if not len(images):
+    raise ValueError(f"{name}: got none")
+
+
+def _query_labels(query_images: Sequence[Photograph]) -> list[str]:
+  _require_list(query_images, "query_images")
+  return [photographs.describe(x, i, "query") for i, x in enumerate(query_images)]
+
+
+def _per_image(boxes: Sequence[Box | None] | None, count: int) -> Sequence[Box | None]:
+  if boxes is None:
+    return [None] * count
+  if len(boxes) != count:
+    raise ValueError(f"boxes: got {len(boxes)} for {count} images")
+  return boxes
+
+
+def _power_of_two(count: int, smallest: int) -> int:
+  return max(smallest, 1 << (count - 1).bit_length())
+
+
+def _padded(array: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
+  """Fills the first axes up with zeros."""
+  missing = [(0, size - there) for size, there in zip(sizes, array.shape)]
+  return np.pad(array, missing + [(0, 0)] * (array.ndim - len(sizes)))
