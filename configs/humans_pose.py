@@ -5,8 +5,9 @@
   python evaluate.py --workdir=runs/humans_pose
 
 Reduced from TransPose-R: a small encoder of stride 8, 96 x 96 crops (people lie,
-jump and crouch: boxes have every aspect), cross-entropy over the cells, milder
-augmentation and no dropout. A fifth of the photographs is held out.
+jump and crouch: boxes have every aspect), cross-entropy over the cells and no
+dropout. A fifth of the photographs is held out. 26 minutes; held-out PCK@0.2 is
+68 % against 32 % of the mean pose (docs/transpose.md).
 """
 
 from fskd_jax.config import (
@@ -44,31 +45,26 @@ def get_config() -> Config:
       small_widths=(24, 48, 96),
       batch_norm_momentum=0.95,
       transformer=TransformerConfig(
-        layers=3, width=64, hidden=128, heads=4, dropout=0.0
+        layers=3, width=96, hidden=192, heads=4, dropout=0.0
       ),
       freeze_until="",
     ),
     loss=LossConfig(heatmap="cross_entropy", target_sigma=1.5 * 4 / 96),
     optim=OptimConfig(
       optimizer="adamw",
-      learning_rate=2e-3,
+      learning_rate=1e-3,
       schedule="cosine",
-      warmup_steps=100,
+      warmup_steps=200,
       weight_decay=0.02,
       clip_norm=1.0,
     ),
     train=TrainConfig(
-      steps=10_000,
-      episodes_per_step=8,
-      validate_every=1_000,
+      steps=5_000,
+      episodes_per_step=16,
+      validate_every=500,
       validation_episodes=100,
       backend="single",
     ),
     eval=EvalConfig(batch_episodes=32, settings=("unseen/base", "seen/base")),
-    pose=PoseConfig(
-      half_body_probability=0.1,
-      lower_body=keypoints.HUMAN_LOWER_BODY,
-      scale_std=0.25,
-      rotation_std=20.0,
-    ),
+    pose=PoseConfig(lower_body=keypoints.HUMAN_LOWER_BODY),
   )
