@@ -18,6 +18,13 @@ bench: .venv/installed
 	  { echo "make bench needs PyTorch: install one into .venv"; exit 1; }
 	$(BIN)/python -m benchmarks $(BENCH)
 
+# The page of fskd demo in Debian's Chromium, of which apt-get needs root.
+test-browser: .venv/installed
+	command -v chromium >/dev/null || \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+	$(BIN)/pip install --quiet -e '.[dev,demo]' 'playwright>=1.50'
+	$(BIN)/python -m pytest tests/demo/browser_test.py
+
 lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

@@ -1,13 +1,14 @@
 """The file of results: what was measured on a device, case by case.
 
   {"device": {..}, "size": "full", "cases": {case: {"date", "commit", "versions",
-   "peak", "entries": [..], "error"?}}}
+   "load_average", "peak", "entries": [..], "error"?}}}
 
 A case that is run again takes the place of what was there; the others stay.
 """
 
 import datetime
 import json
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -63,6 +64,7 @@ def add_case(
     "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     "commit": machine.commit(),
     "versions": device["versions"],
+    "load_average": os.getloadavg()[0],  # above the cores: others were at work
     "peak": peak,
     "entries": list(entries),
     **({"error": error} if error else {}),

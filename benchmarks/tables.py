@@ -12,7 +12,12 @@ def markdown(content: Mapping[str, Any]) -> str:
   lines = [f"{device['name']}, {device['threads']['torch']} threads", ""]
   for name, case in content["cases"].items():
     versions = ", ".join(f"{k} {v}" for k, v in case["versions"].items())
-    lines += [f"### {name}", "", f"{case['date']}, commit {case['commit']}; {versions}"]
+    lines += [
+      f"### {name}",
+      "",
+      f"{case['date']}, commit {case['commit']}; {versions};",
+    ]
+    lines.append(f"load average {case['load_average']:.1f}.")
     for precision, peak in case["peak"].items():
       lines.append(
         f"Peak in {precision}: {peak['flops'] / 1e9:,.0f} GFLOP/s, "

@@ -19,7 +19,7 @@ def enable() -> None:
   long is long: $JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS, by default 1 s. Of
   several processes JAX lets the first one write.
   """
-  if jax.config.jax_compilation_cache_dir is not None:
+  if jax.config.values["jax_compilation_cache_dir"] is not None:
     return
   try:
     folder = pathlib.Path.home() / ".cache" / "fskd_jax" / "xla" / _instruction_set()

@@ -70,7 +70,7 @@ def draw_episode(shown: EpisodeInput, heading: str) -> Figure:
   """Draws crops and keypoints; below, windows of the support and targets of queries."""
   queries = np.arange(shown.shots, len(shown.images))
   columns = [*range(shown.shots)[:MAX_IMAGES], *queries[:MAX_IMAGES].tolist()]
-  colors = keypoint_colors(len(shown.names))
+  colors = _colors(shown)
   figure = Figure(
     figsize=(_PANEL * len(columns) + 2.4, 2 * _PANEL + 0.9),
     dpi=100, layout="constrained",
@@ -127,15 +127,28 @@ def draw_heatmaps(
     axes[0].set_title(f"{row.title}: support", fontsize=8, loc="left")
     axes[1].set_title(f"found, {100 * row.confidence:.0f} %", fontsize=8, loc="left")
     low, high = row.heatmap.min(), row.heatmap.max()
-    share = (row.heatmap - low) / max(high - low, 1e-9)
     _show_grey(axes[2], query)
-    _overlay(axes[2], _colored(share[None], np.array([[1.0, 0.1, 0.1]])), len(query))
+    edges = (-0.5, len(query) - 0.5, len(query) - 0.5, -0.5)
+    axes[2].imshow(row.heatmap, cmap="inferno", alpha=0.75, extent=edges)
+    axes[2].contour(
+      row.heatmap, [high - 0.1 * (high - low)], colors="white", linewidths=1,
+      extent=edges, origin="upper",
+    )  # fmt: skip
     axes[2].set_title(f"heat-map {low:.2g} .. {high:.2g}", fontsize=8, loc="left")
     for axis, name, norms, limit in zip(axes[3:], kernels, row.tap_norms, largest):
       _draw_kernel(axis, norms, limit)
       axis.set_title(name, fontsize=8, loc="left")
   figure.suptitle(heading, fontsize=10, x=0.01, ha="left")
   return figure
+
+
+def _colors(shown: EpisodeInput) -> Float[np.ndarray, "n 3"]:
+  """Spreads colours over the types that are there, and again over auxiliary ones."""
+  colors = np.zeros((len(shown.names), 3))
+  for auxiliary in (False, True):
+    chosen = shown.visible.any(0) & (shown.is_auxiliary == auxiliary)
+    colors[chosen] = keypoint_colors(int(chosen.sum()))
+  return colors
 
 
 def _draw_keypoints(
@@ -181,7 +194,7 @@ def _draw_kernel(axis: Axes, norms: np.ndarray, limit: float) -> None:
   if len(norms) <= 5:
     for (y, x), value in np.ndenumerate(norms):
       ink = "white" if value > 0.6 * limit else "black"
-      axis.text(x, y, f"{value:.2g}", ha="center", va="center", fontsize=7, color=ink)
+      axis.text(x, y, f"{value:.3g}", ha="center", va="center", fontsize=7, color=ink)
 
 
 def _show_grey(axis: Axes, image: UInt8[np.ndarray, "l l 3"]) -> None:

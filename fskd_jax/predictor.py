@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
-from fskd_jax import calibration, geometry, readout
+from fskd_jax import calibration, geometry, object_search, readout
 from fskd_jax.calibration import Calibration
 from fskd_jax.commands.source import load_file, load_run
 from fskd_jax.data import augment, photographs
@@ -48,11 +48,13 @@ class Support(NamedTuple):
   Attributes:
     names: of the keypoint types.
     shown: bool [n], which of them at least one support image shows.
+    places: [k n 2], where in their box, see `object_search.relative_places`.
     kernels: padded to a few sizes.
   """
 
   names: tuple[str, ...]
   shown: Bool[np.ndarray, " n"]
+  places: Float[np.ndarray, "k n 2"]
   kernels: tuple[Kernels, ...]
 
 
@@ -159,7 +161,16 @@ class KeypointDetector:
         f"keypoints: got {len(keypoints)} lists for {len(images)} support images"
       )
     names, points = points_by_name(keypoints, names, labels)
-    crops, matrices, sizes = self._crops(images, boxes, labels)
+    pixels = [photographs.read(x, label) for x, label in zip(images, labels)]
+    sizes = [x.shape[1::-1] for x in pixels]
+    boxes = np.array(
+      [
+        checked_box(box, size, label)
+        for box, size, label in zip(_per_image(boxes, len(labels)), sizes, labels)
+      ],
+      np.float64,
+    )
+    crops, matrices = self._crops(pixels, boxes)
     visible = np.logical_not(np.isnan(points).any(-1))
     for label, size, row, seen in zip(labels, sizes, points, visible):
       check_points(label, size, row, seen, names)
@@ -182,7 +193,10 @@ class KeypointDetector:
       _padded(placed, (shots, types))[None],
       _padded(inside, (shots, types))[None],
     )
-    return Support(names, np.asarray(inside.any(0)), kernels)
+    places = object_search.relative_places(
+      np.where(inside[..., None], points, np.nan), boxes
+    )
+    return Support(names, np.asarray(inside.any(0)), places, kernels)
 
   def predict(
     self,
@@ -195,7 +209,8 @@ class KeypointDetector:
     Args:
       support: of `support`.
       query_images: files, arrays or PIL images, see `photographs.read`.
-      boxes: (x, y, w, h) of the object in each image; None is the whole image.
+      boxes: (x, y, w, h) of the object in each image; None if it is to be searched
+        for, which costs about ten times as much.
 
     Raises:
       FileNotFoundError, ValueError: an image cannot be read, or a box is wrong; says
@@ -206,7 +221,9 @@ class KeypointDetector:
     dispatched = []
     for first in range(0, len(labels), QUERY_BATCH):
       part = slice(first, first + QUERY_BATCH)
-      crops, matrices, _ = self._crops(query_images[part], boxes[part], labels[part])
+      crops, matrices = self._query_crops(
+        support, query_images[part], boxes[part], labels[part]
+      )
       found, _ = self._run(crops, support)
       dispatched.append((found, matrices))  # the next crops are cut meanwhile
     parts = [self._result(jax.device_get(f), m, support) for f, m in dispatched]
@@ -229,7 +246,8 @@ class KeypointDetector:
       raise ValueError(
         f"query_images: got {len(labels)}, expected {QUERY_BATCH} at most"
       )
-    crops, _, _ = self._crops(query_images, boxes, labels)
+    boxes = _per_image(boxes, len(labels))
+    crops, _ = self._query_crops(support, query_images, boxes, labels)
     found, maps = self._run(crops, support)
     count, types = len(crops), len(support.names)
     maps, points = (np.asarray(x)[:count, :types] for x in (maps, found.keypoints))
@@ -242,27 +260,55 @@ class KeypointDetector:
     size = 1 if len(crops) == 1 else QUERY_BATCH
     return self._detect(self._variables, _padded(crops, (size,))[None], support.kernels)
 
+  def _query_crops(
+    self,
+    support: Support,
+    images: Sequence[Photograph],
+    boxes: Sequence[Box | None],
+    labels: Sequence[str],
+  ) -> tuple[UInt8[np.ndarray, "q l l 3"], Float[np.ndarray, "q 2 3"]]:
+    """Reads images, and crops the boxes, given or searched for."""
+    pixels = [photographs.read(x, label) for x, label in zip(images, labels)]
+    known = np.zeros((len(pixels), 4))
+    for i, (box, image, label) in enumerate(zip(boxes, pixels, labels)):
+      if box is not None:
+        known[i] = checked_box(box, image.shape[1::-1], label)
+    missing = [i for i, box in enumerate(boxes) if box is None]
+    if missing:
+      known[missing] = self._search(support, [pixels[i] for i in missing])
+    return self._crops(pixels, known)
+
+  def _search(
+    self, support: Support, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]
+  ) -> Float[np.ndarray, "q 4"]:
+    """Returns a box of the object in each image."""
+
+    def look(numbers, boxes):
+      dispatched = []
+      for first in range(0, len(boxes), QUERY_BATCH):
+        part = slice(first, first + QUERY_BATCH)
+        crops, matrices = self._crops([images[i] for i in numbers[part]], boxes[part])
+        dispatched.append((self._run(crops, support)[0], matrices))
+      parts = [self._result(jax.device_get(f), m, support) for f, m in dispatched]
+      keypoints, confidence, _ = map(np.concatenate, zip(*parts))
+      return keypoints, confidence
+
+    return object_search.find_boxes(
+      look,
+      [image.shape[1::-1] for image in images],
+      support.places,
+      self.config.data.crop_margin,
+    )
+
   def _crops(
     self,
-    images: Sequence[Photograph],
-    boxes: Sequence[Box | None] | None,
-    labels: Sequence[str],
-  ) -> tuple[
-    UInt8[np.ndarray, "t l l 3"],
-    Float[np.ndarray, "t 2 3"],
-    list[tuple[int, int]],
-  ]:
-    """Returns crops, their matrices to the originals, and the originals' sizes."""
-    crops, matrices, sizes = [], [], []
-    for image, box, label in zip(images, _per_image(boxes, len(labels)), labels):
-      pixels = photographs.read(image, label)
-      height, width = pixels.shape[:2]
-      box = checked_box(box, (width, height), label)
-      (matrix,) = augment.evaluation_crops(np.array([box]), self.config.data)
-      crops.append(photographs.crop(pixels, matrix, self._side))
-      matrices.append(matrix)
-      sizes.append((width, height))
-    return np.stack(crops), np.stack(matrices), sizes
+    images: Sequence[UInt8[np.ndarray, "_ _ 3"]],
+    boxes: Float[np.ndarray, "t 4"],
+  ) -> tuple[UInt8[np.ndarray, "t l l 3"], Float[np.ndarray, "t 2 3"]]:
+    """Returns the crops of boxes, and their matrices to the images."""
+    matrices = augment.evaluation_crops(boxes, self.config.data)
+    crops = [photographs.crop(x, m, self._side) for x, m in zip(images, matrices)]
+    return np.stack(crops), matrices
 
   def _result(
     self,

@@ -1,7 +1,4 @@
-import json
-
 import numpy as np
-from PIL import Image
 
 from fskd_jax import plots
 
@@ -52,17 +49,3 @@ def test_rows_and_many_types_fit():
   assert two.shape[0] > 1.5 * one.shape[0] and two.shape[1] == one.shape[1]
   colors = plots.keypoint_colors(60)
   assert len(np.unique(colors, axis=0)) == 60
-
-
-def test_curves_of_a_run_with_and_without_validation(tmp_path):
-  lines = [
-    {"step": 20, "train/loss": 3.0, "train/seconds": 1.0},
-    {"step": 40, "train/loss": 2.0, "train/seconds": 2.0},
-    {"step": 40, "val/base/pck@0.1": 0.4},
-  ]
-  for count in (2, 3):
-    file = tmp_path / "metrics.jsonl"
-    file.write_text("".join(json.dumps(line) + "\n" for line in lines[:count]))
-    plots.draw_curves(file, tmp_path / f"{count}.png")
-  without, with_pck = (np.asarray(Image.open(tmp_path / f"{c}.png")) for c in (2, 3))
-  assert without.shape == with_pck.shape and (without != with_pck).any()

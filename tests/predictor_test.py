@@ -131,6 +131,26 @@ def test_the_picture_may_come_in_any_form_and_batch(detector, support, instances
   np.testing.assert_allclose(alone.keypoints[0], found.keypoints[0], atol=1e-3)
 
 
+def test_an_object_without_a_box_is_searched_for(detector, support, instances):
+  errors = {"box": [], "searched": [], "whole": []}
+  for path, instance, points in instances[1:]:
+    with Image.open(path) as small:
+      wide = Image.new("RGB", (150, 120), (124, 116, 104))
+      wide.paste(small, (85, 68))
+    shift = np.array([85, 68])
+    box = (*(np.array(instance.box[:2]) + shift), *instance.box[2:])
+    for name, place in (("box", box), ("searched", None), ("whole", (0, 0, 150, 120))):
+      found = detector.predict(support, [wide], [place])
+      errors[name] += [
+        np.hypot(*(found.keypoints[0, n] - points[key] - shift)) / max(box[2:])
+        for n, key in enumerate(NAMES)
+        if points[key] and support.shown[n]
+      ]
+  right = {name: np.mean(np.array(found) < 0.15) for name, found in errors.items()}
+  assert right["searched"] > right["whole"] + 0.2, right
+  assert right["searched"] > 0.5, right
+
+
 def test_padding_changes_nothing(detector, instances):
   (a, _, points), (b, _, points_b) = instances[:2]
   query = [instances[2][0]]

@@ -9,6 +9,7 @@ import importlib.util
 import logging
 import os
 import pathlib
+import signal
 import tempfile
 from typing import Any
 
@@ -42,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
   if importlib.util.find_spec("gradio") is None:
     raise ImportError("the demo needs gradio: pip install 'fskd-jax[demo]'")
   logging.basicConfig(format="%(message)s")
+  signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
   with tempfile.TemporaryDirectory(prefix="fskd_demo_") as folder:
     os.environ.update(  # gradio reads them when it is imported
       GRADIO_ANALYTICS_ENABLED="False",
@@ -53,14 +55,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace, folder: pathlib.Path) -> None:
-  from starlette.middleware import Middleware
+  from starlette.middleware import Middleware  # pyright: ignore[reportMissingImports]
 
   from fskd_jax.demo import examples, page
   from fskd_jax.predictor import load
 
   detector = load(args.workdir or args.weights)
   blocks = page.DemoPage(detector, examples.make(detector.config.data), folder).build()
-  print(f"fskd demo: http://{args.host}:{args.port} (Ctrl-C ends it)", flush=True)
   blocks.launch(
     server_name=args.host,
     server_port=args.port,
@@ -72,7 +73,10 @@ def _serve(args: argparse.Namespace, folder: pathlib.Path) -> None:
     app_kwargs={"middleware": [Middleware(_WithPolicy)]},
     theme=page.THEME,
     css=page.CSS,
+    prevent_thread_lock=True,
   )
+  print(f"fskd demo: http://{args.host}:{args.port} (Ctrl-C ends it)", flush=True)
+  blocks.block_thread()
 
 
 class _WithPolicy:

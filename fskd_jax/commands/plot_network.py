@@ -55,7 +55,7 @@ def add_parsers(kinds: argparse._SubParsersAction) -> None:
   parser.add_argument("--query", required=True, metavar="IMAGE")
   parser.add_argument(
     "--box", type=float, nargs=4, metavar=("X", "Y", "W", "H"),
-    help="of the object in the query, pixels; default: the whole image",
+    help="of the object in the query, pixels; default: it is searched for",
   )  # fmt: skip
   parser.add_argument(
     "--names", nargs="+", metavar="NAME",
@@ -170,7 +170,10 @@ def _run_heatmaps(args: argparse.Namespace) -> int:
         tap_norms=[group[n] for group in norms],
       )
     )
-  heading = f"{detector.config.name}, {pathlib.Path(args.query).name}"
+  heading = (
+    f"{detector.config.name}, {pathlib.Path(args.query).name}; white: the highest "
+    "tenth of a heat-map's range; kernels: norms of the taps"
+  )
   kernels = _kernel_names(detector.config)
   return save(
     network_pictures.draw_heatmaps(rows, seen.crops[0], kernels, heading), args.out

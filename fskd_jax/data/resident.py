@@ -145,8 +145,8 @@ def crop(
     np.asarray(Image.fromarray(image).reduce(2**level)) for level in range(NUM_LEVELS)
   ]
   sizes = np.array([[level.shape[1::-1] for level in pyramid]])
-  number, matrix = np.zeros((1, 1), np.int32), np.float32(to_original)[None, None]
-  warped = _warp(_pack([pyramid], sizes), number, matrix, size)
+  number, matrix = np.zeros((1, 1), np.int32), np.asarray(to_original, np.float32)
+  warped = _warp(_pack([pyramid], sizes), number, matrix[None, None], size)
   return np.asarray(warped)[0, 0].round().astype(np.uint8)
 
 

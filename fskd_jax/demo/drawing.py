@@ -83,16 +83,14 @@ def query_legend(page: Page, min_confidence: float) -> str:
       "Add pictures. Where the object does not fill one, click two opposite corners of "
       "a box around it. Then press the button."
     )
-  rows = []
-  colors = _colors(len(found.names))
+  colors, rows = _colors(len(found.names)), []
   for name, color, sure in zip(found.names, colors, found.confidence[page.query.shown]):
-    width, pale = 100 * sure, "" if sure >= min_confidence else ' class="fskd-pale"'
     rows.append(
-      f"<tr{pale}><td>{_dot(color)}</td><td>{html.escape(name)}</td>"
-      f'<td><div class="fskd-bar" style="width:{width:.0f}%;background:{color}"></div>'
-      f'</td><td class="fskd-number">{width:.0f} %</td></tr>'
+      f'<div class="fskd-found" style="opacity:{1 if sure >= min_confidence else 0.4}">'
+      f"{_dot(color)} <span>{html.escape(name)}</span><span>{100 * sure:.0f} %</span>"
+      f'<i style="width:{60 * sure:.0f}px;background:{color}"></i></div>'
     )
-  return f'<table class="fskd-found">{"".join(rows)}</table>'
+  return f'<div class="fskd-table">{"".join(rows)}</div>'
 
 
 def _corner(page: Page, role: Role) -> Point | None:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import gradio as gr
+import gradio as gr  # pyright: ignore[reportMissingImports]: an extra
 
 from fskd_jax.data import photographs
 from fskd_jax.demo import drawing, state
@@ -28,16 +28,18 @@ THEME = gr.themes.Soft(
 )
 
 CSS = """
+.fskd-types, .fskd-table {padding: 0 4px}
 .fskd-types {display: flex; flex-wrap: wrap; gap: 2px 14px; min-height: 24px}
 .fskd-dot {display: inline-block; width: 11px; height: 11px; border-radius: 50%;
   border: 1px solid #0006; vertical-align: -1px}
 .fskd-hint {opacity: .7; margin: 4px 0}
-.fskd-found {width: 100%; border: none; margin: 0}
-.fskd-found td {border: none; padding: 1px 6px}
-.fskd-found td:nth-child(3) {width: 50%}
-.fskd-pale {opacity: .4}
-.fskd-bar {height: 9px; border-radius: 4px; min-width: 1px}
-.fskd-number {text-align: right; font-variant-numeric: tabular-nums}
+.fskd-table {display: grid; gap: 2px 24px;
+  grid-template-columns: repeat(auto-fill, minmax(230px, 1fr));
+  max-height: 190px; overflow-y: auto}
+.fskd-found {display: grid; align-items: center;
+  grid-template-columns: 16px 1fr 40px 70px}
+.fskd-found span:nth-of-type(3) {text-align: right; font-variant-numeric: tabular-nums}
+.fskd-found i {height: 8px; border-radius: 4px; margin-left: 8px; min-width: 1px}
 .fskd-picture img {cursor: crosshair}
 """
 
@@ -64,7 +66,9 @@ class DemoPage:
   def build(self) -> gr.Blocks:
     """Lays the page out, and connects it."""
     name = self._detector.config.name
-    with gr.Blocks(title=f"fskd demo: {name}", analytics_enabled=False) as blocks:
+    with gr.Blocks(
+      title=f"fskd demo: {name}", analytics_enabled=False, fill_width=True
+    ) as blocks:
       gr.Markdown(
         f"## fskd demo · {name}\nMark any keypoints on one picture or a few; the "
         "detector finds them in others."
@@ -79,14 +83,14 @@ class DemoPage:
     return blocks
 
   def _lay_out_support(self) -> None:
-    gr.Markdown("### 1 · Support: mark keypoints")
+    gr.Markdown("### 1 · Support: click to mark keypoints")
     with gr.Row():
       self._add_support = _upload("Add pictures", "add_support")
       self._take_example = gr.Button(
         "Take an example", visible=self._example is not None, elem_id="example"
       )
     self._support_list = _picture_list("support_list")
-    self._support = _picture("click to mark", "support")
+    self._support = _picture("support")
     self._support_legend = gr.HTML(elem_id="support_legend")
     with gr.Row():
       self._name = gr.Textbox(
@@ -104,12 +108,12 @@ class DemoPage:
       self._marks = _download("Save marks (JSON)", "marks")
 
   def _lay_out_query(self) -> None:
-    gr.Markdown("### 2 · Query: find them")
+    gr.Markdown("### 2 · Query: find them (two clicks draw a box)")
     with gr.Row():
       self._add_query = _upload("Add pictures", "add_query")
       self._find = gr.Button("Find keypoints", variant="primary", elem_id="find")
     self._query_list = _picture_list("query_list")
-    self._query = _picture("two clicks: a box around the object", "query")
+    self._query = _picture("query")
     self._query_legend = gr.HTML(elem_id="query_legend")
     self._least = gr.Slider(
       0, 1, 0.5, step=0.01, label="Least confidence: below it, rings", elem_id="least"
@@ -164,15 +168,23 @@ class DemoPage:
     self._listen(self._support.select, mark, [self._name, self._tool])
     self._listen(self._query.select, corner, [])
 
-  def _on(self, event: Callable, change: Callable[..., Page], *inputs: Any) -> None:
+  def _on(
+    self, event: Callable, change: Callable[..., Page], *inputs: Any, **options: str
+  ) -> None:
     """Lets an event change the page by `change(page, *values of the inputs)`."""
 
     def handle(page: Page, least: float, *values: Any) -> list[Any]:
       return self._changed(page, least, lambda page: change(page, *values))
 
-    self._listen(event, handle, inputs)
+    self._listen(event, handle, inputs, **options)
 
-  def _listen(self, event: Callable, handle: Callable, inputs: Iterable[Any]) -> None:
+  def _listen(
+    self,
+    event: Callable,
+    handle: Callable,
+    inputs: Iterable[Any],
+    show_progress: str = "hidden",
+  ) -> None:
     event(
       handle,
       [self._page, self._least, *inputs],
@@ -192,7 +204,8 @@ class DemoPage:
       trigger_mode="multiple",
       concurrency_id="page",
       concurrency_limit=1,
-      show_progress="hidden",
+      show_progress=show_progress,
+      show_progress_on=self._query,
       api_visibility="private",
     )
 
@@ -275,9 +288,9 @@ def _picture_list(name: str) -> gr.Radio:
   return gr.Radio([], show_label=False, container=False, visible=False, elem_id=name)
 
 
-def _picture(label: str, name: str) -> gr.Image:
+def _picture(name: str) -> gr.Image:
   return gr.Image(
-    label=label,
+    show_label=False,
     format="jpeg",
     interactive=False,
     buttons=[],

@@ -1,5 +1,6 @@
 """What every stage of a model gives on fixed, seeded images."""
 
+import itertools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +12,6 @@ from jaxtyping import Array
 from fskd_jax.config import Config, crop_size
 from fskd_jax.episode import EpisodeBatch, Views
 from fskd_jax.models.detector import FewShotDetector
-from fskd_jax.models.kernels import materialize
 from fskd_jax.models.transpose import TransPose
 
 NUM_TYPES = 5
@@ -50,32 +50,30 @@ def run_stages(
 
   def record(call, args, kwargs, context):
     result = call(*args, **kwargs)
-    if context.method_name == "__call__" and context.module.path:
-      stages.update(_stages(context.module.path, args, result, model.config))
+    if context.method_name == "_prototypes":
+      for stride, prototypes in zip(model.config.strides, result):
+        stages[f"prototypes, stride {stride}"] = prototypes
+    elif context.method_name == "__call__" and context.module.path:
+      stages.update(_stages(context.module.path, result, model.config))
     return result
 
   with nn.intercept_methods(record):
     output: Any = model.apply(variables, inputs, train=False)
   if isinstance(model, TransPose):
-    stages["heat-maps"] = output
+    return stages | {"heat-maps": output}
+  groups: Any = model.apply(variables, *inputs.support[:3], method="encode_support")
+  names = itertools.product(model.config.strides, model.config.kernel_sizes)
+  for (stride, size), kernels in zip(names, groups, strict=True):
+    stages[f"kernels, stride {stride}, size {size}"] = kernels.taps
   return stages
 
 
-def _stages(
-  path: tuple[str, ...], args: Any, result: Any, config: Any
-) -> dict[str, Array]:
+def _stages(path: tuple[str, ...], result: Any, config: Any) -> dict[str, Array]:
   part, *inner = path
   if part == "encoder" and not inner:
     return {f"encoder map, stride {s}": x for s, x in zip(config.strides, result)}
   if part == "encoder":
     return _encoder_stage("/".join(inner).removeprefix("backbone/"), result)
-  if part.startswith("kernel_generator_") and not inner:
-    stride = part.removeprefix("kernel_generator_")
-    kernels = {
-      f"kernels, stride {stride}, size {size}": materialize(group).taps
-      for size, group in zip(config.kernel_sizes, result)
-    }
-    return {f"prototypes, stride {stride}": args[0]} | kernels
   if part.startswith("upsampler_") and not inner:
     stride, size = part.removeprefix("upsampler_").split("_")
     return {f"heat-maps, stride {stride}, size {size}": result}
@@ -88,7 +86,7 @@ def _encoder_stage(inner: str, result: Any) -> dict[str, Array]:
   if inner == "reduce":
     return {"encoder tokens": result}
   # The last block of a stage is what stays; of HRNet's branches, the finest.
-  if stage := re.fullmatch(r"(layer\d|stage\d)_\d+", inner):
+  if stage := re.fullmatch(r"(layer\d|stage\d)(_\d+)?", inner):
     finest = result[0] if isinstance(result, list) else result
     return {f"encoder {stage[1]}": finest}
   if layer := re.fullmatch(r"transformer/layer(\d+)", inner):

@@ -31,13 +31,13 @@ class TransPoseEncoder(nn.Module):
 
   def setup(self) -> None:
     """Names the parts."""
-    # Xavier, because no ReLU follows that would halve the variance.
+    # PyTorch's default, small enough that the first attention is not one-hot.
     self.reduce = nn.Conv(
       self.config.width,
       (1, 1),
       use_bias=False,
       dtype=self.dtype,
-      kernel_init=nn.initializers.xavier_normal(),
+      kernel_init=nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
     )
     self.transformer = TransformerEncoder(self.config, self.grid, self.dtype)
 

@@ -1,7 +1,8 @@
 """The few-shot keypoint detector: all parts in reading order."""
 
 import functools
-import itertools
+import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -18,6 +19,7 @@ from fskd_jax.models.encoder import build_encoder, normalize_images
 from fskd_jax.models.kernels import KernelGenerator, Kernels, materialize
 from fskd_jax.models.mds import Modulator
 from fskd_jax.models.smd import detect_keypoints
+from fskd_jax.models.turns import in_turns
 from fskd_jax.models.upsample import HeatmapUpsampler, resize_bilinear
 
 
@@ -121,7 +123,8 @@ class FewShotDetector(nn.Module):
       roles = episode.rotate_support(roles, num_images)
     support, keypoints, visible = jax.tree.map(lambda x: x[:, :shots], roles)
     query = jax.tree.map(lambda x: x[:, shots:], roles[0])
-    heatmaps = self._detect(query, self._generate(support, keypoints, visible))
+    prototypes = self._prototypes(support, keypoints, visible)
+    heatmaps = self._detect(query, prototypes, self._generator)
     coarsest = min(features, key=lambda x: x.shape[2])
     return DetectorOutput(heatmaps, coarsest.astype(jnp.float32))
 
@@ -146,7 +149,18 @@ class FewShotDetector(nn.Module):
     """
     _check("support", self.image_size, images, keypoints, visible)
     features = self._encode(normalize_images(images), train=False)
-    return tuple(map(materialize, self._generate(features, keypoints, visible)))
+    kernels, largest = [], max(self.config.kernel_sizes) ** 2
+    for stride, found in zip(
+      self.config.strides, self._prototypes(features, keypoints, visible)
+    ):
+      generate = self._generator(stride)
+      kernels += in_turns(
+        lambda types, generate=generate: tuple(map(materialize, generate(types))),
+        found,
+        numbers=largest * found[:, 0].size,
+        axis=1,
+      )
+    return tuple(kernels)
 
   def detect(
     self, query_images: Num[Array, "b m l l 3"], kernels: tuple[Kernels, ...]
@@ -166,7 +180,10 @@ class FewShotDetector(nn.Module):
       raise ValueError(
         f"kernels: got {episodes} episodes, expected {query_images.shape[0]}"
       )
-    return self._detect(self._encode(normalize_images(query_images), False), kernels)
+    features = self._encode(normalize_images(query_images), train=False)
+    sizes = len(self.config.kernel_sizes)
+    per_stride = zip(*(kernels[i::sizes] for i in range(sizes)), strict=True)
+    return self._detect(features, tuple(per_stride), lambda stride: lambda types: types)
 
   def _encode(self, images: Array, train: bool) -> tuple[Array, ...]:
     """Encodes [b t L L 3] as one batch; one [b t h w c] per stride."""
@@ -174,49 +191,74 @@ class FewShotDetector(nn.Module):
     features = self.encoder(images.reshape(-1, *images.shape[2:]), train=train)
     return tuple(x.reshape(*images.shape[:2], *x.shape[1:]) for x in features)
 
-  def _generate(
+  def _prototypes(
     self, features: tuple[Array, ...], keypoints: Array, visible: Array
-  ) -> tuple[Kernels, ...]:
+  ) -> tuple[Array, ...]:
+    """Makes a prototype of every type, [b n c] per stride."""
     # What is not visible may be anything: even NaN times a mask of 0 would stay NaN.
     keypoints = jnp.where(visible[..., None], keypoints, 0.0)
-    kernels = []
-    for stride, maps in zip(self.config.strides, features):
-      pooled = pool_features(
-        maps,
-        keypoints,
-        image_size=self.image_size,
-        sigma=self.config.pool_sigma,
-        truncate_center=self.config.truncate_pooling_center,
-      )
-      kernels += self.kernel_generator[str(stride)](masked_mean(pooled, visible))
-    return tuple(kernels)
+    pool = functools.partial(
+      pool_features,
+      image_size=self.image_size,
+      sigma=self.config.pool_sigma,
+      truncate_center=self.config.truncate_pooling_center,
+    )
+    return tuple(masked_mean(pool(maps, keypoints), visible) for maps in features)
+
+  def _generator(self, stride: int) -> Callable[[Array], tuple[Kernels, ...]]:
+    """Returns the kernel generator of a stride, fit for JAX's loops."""
+    generator = self.kernel_generator[str(stride)]
+    if self.is_initializing():
+      return generator
+    unbound, variables = generator.unbind()
+    return lambda types: unbound.apply(variables, types)  # pyright: ignore
 
   def _detect(
-    self, features: tuple[Array, ...], kernels: tuple[Kernels, ...]
+    self,
+    features: tuple[Array, ...],
+    types: tuple[Any, ...],
+    generator: Callable[[int], Callable[[Any], tuple[Kernels, ...]]],
   ) -> tuple[Array, ...]:
+    """Draws heat-maps of the types of every stride.
+
+    Args:
+      features: of the query.
+      types: per stride, whatever `generator(stride)` makes kernels of.
+      generator: see `types`.
+    """
     config = self.config
     scales = _per_stride(config.query_upsampling, config.strides)
-    enlarged = {
-      stride: resize_bilinear(maps, int(maps.shape[2] * scale), axes=(2, 3))
-      for stride, maps, scale in zip(config.strides, features, scales)
-    }
-    groups = itertools.product(config.strides, config.kernel_sizes)
     heatmaps = []
-    for (stride, size), group in zip(groups, kernels, strict=True):
+    for stride, maps, given, scale in zip(config.strides, features, types, scales):
+      maps = resize_bilinear(maps, int(maps.shape[2] * scale), axes=(2, 3))
+      generate = generator(stride)
       if config.head == "mds":
+        (prototypes,) = generate(given)
         modulate = self.modulator[str(stride)]
-        heatmap = modulate(enlarged[stride], group.taps[:, :, 0, 0])
+        found = (modulate(maps, prototypes.taps[:, :, 0, 0]),)
       else:
-        heatmap = detect_keypoints(
-          enlarged[stride],
-          group,
-          similarity=config.similarity,
-          plain_scale=config.plain_scale,
-          dtype=jnp.dtype(config.compute_dtype),
-        )
-      upsample = self.upsampler[f"{stride}_{size}"]
-      heatmaps.append(upsample(heatmap) * config.temperature)
+        draw = functools.partial(self._draw, maps, generate)
+        per_tap = maps.shape[0] * max(maps.shape[-1], math.prod(maps.shape[1:-1]))
+        numbers = max(config.kernel_sizes) ** 2 * per_tap
+        found = in_turns(draw, given, numbers=numbers, axis=2)
+      for size, heatmap in zip(config.kernel_sizes, found):
+        upsample = self.upsampler[f"{stride}_{size}"]
+        heatmaps.append(upsample(heatmap) * config.temperature)
     return tuple(heatmaps)
+
+  def _draw(
+    self, maps: Array, generate: Callable[[Any], tuple[Kernels, ...]], types: Any
+  ) -> tuple[Array, ...]:
+    return tuple(
+      detect_keypoints(
+        maps,
+        kernels,
+        similarity=self.config.similarity,
+        plain_scale=self.config.plain_scale,
+        dtype=jnp.dtype(self.config.compute_dtype),
+      )
+      for kernels in generate(types)
+    )
 
 
 def init_variables(detector: FewShotDetector, seed: int) -> dict[str, Any]:

@@ -14,10 +14,6 @@ from jaxtyping import Array, Float
 
 from fskd_jax.models.kernels import Kernels, materialize
 
-MAX_PRODUCTS = 2**24
-"""Products of one turn (64 MB, of which a few copies may live at once); beyond,
-keypoint types are taken in turns."""
-
 EPSILON = 1e-12
 """Shorter vectors count as zero (cosine)."""
 
@@ -62,37 +58,25 @@ def correlate(
   *,
   dtype: DTypeLike = jnp.float32,
 ) -> Float[Array, "b m n h w"]:
-  """Cross-correlates each map with each kernel of its episode, with zeros around.
-
-  Memory is bounded: many keypoint types are taken in turns of as many as fit into
-  `MAX_PRODUCTS`.
-  """
-  query = query.astype(dtype)
-
-  def correlate_type(kernel: Float[Array, "b s s c"]) -> Float[Array, "b m h w"]:
-    products = jnp.einsum(
-      "bmhwc,bijc->bmhwij", query, kernel, preferred_element_type=jnp.float32
-    )
-    return _shift_and_add(products)
-
-  per_type = math.prod(query.shape[:-1]) * kernels.shape[2] ** 2
-  maps = jax.lax.map(
-    correlate_type,
-    jnp.moveaxis(kernels.astype(dtype), 1, 0),
-    batch_size=max(1, MAX_PRODUCTS // per_type),
+  """Cross-correlates each map with each kernel of its episode, with zeros around."""
+  products = jnp.einsum(
+    "bnijc,bmhwc->bnijmhw",
+    kernels.astype(dtype),
+    query.astype(dtype),
+    preferred_element_type=jnp.float32,
   )
-  return jnp.moveaxis(maps, 0, 2)
+  return jnp.moveaxis(_shift_and_add(products), 1, 2)
 
 
 def _shift_and_add(
-  products: Float[Array, "b m h w s s"],
-) -> Float[Array, "b m h w"]:
+  products: Float[Array, "b n s s m h w"],
+) -> Float[Array, "b n m h w"]:
   """Sums over taps, each taken at the cell that lies under it."""
-  h, w, size = products.shape[2:5]
+  size, (h, w) = products.shape[2], products.shape[-2:]
   border = (size // 2, size // 2)
-  padded = jnp.pad(products, ((0, 0), (0, 0), border, border, (0, 0), (0, 0)))
+  padded = jnp.pad(products, ((0, 0),) * 5 + (border, border))
   taps = ((i, j) for i in range(size) for j in range(size))
-  shifted = (padded[:, :, i : i + h, j : j + w, i, j] for i, j in taps)
+  shifted = (padded[:, :, i, j, :, i : i + h, j : j + w] for i, j in taps)
   return functools.reduce(jnp.add, shifted)
 
 

@@ -11,6 +11,7 @@ from seeded_variables import seeded_variables
 from fskd_jax import episode
 from fskd_jax.config import ModelConfig
 from fskd_jax.episode import EpisodeBatch, Views
+from fskd_jax.models import turns
 from fskd_jax.models.detector import (
   FewShotDetector,
   count_parameters,
@@ -110,6 +111,18 @@ def test_kernels_made_once_detect_as_the_whole_does(detector, evaluate, batch):
   assert [group.taps.shape[2] for group in kernels] == [1, 3, 1, 3]
   assert all(group.layer is None for group in kernels)
   _close(detect(variables, batch.query.images, kernels), evaluate(batch).heatmaps)
+
+
+def test_types_in_turns_are_detected_alike(monkeypatch, detector, evaluate, batch):
+  module, variables = detector
+  expected = evaluate(batch).heatmaps
+  monkeypatch.setattr(turns, "MAX_NUMBERS", 300)  # two of three types at stride 16
+  run = jax.jit(functools.partial(module.apply, train=False))
+  _close(run(variables, batch).heatmaps, expected)
+  kernels = module.apply(variables, *batch.support[:3], method="encode_support")
+  _close(
+    module.apply(variables, batch.query.images, kernels, method="detect"), expected
+  )
 
 
 def test_what_is_invisible_does_not_matter(evaluate, batch):

@@ -1,5 +1,6 @@
 """One step of TransPose: its loss, its flip test, its dropout."""
 
+import dataclasses
 import functools
 
 import jax
@@ -9,7 +10,7 @@ import optax
 import pytest
 from seeded_variables import seeded_variables
 
-from fskd_jax import episode, steps
+from fskd_jax import episode, parallel, steps
 from fskd_jax.config import LossConfig, ModelConfig, PoseConfig, TransformerConfig
 from fskd_jax.models.transpose import TransPose
 from fskd_jax.pose import step
@@ -170,3 +171,24 @@ def test_dropout_depends_on_seed_and_step_alone():
   assert first == loss(state, 0)
   assert first != loss(state, 1)
   assert first != loss(state._replace(step=jnp.int32(1)), 0)
+
+
+@pytest.mark.parametrize("backend", ["pmap", "shard_map"])
+def test_devices_share_the_persons_and_agree_with_one(backend):
+  batch, tx = _batch(), optax.sgd(0.1)
+  transformer = dataclasses.replace(MODEL.config.transformer, dropout=0.0)
+  config = dataclasses.replace(MODEL.config, transformer=transformer)
+  train = functools.partial(
+    step.train_step, model=TransPose(config, SIZE, 3), tx=tx, loss=LossConfig(), seed=0
+  )
+  state, values = jax.jit(train)(steps.init_state(_variables(), tx), batch, None)
+  fresh = jax.tree.map(np.array, steps.init_state(_variables(), tx))  # is used up
+  start = parallel.replicate(fresh, backend)
+  run = parallel.parallelize_training(train, backend)
+  other, found = run(start, batch, None)
+  np.testing.assert_allclose(found["loss"], values["loss"], rtol=1e-4)
+  jax.tree.map(
+    functools.partial(np.testing.assert_allclose, atol=1e-4),
+    jax.device_get(other.params),
+    jax.device_get(state.params),
+  )

@@ -1,0 +1,157 @@
+"""Finds the box of an object: detectors know objects at the scale of their crops.
+
+The whole image and its most confident smaller window each tell, by the keypoints found
+there, a square that brings the object to the scale of the support. The detector looks
+at both; the one where it is more confident tells the box. Measured in
+docs/prediction.md.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+Look = Callable[
+  [Int[np.ndarray, " w"], Float[np.ndarray, "w 4"]],
+  tuple[Float[np.ndarray, "w n 2"], Float[np.ndarray, "w n"]],
+]
+"""Predicts in boxes of images, given by their numbers: keypoints in pixels of the
+images (nan where the support shows none), and confidences."""
+
+WINDOW = 0.5
+"""Side of the smaller windows, as a part of the image's longer side."""
+
+SMALLEST = 0.15
+"""The same of the boxes that keypoints are taken to tell."""
+
+
+def find_boxes(
+  look: Look,
+  sizes: Sequence[tuple[int, int]],
+  places: Float[np.ndarray, "k n 2"],
+  crop_margin: float,
+) -> Float[np.ndarray, "q 4"]:
+  """Returns a box (x, y, w, h) of the object in each image, pixels.
+
+  It is the whole image if no support image has two keypoints, which make a scale.
+
+  Args:
+    look: the detector.
+    sizes: (width, height) of the images.
+    places: of the support's keypoints, see `relative_places`; nan where not visible.
+    crop_margin: side of a crop over the longer side of its box.
+  """
+  if np.isfinite(places).all(-1).sum(1).max() < 2:
+    return np.array([(0, 0, *size) for size in sizes], np.float64)
+  starts = [windows(size) for size in sizes]
+  numbers = np.repeat(range(len(sizes)), [len(rows) for rows in starts])
+  squares = np.concatenate(starts) / [1, 1, crop_margin]  # a window is to be the crop
+  squares, certainty = _zoom(look, sizes, places, numbers, squares)
+  chosen = []
+  for i in range(len(sizes)):
+    whole, *smaller = np.flatnonzero(numbers == i)
+    chosen += [whole, smaller[certainty[smaller].argmax()]]
+  squares, certainty = _zoom(look, sizes, places, numbers[chosen], squares[chosen])
+  better = certainty.reshape(-1, 2).argmax(1)
+  return to_boxes(squares.reshape(-1, 2, 3)[np.arange(len(sizes)), better])
+
+
+def windows(size: tuple[int, int]) -> Float[np.ndarray, "w 3"]:
+  """Returns squares to look at: the whole image, and half-overlapping smaller ones.
+
+  Args:
+    size: (width, height) of the image.
+
+  Returns:
+    Rows of centre (x, y) and side, pixels; the first is the whole image.
+  """
+  longer = max(size)
+  side = WINDOW * longer
+  x, y = (
+    np.linspace(0, length - side, math.ceil((length - side) / (side / 2)) + 1)
+    + (side - 1) / 2
+    if length > side
+    else np.array([(length - 1) / 2])
+    for length in size
+  )
+  smaller = np.stack(np.broadcast_arrays(x[:, None], y[None], side), axis=-1)
+  whole = ((size[0] - 1) / 2, (size[1] - 1) / 2, longer)
+  return np.concatenate([[whole], smaller.reshape(-1, 3)])
+
+
+def to_boxes(squares: Float[np.ndarray, "w 3"]) -> Float[np.ndarray, "w 4"]:
+  """Returns (x, y, width, height) of squares given by centre and side."""
+  sides = squares[:, 2:]
+  return np.concatenate([squares[:, :2] - (sides - 1) / 2, sides, sides], axis=1)
+
+
+def relative_places(
+  keypoints: Float[np.ndarray, "k n 2"], boxes: Float[np.ndarray, "k 4"]
+) -> Float[np.ndarray, "k n 2"]:
+  """Returns keypoints from the centre of the box, in units of its longer side."""
+  centers = boxes[:, :2] + (boxes[:, 2:] - 1) / 2
+  return (keypoints - centers[:, None]) / boxes[:, None, 2:].max(-1, keepdims=True)
+
+
+def square_from_keypoints(
+  keypoints: Float[np.ndarray, "n 2"],
+  confidence: Float[np.ndarray, " n"],
+  places: Float[np.ndarray, "k n 2"],
+  size: tuple[int, int],
+) -> Float[np.ndarray, "3"] | None:
+  """Returns the square in which predicted keypoints lie as those of the support do.
+
+  Place and spread of the keypoints are compared, each weighted by its squared
+  confidence; of several support images the mean counts.
+
+  Args:
+    keypoints: pixels; nan where there is none.
+    confidence: of them.
+    places: of the support's keypoints, see `relative_places`; nan where not visible.
+    size: (width, height) of the image.
+
+  Returns:
+    Centre (x, y), inside the image, and side, pixels; None if no support image has
+    two keypoints apart from each other.
+  """
+  found = []
+  for row in places:
+    common = np.isfinite(row).all(-1) & np.isfinite(keypoints).all(-1)
+    weights = np.where(common, confidence, 0.0)[common] ** 2
+    if not weights.any():
+      continue
+    weights = weights / weights.sum()
+    place, spread = _mean_and_spread(row[common], weights)
+    center, extent = _mean_and_spread(keypoints[common], weights)
+    if spread > 1e-6:
+      side = np.clip(extent / spread, SMALLEST * max(size), max(size))
+      found.append((*(center - side * place), side))
+  if not found:
+    return None
+  x, y, side = np.mean(found, axis=0)
+  return np.array([np.clip(x, 0, size[0] - 1), np.clip(y, 0, size[1] - 1), side])
+
+
+def _zoom(
+  look: Look,
+  sizes: Sequence[tuple[int, int]],
+  places: Float[np.ndarray, "k n 2"],
+  numbers: Int[np.ndarray, " w"],
+  squares: Float[np.ndarray, "w 3"],
+) -> tuple[Float[np.ndarray, "w 3"], Float[np.ndarray, " w"]]:
+  """Looks at squares; returns those that the keypoints tell, and mean confidences."""
+  keypoints, confidence = look(numbers, to_boxes(squares))
+  told = [
+    square_from_keypoints(points, sure, places, sizes[i])
+    for points, sure, i in zip(keypoints, confidence, numbers)
+  ]
+  squares = np.array([old if new is None else new for old, new in zip(squares, told)])
+  return squares, confidence.mean(1)
+
+
+def _mean_and_spread(
+  points: Float[np.ndarray, "n 2"], weights: Float[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, "2"], float]:
+  mean = weights @ points
+  return mean, math.sqrt(weights @ np.square(points - mean).sum(-1))

@@ -1,0 +1,197 @@
+"""The page of `fskd demo` without a browser: every change, and the numbers found."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fskd_jax import cli
+from fskd_jax.commands.own_images import read_supports
+from fskd_jax.data import photographs
+from fskd_jax.demo import drawing, examples, state
+from fskd_jax.demo.state import Page, Picture
+from fskd_jax.prediction_pictures import Marks, draw_marks
+from fskd_jax.predictor import KeypointDetector, load
+
+
+def _pictures(*names, size=(40, 30)):
+  pixels = np.zeros((*size[::-1], 3), np.uint8)
+  return [Picture(name, pixels) for name in names]
+
+
+@pytest.fixture
+def page():
+  return state.add(Page(), "support", _pictures("a.jpg", "b.jpg"))
+
+
+def test_every_change_can_be_undone_and_drops_the_prediction(page):
+  page = state.add(page, "query", _pictures("q.jpg"))
+  page = page._replace(prediction="found")
+  changes = [
+    lambda p: state.add(p, "query", _pictures("r.jpg")),
+    lambda p: state.remove(p, "support"),
+    lambda p: state.place_keypoint(p, "nose", (3.0, 4.0)),
+    lambda p: state.clear(p, "query"),
+    lambda p: state.place_corner(
+      state.place_corner(p, "query", (1, 1)), "query", (9, 7)
+    ),
+  ]
+  for change in changes:
+    changed = change(page)
+    assert changed.prediction is None
+    assert state.undo(changed) is page
+    page = changed._replace(prediction="found")
+  for _ in range(20):
+    page = state.undo(page)
+  assert page == Page()
+
+
+def test_names_go_on_where_the_picture_lacks_them(page):
+  assert state.next_name(page) == "keypoint 1"
+  page = state.place_keypoint(page, " nose ", (3.0, 4.0))
+  page = state.place_keypoint(page, "", (5.0, 6.0))
+  assert state.names(page) == ("nose", "keypoint 2")
+  assert state.next_name(page) == "keypoint 3"
+  page = state.show(page, "support", 1)
+  assert state.next_name(page) == "nose"
+  assert state.next_name(page, "nose") == "keypoint 2"  # the nose is skipped
+  assert state.next_name(page, "keypoint 2") == "keypoint 3"
+  page = state.place_keypoint(page, "nose", (1.0, 1.0))
+  page = state.place_keypoint(page, "nose", (2.0, 2.0))
+  assert page.support.current.keypoints == {"nose": (2.0, 2.0)}
+  assert page.support.pictures[0].keypoints["nose"] == (3.0, 4.0)
+  assert state.next_name(page) == "keypoint 2"
+
+
+def test_two_corners_in_any_order_make_a_box(page):
+  page = state.place_corner(page, "support", (20, 9))
+  page = state.place_corner(page, "support", (4, 25))
+  assert page.support.current.box == (4.5, 9.5, 16, 16)
+  page = state.place_corner(page, "support", (20, 9))
+  with pytest.raises(ValueError, match="two opposite corners"):
+    state.place_corner(page, "support", (20, 20))
+  # A corner on a picture of the other role begins anew.
+  page = state.add(page, "query", _pictures("q.jpg"))
+  page = state.place_corner(
+    state.place_corner(page, "support", (1, 1)), "query", (2, 2)
+  )
+  assert page.query.current.box is None
+
+
+def test_the_last_picture_removed_leaves_an_empty_page(page):
+  for name in ("b.jpg", None):
+    page = state.remove(page, "support")
+    assert (page.support.current and page.support.current.name) == name
+  assert drawing.draw_support(page) is None
+  for change in (state.remove, state.clear):
+    assert change(page, "support") is page
+  assert state.place_keypoint(page, "nose", (1, 1)) is page
+  assert state.place_corner(page, "query", (1, 1)) is page
+
+
+@pytest.mark.parametrize("size", [(40, 30), (7, 500), (1999, 1201)])
+def test_clicks_mean_what_is_drawn_there(size):
+  (picture,) = _pictures("a.jpg", size=size)
+  nothing = np.empty((0, 2)), np.empty(0, bool)
+  drawn = draw_marks(Marks("", picture.image, *nothing), drawing.SIDE).size
+  np.testing.assert_allclose(drawing.to_image((0, 0), picture), (-0.5, -0.5))
+  expected = np.array(size) - 0.5
+  np.testing.assert_allclose(drawing.to_image(drawn, picture), expected)
+  # Where a dot is drawn, a click finds its keypoint.
+  picture = picture._replace(image=np.zeros((80, 100, 3), np.uint8))
+  point = (33.0, 21.0)
+  page = state.add(Page(), "support", [picture])
+  pixels = np.asarray(drawing.draw_support(state.place_keypoint(page, "x", point)))
+  rows, columns = np.nonzero(pixels.any(-1))
+  click = (columns.mean() + 0.5, rows.mean() + 0.5)
+  np.testing.assert_allclose(drawing.to_image(click, picture), point, atol=0.1)
+
+
+def test_legends_show_names_as_text(page):
+  page = state.place_keypoint(page, "<b>nose</b>", (3.0, 4.0))
+  assert "&lt;b&gt;nose" in drawing.support_legend(page)
+  found = state.Prediction(
+    np.zeros((1, 1, 2)), np.array([[0.7]]), np.ones((1, 1, 2, 2)), state.names(page)
+  )
+  page = state.add(page, "query", _pictures("q.jpg"))._replace(prediction=found)
+  assert "&lt;b&gt;nose" in drawing.query_legend(page, 0.5)
+  assert "70 %" in drawing.query_legend(page, 0.5)
+  assert "opacity:1" in drawing.query_legend(page, 0.5)
+  assert "opacity:0.4" in drawing.query_legend(page, 0.8)
+
+
+@pytest.fixture(scope="module")
+def detector(trained) -> KeypointDetector:
+  return load(trained[1])
+
+
+def test_numbers_are_those_of_the_command_and_of_the_api(
+  trained, detector, shapes_folder, tmp_path
+):
+  files = sorted((shapes_folder / "images").iterdir())
+  supports, queries = files[4:15:5], files[19:40:5]
+
+  def opened(paths):
+    return [Picture(p.name, photographs.read(p, p.name)) for p in paths]
+
+  page = state.add(Page(), "query", opened(queries))
+  page = state.add(page, "support", opened(supports))
+  page = state.place_corner(page, "query", (8.25, 3.5))
+  page = state.place_corner(page, "query", (51, 44.125))
+  page = state.place_keypoint(page, "north", (31.25, 12.0))
+  page = state.place_keypoint(page, "middle", (30.125, 24.5))
+  page = state.place_corner(page, "support", (10, 2))
+  page = state.place_corner(page, "support", (50.5, 46))
+  page = state.show(page, "support", 2)
+  page = state.place_keypoint(page, "middle", (29.0, 22.0))
+  with pytest.raises(ValueError, match="without keypoints"):
+    state.predict(page, detector)
+  page = state.remove(state.show(page, "support", 1), "support")
+  page = state.predict(page, detector)
+
+  marks, boxes = tmp_path / "marks.json", tmp_path / "boxes.json"
+  marks.write_text(json.dumps(state.marks(page)))
+  box = page.query.pictures[0].box
+  boxes.write_text(json.dumps({queries[0].name: box}))
+  command = [
+    *("predict", "--workdir", trained[1], "--support", supports[0], supports[2]),
+    *("--keypoints", marks, "--query", *queries, "--boxes", boxes),
+    *("--min-confidence", 0.3, "--out", tmp_path),
+  ]
+  assert cli.main(list(map(str, command))) == 0
+  (tmp_path / "demo").mkdir()
+  path = state.write_prediction(page, 0.3, tmp_path / "demo")
+  content = path.read_text()
+  assert content == (tmp_path / "predictions.json").read_text()
+  assert any(np.ravel([entry["keypoints"] for entry in json.loads(content)]))
+
+  marked = read_supports([str(supports[0]), str(supports[2])], [str(marks)])
+  support = detector.support(
+    [path for path, _ in marked],
+    [found.keypoints for _, found in marked],
+    [found.box for _, found in marked],
+  )
+  found = detector.predict(support, queries, [box, *[None] * (len(queries) - 1)])
+  for ours, theirs in zip(page.prediction, found):
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_predicting_needs_marks_and_queries(page, detector):
+  with pytest.raises(ValueError, match="mark keypoints"):
+    state.predict(page, detector)
+  with pytest.raises(ValueError, match="add a query"):
+    state.predict(state.place_keypoint(page, "nose", (1.0, 1.0)), detector)
+
+
+def test_examples_are_of_species_not_trained_on(trained, tmp_path, monkeypatch):
+  cfg = trained[0].data
+  support, queries = examples.make(cfg)(3)
+  annotated = json.loads(open(f"{cfg.path}/annotations.json").read())
+  species = {i["file_name"]: i["id"] % 5 for i in annotated["images"]}
+  assert {species[p.name] for p in (support, *queries)} == {4}  # pond
+  assert len({p.name for p in (support, *queries)}) == 4
+  assert support.keypoints and not any(q.keypoints for q in queries)
+  monkeypatch.chdir(tmp_path)
+  absent = trained[0].data.__class__(name="synthetic_creatures")
+  assert examples.make(absent) is None
+  assert not any(tmp_path.iterdir())

@@ -1,0 +1,69 @@
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from fskd_jax.models import turns
+from fskd_jax.models.turns import in_turns
+
+
+def _both(types):
+  """Two kinds of results, with the types at axis 1."""
+  first, (second,) = types
+  return first * second[..., None], {"sum": first.sum(-1) + second}
+
+
+def _types(number):
+  rng = np.random.default_rng(0)
+  first = rng.standard_normal((2, number, 5), np.float32)
+  return first, (rng.standard_normal((2, number), np.float32),)
+
+
+@pytest.mark.parametrize("number, most", [(7, 9), (7, 3), (7, 1), (8, 4), (5, 4)])
+def test_turns_change_nothing(monkeypatch, number, most):
+  monkeypatch.setattr(turns, "MAX_NUMBERS", 10 * most + 9)
+  types, seen = _types(number), []
+
+  def function(part):
+    seen.append(part[0].shape[1])
+    return _both(part)
+
+  @jax.jit
+  def values_and_gradient(types):
+    run = functools.partial(in_turns, function, numbers=10, axis=1)
+    total = lambda types: sum((x**2).sum() for x in jax.tree.leaves(run(types)))
+    return run(types), jax.grad(total)(types)
+
+  found, gradient = values_and_gradient(types)
+  assert max(seen) <= most
+  jax.tree.map(
+    functools.partial(np.testing.assert_allclose, rtol=1e-5), found, _both(types)
+  )
+  squares = lambda types: sum((x**2).sum() for x in jax.tree.leaves(_both(types)))
+  jax.tree.map(
+    functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5),
+    gradient,
+    jax.grad(squares)(types),
+  )
+
+
+def test_types_may_be_at_another_axis(monkeypatch):
+  monkeypatch.setattr(turns, "MAX_NUMBERS", 3)
+  x = np.arange(2 * 8 * 3.0).reshape(2, 8, 3)
+  found = in_turns(lambda x: x.transpose(0, 2, 1) + 1, x, numbers=1, axis=2)
+  np.testing.assert_array_equal(found, x.transpose(0, 2, 1) + 1)
+
+
+def test_ten_thousand_types_take_the_memory_of_a_turn(monkeypatch):
+  monkeypatch.setattr(turns, "MAX_NUMBERS", 2**14)
+  matrix = np.eye(32, dtype=np.float32)
+
+  def function(x):
+    wide = jax.nn.relu(x[..., None] * matrix[0])  # [1 n 32]
+    return (wide @ matrix).sum(-1)
+
+  run = jax.jit(functools.partial(in_turns, function, numbers=32, axis=1))
+  x = jax.ShapeDtypeStruct((1, 10_000), np.float32)
+  memory = run.lower(x).compile().memory_analysis().temp_size_in_bytes
+  assert memory < 6 * 4 * 2**14 < 4 * 32 * 10_000
