@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-_COLORS = matplotlib.colormaps["tab10"].colors
+_COLORS = matplotlib.color_sequences["tab10"]
 _STYLES = "-", "--", ":", "-."
 _WINDOW = 0.02
 """Part of a run over which its loss is averaged."""

@@ -163,14 +163,14 @@ class KeypointDetector:
     names, points = points_by_name(keypoints, names, labels)
     pixels = [photographs.read(x, label) for x, label in zip(images, labels)]
     sizes = [x.shape[1::-1] for x in pixels]
-    boxes = np.array(
+    known = np.array(
       [
         checked_box(box, size, label)
         for box, size, label in zip(_per_image(boxes, len(labels)), sizes, labels)
       ],
       np.float64,
     )
-    crops, matrices = self._crops(pixels, boxes)
+    crops, matrices = self._crops(pixels, known)
     visible = np.logical_not(np.isnan(points).any(-1))
     for label, size, row, seen in zip(labels, sizes, points, visible):
       check_points(label, size, row, seen, names)
@@ -194,7 +194,7 @@ class KeypointDetector:
       _padded(inside, (shots, types))[None],
     )
     places = object_search.relative_places(
-      np.where(inside[..., None], points, np.nan), boxes
+      np.where(inside[..., None], points, np.nan), known
     )
     return Support(names, np.asarray(inside.any(0)), places, kernels)
 

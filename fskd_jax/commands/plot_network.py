@@ -155,9 +155,9 @@ def _run_heatmaps(args: argparse.Namespace) -> int:
   for name in names:
     n = support.names.index(name)
     path, point = next(
-      (path, found.keypoints[name])
+      (path, point)
       for path, found in marked
-      if found.keypoints.get(name)
+      if (point := found.keypoints.get(name)) is not None
     )
     rows.append(
       KeypointView(

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -49,7 +48,7 @@ def address(trained):
   )
   assert f"127.0.0.1:{port}" in process.stdout.readline()
   yield f"http://127.0.0.1:{port}"
-  process.send_signal(signal.SIGINT)
+  process.terminate()  # unlike SIGINT never ignored, as it is in background jobs
   assert process.wait(60) == 0
 
 
