@@ -83,6 +83,8 @@ def _run(args: argparse.Namespace, cases: list[str], cache: pathlib.Path) -> int
       for entry in _entries(case, setup, peak, cache):
         entries.append(entry)
         _show(case, entry, time.perf_counter() - start)
+        # Here, too: a case takes minutes, and may be stopped.
+        results.add_case(path, case, args.size, device, peak, entries, error)
     except Exception as problem:  # the other cases are still worth measuring
       traceback.print_exc()
       error, failed = f"{type(problem).__name__}: {problem}", True
