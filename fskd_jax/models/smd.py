@@ -9,6 +9,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -60,23 +61,29 @@ def correlate(
 ) -> Float[Array, "b m n h w"]:
   """Cross-correlates each map with each kernel of its episode, with zeros around."""
   products = jnp.einsum(
-    "bnijc,bmhwc->bnijmhw",
-    kernels.astype(dtype),
+    "bmhwc,bnijc->bmhwnij",
     query.astype(dtype),
+    kernels.astype(dtype),
     preferred_element_type=jnp.float32,
   )
-  return jnp.moveaxis(_shift_and_add(products), 1, 2)
+  return jnp.moveaxis(_shift_and_add(products), -1, 2)
 
 
 def _shift_and_add(
-  products: Float[Array, "b n s s m h w"],
-) -> Float[Array, "b n m h w"]:
+  products: Float[Array, "b m h w n s s"],
+) -> Float[Array, "b m h w n"]:
   """Sums over taps, each taken at the cell that lies under it."""
-  size, (h, w) = products.shape[2], products.shape[-2:]
-  border = (size // 2, size // 2)
-  padded = jnp.pad(products, ((0, 0),) * 5 + (border, border))
-  taps = ((i, j) for i in range(size) for j in range(size))
-  shifted = (padded[:, :, i, j, :, i : i + h, j : j + w] for i, j in taps)
+  *shape, size, _ = products.shape
+  # Split, because the gradient of that is one concatenation. The gradient of an
+  # indexed tap would be an array as large as `products`, and there are size^2 taps.
+  taps = jax.lax.split(products.reshape(*shape, size**2), (1,) * size**2, len(shape))
+  shifted = []
+  for tap, (i, j) in zip(taps, np.ndindex(size, size)):
+    # Moved against the tap's place in the kernel; zeros follow from the border.
+    rows, columns = i - size // 2, j - size // 2
+    moves = ((0, 0), (0, 0), (-rows, rows), (-columns, columns), (0, 0))
+    config = [(low, high, 0) for low, high in moves]
+    shifted.append(jax.lax.pad(tap[..., 0], jnp.float32(0), config))
   return functools.reduce(jnp.add, shifted)
 
 
