@@ -27,9 +27,11 @@ def in_turns(
     are; all else takes the memory of one turn.
   """
   number = jax.tree.leaves(types)[0].shape[1]
-  turns = -(-number // max(1, MAX_NUMBERS // numbers))
-  if turns == 1:
+  least = -(-number // max(1, MAX_NUMBERS // numbers))
+  if least <= 1:
     return function(types)
+  # A few more turns, if they come out even: joining the parts is then no work.
+  turns = next((n for n in range(least, 2 * least) if number % n == 0), least)
   size = -(-number // turns)
 
   def turn(start: Array) -> Any:
