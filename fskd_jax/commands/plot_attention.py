@@ -11,14 +11,13 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from jaxtyping import UInt8
-from matplotlib.figure import Figure
 
 from fskd_jax import config, geometry
 from fskd_jax.analysis import attention, gradients, pictures
+from fskd_jax.commands.picture_files import add_out, save
 from fskd_jax.commands.pose_source import add_source, load_pose_model
 from fskd_jax.config import Config
 from fskd_jax.data import photographs, resident
-from fskd_jax.interop.files import written_whole
 from fskd_jax.models.transformer import sine_position_embedding
 from fskd_jax.models.transpose import HEATMAP_STRIDE, attention_maps
 from fskd_jax.pose import crops, decoding, prediction, step
@@ -66,7 +65,7 @@ def _add_parser(
 ) -> argparse.ArgumentParser:
   parser = kinds.add_parser(name, help=text, description=f"Draws {text}.")
   add_source(parser)
-  parser.add_argument("--out", required=True, help="picture: .png, .jpg, .pdf, .svg")
+  add_out(parser)
   return parser
 
 
@@ -125,7 +124,7 @@ def _run_maps(args: argparse.Namespace) -> int:
     heading=_heading(args, cfg, f"layer {layer} of 0..{layers[-1]}"),
     label=shown.label,
   )
-  return _save(figure, args.out)
+  return save(figure, args.out)
 
 
 def _run_sheet(args: argparse.Namespace) -> int:
@@ -140,7 +139,7 @@ def _run_sheet(args: argparse.Namespace) -> int:
     heading=_heading(args, cfg, "all layers"),
     label=shown.label,
   )
-  return _save(figure, args.out)
+  return save(figure, args.out)
 
 
 def _run_gradients(args: argparse.Namespace) -> int:
@@ -159,7 +158,7 @@ def _run_gradients(args: argparse.Namespace) -> int:
   what = f"gradient of the highest value of {names[number]}"
   heading = SEPARATOR.join([what, _source(args, cfg)])
   figure = pictures.draw_gradients(crop, found, number, point, heading)
-  return _save(figure, args.out)
+  return save(figure, args.out)
 
 
 def _run_position_similarity(args: argparse.Namespace) -> int:
@@ -174,7 +173,7 @@ def _run_position_similarity(args: argparse.Namespace) -> int:
   what = f"{transformer.position} position embedding"
   heading = SEPARATOR.join([what, _source(args, cfg)])
   similarities = attention.cosine_similarities(embedding)
-  return _save(pictures.draw_position_similarity(similarities, grid, heading), args.out)
+  return save(pictures.draw_position_similarity(similarities, grid, heading), args.out)
 
 
 def _explain(args: argparse.Namespace, cfg: Config, variables: dict) -> _Explained:
@@ -186,9 +185,7 @@ def _explain(args: argparse.Namespace, cfg: Config, variables: dict) -> _Explain
   with jax.default_matmul_precision("highest"):
     run = jax.jit(functools.partial(attention_maps, prediction.build_model(cfg)))
     heatmaps, weights = run(variables, crop[None])
-  if cfg.loss.heatmap == "cross_entropy":
-    sigma = cfg.loss.target_sigma * size[0] / HEATMAP_STRIDE
-    heatmaps = step.as_targets(heatmaps, sigma)
+  heatmaps = step.score_maps(heatmaps, cfg.loss)
   found = decoding.decode(heatmaps[0], HEATMAP_STRIDE, cfg.pose.decoding)
   points = np.asarray(found)[:, :2]
   weights = np.asarray(weights)[:, 0]
@@ -244,14 +241,6 @@ def _source(args: argparse.Namespace, cfg: Config) -> str:
   if "image" in args:
     names.append(pathlib.Path(args.image).name)
   return SEPARATOR.join(dict.fromkeys(names))
-
-
-def _save(figure: Figure, out: str) -> int:
-  path = pathlib.Path(out)
-  with written_whole(path) as unfinished:
-    figure.savefig(unfinished, format=path.suffix.removeprefix(".") or "png")
-  print(out)
-  return 0
 
 
 def _table(names: tuple[str, ...], rows: list[dict[str, gradients.Agreement]]) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Generator, Iterable, Sequence
 
 import jax
@@ -104,7 +105,7 @@ class Feed:
       shots=cfg.shots,
       queries=cfg.queries,
       num_slots=len(self.types.base) + len(self.types.auxiliary.knots),
-      permutation=self._permutation(),
+      permutation=self.permutation(),
       cfg=self.cfg,
       seed=cfg.seed,
       training=True,
@@ -143,7 +144,7 @@ class Feed:
         shots=cfg.shots,
         queries=cfg.queries,
         num_slots=max(len(self._types_of(k)) for k in ("base", "novel", "other")),
-        permutation=self._permutation(),
+        permutation=self.permutation(),
         cfg=thresholds,
         seed=cfg.seed,
         training=False,
@@ -153,8 +154,7 @@ class Feed:
 
   def species(self, instance: np.ndarray) -> np.ndarray:
     """Returns the species names of `Views.instance`."""
-    by_id = {found.instance_id: found.species for found in self.dataset.instances}
-    return np.vectorize(by_id.__getitem__, otypes=[object])(instance)
+    return np.vectorize(self._species_of.__getitem__, otypes=[object])(instance)
 
   def type_names(self, keypoint_ids: np.ndarray) -> list[str]:
     """Returns names for ids; auxiliary types are called by their ends."""
@@ -171,5 +171,10 @@ class Feed:
       )
     return {"base": self.types.base, "novel": self.types.novel}[kind]
 
-  def _permutation(self) -> np.ndarray:
+  @functools.cached_property
+  def _species_of(self) -> dict[int, str]:
+    return {found.instance_id: found.species for found in self.dataset.instances}
+
+  def permutation(self) -> np.ndarray:
+    """Returns `splits.flip_permutation` of the vocabulary."""
     return flip_permutation(self.dataset.keypoint_names, self.cfg.flip_pairs)

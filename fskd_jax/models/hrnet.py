@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from fskd_jax.models.layers import BatchNorm, convolve
+from fskd_jax.models.layers import conv_and_norm
 from fskd_jax.models.resnet import Bottleneck
 
 STAGES = {"stage2": (2, 1), "stage3": (3, 4)}
@@ -131,16 +131,9 @@ class HRNetS(nn.Module):
       images: see `encoder.normalize_images`; sides are multiples of 16.
       train: normalise by the statistics of this batch and record them.
     """
-    conv = functools.partial(
-      nn.Conv,
-      conv_general_dilated=convolve,
-      use_bias=False,
-      dtype=self.dtype,
-      kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
-    )
-    norm = functools.partial(
-      BatchNorm,
-      use_running_average=not train,
+    conv, norm = conv_and_norm(
+      nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+      train=train,
       momentum=self.momentum,
       dtype=self.dtype,
       axis_name=self.axis_name,

@@ -1,5 +1,7 @@
 """Convolution and batch norm of the encoders: flax's parameters, less work."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -30,6 +32,40 @@ def convolve(
   # As rows: the gradient of a product over several axes copies transposed maps.
   rows = x.reshape(-1, x.shape[-1]) @ kernel[0, 0]
   return rows.reshape(*x.shape[:-1], -1)
+
+
+def conv_and_norm(
+  kernel_init: nn.initializers.Initializer,
+  *,
+  train: bool,
+  momentum: float,
+  dtype: DTypeLike,
+  axis_name: str | None,
+) -> tuple[Callable[..., nn.Module], Callable[..., nn.Module]]:
+  """Returns what an encoder makes its convolutions and its norms with.
+
+  Args:
+    kernel_init: of the convolutions, which have no bias.
+    train: normalise by the statistics of the batch and record them.
+    momentum: decay of the running statistics.
+    dtype: of the activations.
+    axis_name: device axis over which statistics are synchronised.
+  """
+  conv = functools.partial(
+    nn.Conv,
+    conv_general_dilated=convolve,
+    use_bias=False,
+    dtype=dtype,
+    kernel_init=kernel_init,
+  )
+  norm = functools.partial(
+    BatchNorm,
+    use_running_average=not train,
+    momentum=momentum,
+    dtype=dtype,
+    axis_name=axis_name,
+  )
+  return conv, norm
 
 
 class BatchNorm(nn.Module):

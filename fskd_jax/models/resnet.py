@@ -1,6 +1,5 @@
 """ResNet-50 up to the second block of its last stage, structured as in torchvision."""
 
-import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from fskd_jax.models.layers import BatchNorm, convolve
+from fskd_jax.models.layers import conv_and_norm
 
 STAGES = {
   "layer1": (64, 4),
@@ -80,16 +79,9 @@ class ResNet50(nn.Module):
     Returns:
       One map per stride.
     """
-    conv = functools.partial(
-      nn.Conv,
-      conv_general_dilated=convolve,
-      use_bias=False,
-      dtype=self.dtype,
-      kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
-    )
-    norm = functools.partial(
-      BatchNorm,
-      use_running_average=not train,
+    conv, norm = conv_and_norm(
+      nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+      train=train,
       momentum=self.momentum,
       dtype=self.dtype,
       axis_name=self.axis_name,

@@ -1,6 +1,5 @@
 """A half-million-parameter encoder that learns from scratch in minutes on a CPU."""
 
-import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -8,7 +7,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from fskd_jax.models.layers import BatchNorm, convolve
+from fskd_jax.models.layers import conv_and_norm
 
 
 class BasicBlock(nn.Module):
@@ -64,16 +63,9 @@ class SmallEncoder(nn.Module):
     Returns:
       One map per stride.
     """
-    conv = functools.partial(
-      nn.Conv,
-      conv_general_dilated=convolve,
-      use_bias=False,
-      dtype=self.dtype,
-      kernel_init=nn.initializers.he_normal(),
-    )
-    norm = functools.partial(
-      BatchNorm,
-      use_running_average=not train,
+    conv, norm = conv_and_norm(
+      nn.initializers.he_normal(),
+      train=train,
       momentum=self.momentum,
       dtype=self.dtype,
       axis_name=self.axis_name,

@@ -13,7 +13,6 @@ from fskd_jax.config import Config, crop_size
 from fskd_jax.data.annotations import Instance
 from fskd_jax.data.episodes import evaluation_index_batches
 from fskd_jax.data.feed import Feed
-from fskd_jax.data.splits import flip_permutation
 from fskd_jax.episode import PADDING, EpisodeBatch
 from fskd_jax.models.transpose import TransPose
 from fskd_jax.pose import step
@@ -36,7 +35,7 @@ def network_predictor(
   Raises:
     ValueError: the flip test lacks a mirror image; see `flip_partners`.
   """
-  permutation = _permutation(feed)
+  permutation = feed.permutation()
   names = feed.dataset.keypoint_names
   partners = None
   if cfg.pose.flip_test:
@@ -62,7 +61,7 @@ def person_sampler(
   return make_sampler(
     persons,
     feed.types.base,
-    permutation=_permutation(feed),
+    permutation=feed.permutation(),
     vocabulary=feed.dataset.keypoint_names,
     cfg=cfg.data,
     pose=cfg.pose,
@@ -136,7 +135,3 @@ def picture(
     valid=query.visible[:count, 0],
     names=feed.type_names(feed.types.base),
   )
-
-
-def _permutation(feed: Feed) -> np.ndarray:
-  return flip_permutation(feed.dataset.keypoint_names, feed.cfg.flip_pairs)

@@ -132,16 +132,24 @@ def eval_step(
     partners: of `sampler.flip_partners`; None leaves the flip test out.
   """
   images = steps.with_pixels(batch, store, model.image_size).query.images[:, 0]
-  sigma = loss.target_sigma * model.image_size[0] / HEATMAP_STRIDE
 
   def heatmaps(images):
     found: Any = model.apply(variables, images, train=False)
-    return as_targets(found, sigma) if loss.heatmap == "cross_entropy" else found
+    return score_maps(found, loss)
 
   found = heatmaps(images)
   if partners is not None:
     found = (found + heatmaps(images[:, :, ::-1])[:, partners, :, ::-1]) / 2
   return decoding.decode(found, HEATMAP_STRIDE, pose.decoding)
+
+
+def score_maps(
+  heatmaps: Float[Array, "b n h w"], loss: LossConfig
+) -> Float[Array, "b n h w"]:
+  """Returns maps whose peak is 1 where the network is sure, whatever trained it."""
+  if loss.heatmap != "cross_entropy":
+    return heatmaps
+  return as_targets(heatmaps, loss.target_sigma * heatmaps.shape[-2])
 
 
 def as_targets(
