@@ -1,0 +1,133 @@
+"""Intervals for means: over episodes, and over categories and then their episodes.
+
+Episodes of one species resemble each other, so that episodes of a few species say less
+of species in general than as many independent ones would. The t-interval speaks of
+these species; the bootstrap over categories speaks of others like them.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+
+class Interval(NamedTuple):
+  """A mean and where it may lie; arrays of one shape.
+
+  Attributes:
+    mean: of the items.
+    low, high: ends of the interval.
+  """
+
+  mean: np.ndarray
+  low: np.ndarray
+  high: np.ndarray
+
+
+def t_half_width(means: Float[np.ndarray, " n"], level: float = 0.95) -> float | None:
+  """Returns half the width of the t-interval of independent values; None for one."""
+  count = len(means)
+  if count < 2:
+    return None
+  quantile = stats.t.ppf((1 + level) / 2, count - 1)
+  return float(quantile * means.std(ddof=1) / math.sqrt(count))
+
+
+def category_episode_bootstrap(
+  values: np.ndarray,
+  category: np.ndarray,
+  episode: np.ndarray,
+  *,
+  seed: int = 0,
+  resamples: int = 2000,
+  level: float = 0.95,
+) -> Interval:
+  """Bootstraps the mean of items: categories, then episodes within each.
+
+  A resample draws as many categories as there are, with replacement, and from each
+  drawn one as many of its episodes as it has, with replacement; its mean is over the
+  items of the drawn episodes. The interval is of percentiles. With one category it is
+  the plain bootstrap over episodes. Of C categories, the spread between them comes out
+  (C - 1) / C of what it is, so that with a handful the interval is too narrow.
+
+  Args:
+    values: float [e ...], a row for each item; columns share the resamples.
+    category: [e], of the item; all items of an episode have the same.
+    episode: [e], which episode the item belongs to.
+    seed: of the resamples.
+    resamples: how many.
+    level: of the interval, in (0, 1).
+
+  Returns:
+    The mean over the items and its interval, each [...]. With a single episode the
+    ends are nan.
+
+  Raises:
+    ValueError: no items, lengths that differ, or an episode of two categories.
+  """
+  values = np.asarray(values, np.float64)
+  if not len(values) or not len(values) == len(category) == len(episode):
+    raise ValueError(
+      f"{len(values)} values, {len(category)} categories and {len(episode)} episodes; "
+      "expected one of each per item, and an item at least"
+    )
+  _, first, index = np.unique(episode, return_index=True, return_inverse=True)
+  _, group = np.unique(category, return_inverse=True)
+  group_of = group[first]
+  mixed = np.flatnonzero(group_of[index] != group)
+  if len(mixed):
+    raise ValueError(f"episode {episode[mixed[0]]} has items of two categories")
+  columns = values.reshape(len(values), -1)
+  # Sums and, in the last column, counts: a mean of items is a ratio of two sums.
+  totals = np.zeros((len(first), columns.shape[1] + 1))
+  np.add.at(totals, index, np.c_[columns, np.ones(len(columns))])
+
+  drawn = np.zeros((resamples, totals.shape[1]))
+  rng = np.random.default_rng(seed)
+  num_groups = int(group_of.max()) + 1
+  times = rng.multinomial(num_groups, np.ones(num_groups) / num_groups, resamples)
+  for number in range(num_groups):
+    members = totals[group_of == number]
+    drawn += _draws(rng, times[:, number], len(members)) @ members
+  means = drawn[:, :-1] / drawn[:, -1:]
+  ends = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
+  if len(first) < 2:
+    ends[:] = np.nan
+  low, high = ends.reshape(2, *values.shape[1:])
+  return Interval(values.mean(0), low, high)
+
+
+def paired_bootstrap(
+  a: np.ndarray,
+  b: np.ndarray,
+  category: np.ndarray,
+  episode: np.ndarray,
+  *,
+  seed: int = 0,
+  resamples: int = 2000,
+  level: float = 0.95,
+) -> Interval:
+  """Bootstraps the mean of b - a over the same items; see the function above.
+
+  Raises:
+    ValueError: a and b differ in shape; or as above.
+  """
+  if np.shape(a) != np.shape(b):
+    raise ValueError(f"values of shapes {np.shape(a)} and {np.shape(b)} are not pairs")
+  differences = np.asarray(b, np.float64) - np.asarray(a, np.float64)
+  return category_episode_bootstrap(
+    differences, category, episode, seed=seed, resamples=resamples, level=level
+  )
+
+
+def _draws(rng: np.random.Generator, times: np.ndarray, count: int) -> np.ndarray:
+  """Says how often each of a category's episodes is drawn, [resamples count].
+
+  Drawing the category t times, and `count` episodes each time, is t * count draws.
+  """
+  row = np.repeat(np.arange(len(times)), times * count)
+  cell = row * count + rng.integers(count, size=len(row))
+  drawn = np.bincount(cell, minlength=len(times) * count)
+  return drawn.reshape(len(times), count).astype(np.float64)
