@@ -18,6 +18,8 @@ from fskd_jax.config import Config, EvalConfig
 from fskd_jax.data.episodes import EpisodeSampler, evaluation_index_batches
 from fskd_jax.data.feed import Feed
 from fskd_jax.episode import EpisodeBatch, valid_queries
+from fskd_jax.episode_record import FILE, EpisodeRecord
+from fskd_jax.interop.files import written_whole
 from fskd_jax.interop.pretrained import pretrained_variables
 from fskd_jax.models.detector import FewShotDetector, init_variables
 
@@ -46,7 +48,7 @@ def score(
   *,
   episodes: int,
   label: str = "",
-) -> tuple[dict[str, dict[str, Any]], np.ndarray]:
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
   """Scores predictors on the episodes 0 .. episodes - 1 of a sampler.
 
   Args:
@@ -58,11 +60,12 @@ def score(
     label: of the progress bar; none is shown without.
 
   Returns:
-    A summary (`metrics.EpisodeScores`) for each predictor, and for the first one
-    the PCK of each episode at the first threshold that is at least 0.1, [episodes].
+    A summary (`metrics.EpisodeScores`) for each predictor, and the record of the
+    episodes (`EpisodeRecord.to_json`).
   """
   names = feed.dataset.keypoint_names
   scores = {name: metrics.EpisodeScores(cfg.thresholds, names) for name in predictors}
+  record = EpisodeRecord(feed.type_names)
   batch_size = parallel.divisible_batch(cfg.batch_episodes)
   indices = evaluation_index_batches(episodes, batch_size, 0, 1)
   shown = parallel.is_main_process() and label
@@ -72,11 +75,13 @@ def score(
   ):
     for batch in batches:
       species = feed.species(batch.query.instance)
+      record.add(batch, species)
       for name, predict in predictors.items():
         scores[name].add(batch, predict(batch), species)
       bar.update(int((batch.episode_index >= 0).sum()))
   summaries = {name: found.summary() for name, found in scores.items()}
-  return summaries, next(iter(scores.values())).episode_pck(headline(cfg))
+  found = {name: found.per_episode() for name, found in scores.items()}
+  return summaries, record.to_json(found)
 
 
 def evaluate(
@@ -84,9 +89,8 @@ def evaluate(
 ) -> dict[str, Any]:
   """Evaluates a trained detector in every setting, and writes what it found.
 
-  Writes eval/results.json, a table (eval/table.txt, also shown) and eval/episodes.png
-  (worst, typical and best episodes) below the workdir, and calibrates the run's
-  confidence (`calibration.calibrate`).
+  Does `measure` in eval/ below the workdir, and calibrates the run's confidence
+  (`calibration.calibrate`).
 
   Args:
     cfg: of the run; `eval` and `data` may differ from training.
@@ -100,9 +104,36 @@ def evaluate(
   Raises:
     ValueError: a setting holds too little for an episode; before anything is scored.
   """
+  place = functools.partial(parallel.replicate, backend=cfg.train.backend)
+  feed, variables = Feed.open(cfg.data, place), place(variables)
+  results = measure(cfg, feed, variables, step, pathlib.Path(workdir) / "eval")
+  calibration.calibrate(cfg, feed, variables, step, workdir)
+  return results
+
+
+def measure(
+  cfg: Config, feed: Feed, variables: Any, step: int, folder: pathlib.Path
+) -> dict[str, Any]:
+  """Scores a detector and the baselines in every setting, and writes what it found.
+
+  Writes results.json, the scores of every episode (`episode_record.FILE`), a table
+  (table.txt, also shown) and episodes.png (worst, typical and best episodes).
+
+  Args:
+    cfg: of the detector and the evaluation.
+    feed: of `cfg.data`, on the devices of `cfg.train.backend`.
+    variables: of the detector, on the same devices.
+    step: of the checkpoint, for the record.
+    folder: to write to; made if need be.
+
+  Returns:
+    The content of results.json.
+
+  Raises:
+    ValueError: a setting holds too little for an episode; before anything is scored.
+  """
   backend = cfg.train.backend
   place = functools.partial(parallel.replicate, backend=backend)
-  feed = Feed.open(cfg.data, place)
   samplers = {
     name: feed.evaluation_sampler(name, cfg.eval) for name in cfg.eval.settings
   }
@@ -110,7 +141,6 @@ def evaluate(
     FewShotDetector(model, cfg.data.image_size)
     for model in (cfg.model, baselines.untrained_model(cfg.model))
   )
-  variables = place(variables)
   untrained_variables = init_variables(untrained, cfg.train.seed)
   if cfg.model.pretrained:
     untrained_variables = pretrained_variables(
@@ -123,28 +153,33 @@ def evaluate(
       network_predictor(untrained, feed, backend), place(untrained_variables)
     ),
   }
-  settings, rows = {}, []
+  settings, records, rows = {}, {}, []
   for setting, sampler in samplers.items():
-    found, episode_pck = score(
+    found, record = score(
       predictors, feed, sampler, cfg.eval, episodes=cfg.eval.episodes, label=setting
     )
+    records[setting] = record
     settings[setting] = found.pop(DETECTOR) | {"baselines": found}
+    by_threshold = record["scores"][DETECTOR]["pck"]
+    episode_pck = np.array(by_threshold[f"{headline(cfg.eval):g}"], np.float64)
     rows += _pictures(setting, sampler, feed, predictors[DETECTOR], episode_pck)
-  results = {
+  head = {
     "step": step,
     "config": cfg.name,
+    "data": feed.dataset.name,
     "device": jax.devices()[0].device_kind,
     "shots": cfg.eval.shots,
     "queries": cfg.eval.queries,
     "seed": cfg.eval.seed,
-    "settings": settings,
   }
+  results = head | {"settings": settings}
   if parallel.is_main_process():
     text = table(results, headline(cfg.eval))
     _log.info("step %d, %d-shot\n%s", step, cfg.eval.shots, text)
-    folder = pathlib.Path(workdir) / "eval"
     write_results(results, text, plots.draw_episodes(rows), folder)
-  calibration.calibrate(cfg, feed, variables, step, workdir)
+    with written_whole(folder / FILE) as unfinished:
+      content = json.dumps(head | {"settings": records}) + "\n"
+      unfinished.write_text(content, encoding="utf-8")
   return results
 
 
@@ -203,19 +238,27 @@ def headline(cfg: EvalConfig) -> float:
 
 
 def table(results: Mapping[str, Any], threshold: float) -> str:
-  """Formats results as text: a line per setting, a column per predictor."""
+  """Formats results as text: a line per setting, a column per predictor.
+
+  A cell is the mean, its t-interval, and in brackets its bootstrap interval.
+  """
   key = f"{threshold:g}"
-  lines = [
-    f"{'PCK@' + key + ' in %':22s}{'detector':>15s}{'copy':>15s}{'untrained':>15s}"
-  ]
+  heads = (f"{name:>26s}" for name in ("detector", "copy", "untrained"))
+  lines = [f"{'PCK@' + key + ' in %':16s}" + "".join(heads)]
   for setting, found in results["settings"].items():
     columns = [found, *found["baselines"].values()]
-    cells = [percent(column["pck"][key]) for column in columns]
-    lines.append(f"{setting:22s}" + "".join(f"{cell:>15s}" for cell in cells))
+    cells = [_cell(column["pck"][key]) for column in columns]
+    lines.append(f"{setting:16s}" + "".join(f"{cell:>26s}" for cell in cells))
   return "\n".join(lines)
 
 
-def percent(mean: Mapping[str, float | None]) -> str:
+def _cell(mean: Mapping[str, Any]) -> str:
+  ends = mean["bootstrap95"]
+  text = percent(mean)
+  return text if ends is None else f"{text} [{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]"
+
+
+def percent(mean: Mapping[str, Any]) -> str:
   """Formats a mean of `metrics.episode_mean` with its interval."""
   half = mean["ci95"]
   text = f"{100 * (mean['mean'] or 0.0):.1f}"

@@ -12,6 +12,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+_BLOCK = 2**21
+"""Numbers held at once; only memory depends on it."""
+
 
 class Interval(NamedTuple):
   """A mean and where it may lie; arrays of one shape.
@@ -90,7 +93,10 @@ def category_episode_bootstrap(
   times = rng.multinomial(num_groups, np.ones(num_groups) / num_groups, resamples)
   for number in range(num_groups):
     members = totals[group_of == number]
-    drawn += _draws(rng, times[:, number], len(members)) @ members
+    block = max(1, _BLOCK // len(members))
+    for start in range(0, resamples, block):
+      rows = slice(start, start + block)
+      drawn[rows] += _draws(rng, times[rows, number], len(members)) @ members
   means = drawn[:, :-1] / drawn[:, -1:]
   ends = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
   if len(first) < 2:

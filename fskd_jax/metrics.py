@@ -2,19 +2,17 @@
 
 `decode` runs on the device; all else is NumPy on the host, in pixels of the
 original images. Every average is taken within an episode first and then over the
-episodes, with its 95 % t-interval.
+episodes, with its 95 % t-interval and the bootstrap over species and their episodes.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy import stats
 
-from fskd_jax import geometry
+from fskd_jax import geometry, intervals
 from fskd_jax.episode import PADDING, EpisodeBatch, valid_queries
 
 AUC_LIMIT = 0.2
@@ -115,14 +113,35 @@ class EpisodeScores:
     self._parts.append(part._replace(episode=number[part.episode]))
     self._num_episodes += int(is_real.sum())
 
-  def episode_pck(self, threshold: float) -> np.ndarray:
-    """Returns each added episode's PCK, [episodes]; nan without a valid keypoint."""
-    correct, total = np.zeros((2, self._num_episodes))
-    for part in self._parts:
-      np.add.at(correct, part.episode, part.to_box <= threshold)
-      np.add.at(total, part.episode, 1)
-    with np.errstate(invalid="ignore"):
-      return correct / total
+  def per_episode(self) -> dict[str, Any]:
+    """Returns the scores of each added episode, as lists ready for JSON.
+
+    Returns:
+      "pck" by threshold, "ne", "auc", and "per_keypoint": by name the PCK by threshold
+      of one keypoint type. Each list has an entry per episode, rounded to six digits;
+      None without a valid keypoint. Their mean is that of `summary`.
+    """
+    entries = self._entries()
+
+    def means(values: np.ndarray, chosen: np.ndarray) -> list[float | None]:
+      episode = entries.episode[chosen]
+      total = np.bincount(episode, values[chosen], self._num_episodes)
+      count = np.bincount(episode, minlength=self._num_episodes)
+      return [round(s / n, 6) if n else None for s, n in zip(total.tolist(), count)]
+
+    def pck(chosen: np.ndarray) -> dict[str, list[float | None]]:
+      limits = self._thresholds
+      return {f"{t:g}": means(entries.to_box <= t, chosen) for t in limits}
+
+    every = np.ones(len(entries.episode), bool)
+    return {
+      "pck": pck(every),
+      "ne": means(entries.to_image, every),
+      "auc": means(_auc(entries), every),
+      "per_keypoint": {
+        self._names[i]: pck(entries.keypoint == i) for i in np.unique(entries.keypoint)
+      },
+    }
 
   def summary(self) -> dict[str, Any]:
     """Scores everything added so far, as plain numbers ready for JSON.
@@ -131,24 +150,27 @@ class EpisodeScores:
       "episodes" with a valid keypoint (only they count), "keypoints" (how many);
       "pck" and "pck_micro" by threshold (over all keypoints, unlike "pck"), "ne",
       "auc"; "per_keypoint" and "per_species": by name, "pck" and "count". A mean
-      is {"mean": .., "ci95": half width, None for a single episode}.
+      is as of `episode_mean`.
 
     Raises:
       ValueError: no episode had a valid keypoint.
 
     Source: spec/fskd.md section 7.
     """
-    parts = [part for part in self._parts if len(part.episode)]
-    if not parts:
-      raise ValueError(
-        f"none of {self._num_episodes} episodes has a valid query keypoint"
-      )
-    entries = Distances(*(np.concatenate(field) for field in zip(*parts)))
+    entries = self._entries()
     counts = {
       "episodes": len(np.unique(entries.episode)),
       "keypoints": len(entries.episode),
     }
     return counts | summarize(entries, self._thresholds, self._names)
+
+  def _entries(self) -> Distances:
+    parts = [part for part in self._parts if len(part.episode)]
+    if not parts:
+      raise ValueError(
+        f"none of {self._num_episodes} episodes has a valid query keypoint"
+      )
+    return Distances(*(np.concatenate(field) for field in zip(*parts)))
 
 
 def summarize(
@@ -161,22 +183,23 @@ def summarize(
     thresholds: of PCK, parts of the longer box side.
     keypoint_names: indexed by the ids in `entries`.
   """
+  category = _categories(entries)
 
-  def pck(chosen: Distances) -> dict[str, Any]:
-    return {
-      f"{t:g}": episode_mean(chosen.to_box <= t, chosen.episode) for t in thresholds
-    }
+  def mean(values: np.ndarray, chosen: np.ndarray) -> dict[str, Any]:
+    return episode_mean(values[chosen], entries.episode[chosen], category[chosen])
+
+  def pck(chosen: np.ndarray) -> dict[str, Any]:
+    return {f"{t:g}": mean(entries.to_box <= t, chosen) for t in thresholds}
 
   def group(chosen: np.ndarray) -> dict[str, Any]:
-    members = Distances(*(field[chosen] for field in entries))
-    return {"pck": pck(members), "count": int(chosen.sum())}
+    return {"pck": pck(chosen), "count": int(chosen.sum())}
 
-  area = np.clip(1 - entries.to_box / AUC_LIMIT, 0, None)  # of one step function
+  every = np.ones(len(entries.episode), bool)
   return {
-    "pck": pck(entries),
+    "pck": pck(every),
     "pck_micro": {f"{t:g}": float((entries.to_box <= t).mean()) for t in thresholds},
-    "ne": episode_mean(entries.to_image, entries.episode),
-    "auc": episode_mean(area, entries.episode),
+    "ne": mean(entries.to_image, every),
+    "auc": mean(_auc(entries), every),
     "per_keypoint": {
       keypoint_names[i]: group(entries.keypoint == i)
       for i in np.unique(entries.keypoint)
@@ -187,21 +210,39 @@ def summarize(
   }
 
 
-def episode_mean(values: np.ndarray, episode: np.ndarray) -> dict[str, float | None]:
+def episode_mean(
+  values: np.ndarray, episode: np.ndarray, category: np.ndarray | None = None
+) -> dict[str, Any]:
   """Averages values within each episode, then over the episodes.
 
   Args:
     values: [e], at least one.
     episode: int [e], which episode a value belongs to.
+    category: [e], of the episode; None: all are of one.
 
   Returns:
-    {"mean": .., "ci95": ..}, the half width of the 95 % t-interval over the
-    episodes; None for a single episode.
+    "mean"; "ci95", the half width of the 95 % t-interval over the episodes; and
+    "bootstrap95", [low, high] of `intervals.category_episode_bootstrap`. Both are None
+    for a single episode.
   """
-  _, index, counts = np.unique(episode, return_inverse=True, return_counts=True)
-  means = np.bincount(index, weights=values) / counts
-  count = len(means)
-  if count < 2:
-    return {"mean": float(means.mean()), "ci95": None}
-  half = stats.t.ppf(0.975, count - 1) * means.std(ddof=1) / math.sqrt(count)
-  return {"mean": float(means.mean()), "ci95": float(half)}
+  names, first, index = np.unique(episode, return_index=True, return_inverse=True)
+  means = np.bincount(index, weights=values) / np.bincount(index)
+  groups = np.zeros(len(names)) if category is None else category[first]
+  found = intervals.category_episode_bootstrap(means, groups, names)
+  return {
+    "mean": float(means.mean()),
+    "ci95": intervals.t_half_width(means),
+    "bootstrap95": [float(found.low), float(found.high)] if len(names) > 1 else None,
+  }
+
+
+def _auc(entries: Distances) -> np.ndarray:
+  """Returns the area under the PCK curve of each entry, a step function."""
+  return np.clip(1 - entries.to_box / AUC_LIMIT, 0, None)
+
+
+def _categories(entries: Distances) -> np.ndarray:
+  """Returns the species of each entry's episode; one for all where episodes mix."""
+  _, first, index = np.unique(entries.episode, return_index=True, return_inverse=True)
+  is_mixed = (entries.species != entries.species[first][index]).any()
+  return np.zeros(len(index)) if is_mixed else entries.species

@@ -3,13 +3,14 @@
 import copy
 import dataclasses
 import json
+import re
 
 import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-from fskd_jax import evaluator, plots
+from fskd_jax import episode_record, evaluator, plots
 from fskd_jax.checkpoint import CheckpointStore
 
 
@@ -43,13 +44,16 @@ def reference(trained, saved, tmp_path_factory):
 
 
 def _is_mean(value):
-  return set(value) == {"mean", "ci95"} and all(0 <= x <= 1 for x in value.values())
+  low, high = value["bootstrap95"]
+  return set(value) == {"mean", "ci95", "bootstrap95"} and (
+    0 <= low <= value["mean"] <= high <= 1 and 0 <= value["ci95"] <= 1
+  )
 
 
 def test_results_have_the_promised_form(trained, reference):
   results, workdir, _ = reference
   assert json.loads((workdir / "eval" / "results.json").read_text()) == results
-  assert results["step"] == 80
+  assert results["step"] == 80 and results["data"] == "data"
   assert list(results["settings"]) == list(trained[0].eval.settings)
   for setting, found in results["settings"].items():
     assert 0 < found["episodes"] <= 22
@@ -66,6 +70,24 @@ def test_results_have_the_promised_form(trained, reference):
     assert set(found["per_keypoint"]) == types[setting.split("/")[1]]
     species = {"unseen": {"pond"}, "seen": {"plum", "leaf", "rock"}}
     assert set(found["per_species"]) <= species[setting.split("/")[0]]
+
+
+def test_every_episode_keeps_its_scores(trained, reference):
+  results, workdir, _ = reference
+  records = episode_record.read(workdir)
+  for key in ("step", "config", "data", "shots", "queries", "seed"):
+    assert records[key] == results[key]
+  per_episode = trained[0].eval.shots + trained[0].eval.queries
+  for setting, found in results["settings"].items():
+    record = records["settings"][setting]
+    assert [len(set(ids)) for ids in record["instances"]] == [per_episode] * 22
+    assert set(record["species"]) == set(found["per_species"])
+    for name, scores in record["scores"].items():
+      summary = found if name == evaluator.DETECTOR else found["baselines"][name]
+      for threshold, values in scores["pck"].items():
+        assert len(values) == 22
+        mean = np.nanmean(np.array(values, float))
+        assert mean == pytest.approx(summary["pck"][threshold]["mean"], abs=1e-6)
 
 
 def test_what_was_learned_beats_both_baselines(reference):
@@ -86,8 +108,9 @@ def test_the_table_tells_the_results(reference):
   for line, (setting, found) in zip(lines[1:], results["settings"].items()):
     baselines = [found["baselines"][n] for n in ("copy_support", "untrained_encoder")]
     pck = [scores["pck"]["0.1"] for scores in (found, *baselines)]
-    cells = [f"{100 * mean[name]:.1f}" for mean in pck for name in ("mean", "ci95")]
-    assert line.replace("±", " ").split() == [setting, *cells]
+    numbers = [x for m in pck for x in (m["mean"], m["ci95"], *m["bootstrap95"])]
+    cells = [f"{100 * number:.1f}" for number in numbers]
+    assert re.sub(r"[±\[\],]", " ", line).split() == [setting, *cells]
   assert len(lines) == 4
 
 
@@ -113,7 +136,7 @@ def test_worst_typical_and_best_episodes_are_drawn(reference):
 
 def test_two_evaluations_agree_to_the_last_digit(evaluate, reference, tmp_path):
   assert evaluate() == reference[0]
-  for name in ("results.json", "table.txt", "episodes.png"):
+  for name in ("results.json", "table.txt", "episodes.png", episode_record.FILE):
     again = tmp_path / "eval" / name
     assert again.read_bytes() == (reference[1] / "eval" / name).read_bytes()
 
@@ -141,9 +164,12 @@ def _numbers(*many):
     {"backend": "shard_map", "batch_episodes": 12},
   ],
 )
-def test_batches_and_devices_change_nothing(evaluate, reference, options):
+def test_batches_and_devices_change_nothing(evaluate, reference, tmp_path, options):
   # 22 episodes in batches of 8, 20 or 12: the last batch is padded in every case.
   assert _largest_difference(evaluate(**options), reference[0]) <= 1e-3
+  found, expected = map(episode_record.read, (tmp_path, reference[1]))
+  for setting, record in expected["settings"].items():
+    assert found["settings"][setting]["manifest"] == record["manifest"]
 
 
 def test_the_seed_chooses_the_episodes(evaluate, reference):

@@ -88,6 +88,11 @@ def _interval(entries, value):
   return {"mean": pytest.approx(means.mean()), "ci95": pytest.approx((high - low) / 2)}
 
 
+def _told(mean):
+  """The part of a mean that `_interval` knows."""
+  return {key: mean[key] for key in ("mean", "ci95")}
+
+
 def test_scores_equal_slow_loops():
   batch = _batch()
   entries = list(_entries(*batch))
@@ -95,22 +100,67 @@ def test_scores_equal_slow_loops():
   assert result["episodes"] == 6 and result["keypoints"] == len(entries)
   for t in (0.1, 0.2):
     correct = lambda entry, t=t: float(entry[3] <= t)
-    assert result["pck"][str(t)] == _interval(entries, correct)
+    assert _told(result["pck"][str(t)]) == _interval(entries, correct)
     micro = np.mean([correct(e) for e in entries])
     assert result["pck_micro"][str(t)] == pytest.approx(micro)
     for place, groups in ((1, "per_keypoint"), (2, "per_species")):
       for name, score in result[groups].items():
         chosen = [e for e in entries if e[place] == name]
         assert score["count"] == len(chosen)
-        assert score["pck"][str(t)] == _interval(chosen, correct)
+        assert _told(score["pck"][str(t)]) == _interval(chosen, correct)
   assert set(result["per_keypoint"]) == set(NAMES)
   assert set(result["per_species"]) == {"cat", "dog"}
-  assert result["ne"] == _interval(entries, lambda e: e[4])
+  assert _told(result["ne"]) == _interval(entries, lambda e: e[4])
   curve = np.linspace(0, 0.2, 2001)
   area = lambda e: np.mean(e[3] <= curve)
   auc = _interval(entries, area)["mean"].expected
   assert result["auc"]["mean"] == pytest.approx(auc, abs=1e-3)
   json.dumps(result, allow_nan=False)
+
+
+def test_the_bootstrap_draws_species_only_where_no_episode_mixes_them():
+  batch, predictions, species = _batch(b=12)
+  apart = np.repeat([["cat"], ["dog"], ["elk"]], 4, axis=0).repeat(species.shape[1], 1)
+  mixed = apart.copy()
+  mixed[0, 0] = "dog"
+  offset = np.float32([[0], [30], [60]]).repeat(4, 0)[:, :, None, None]
+  predictions = batch.query.keypoints + offset  # a species is all right or all wrong
+  ends = {}
+  for name, found in (("apart", apart), ("mixed", mixed)):
+    mean = _score((batch, predictions, found))["ne"]
+    ends[name] = np.diff(mean["bootstrap95"])[0]
+    assert mean["bootstrap95"][0] < mean["mean"] < mean["bootstrap95"][1]
+  assert ends["apart"] > 1.3 * ends["mixed"]
+
+
+def test_the_scores_of_episodes_are_what_the_summary_averages():
+  batch, predictions, species = _batch()
+  visible = batch.query.visible.copy()
+  visible[2] = False
+  batch = batch._replace(query=batch.query._replace(visible=visible))
+  scores = metrics.EpisodeScores((0.1, 0.2), NAMES)
+  scores.add(batch, predictions, species)
+  found, summary = scores.per_episode(), scores.summary()
+  assert found["pck"]["0.1"][2] is None and found["ne"][2] is None
+  rows = list(_entries(batch, predictions, species))
+  for number in (0, 1, 3, 4, 5):
+    right = np.mean([row[3] <= 0.1 for row in rows if row[0] == number])
+    assert found["pck"]["0.1"][number] == pytest.approx(right, abs=1e-6)
+
+  def same(values, mean):
+    assert len(values) == 6
+    assert np.mean([v for v in values if v is not None]) == pytest.approx(
+      mean["mean"], abs=1e-6
+    )
+
+  same(found["ne"], summary["ne"])
+  same(found["auc"], summary["auc"])
+  for t in ("0.1", "0.2"):
+    same(found["pck"][t], summary["pck"][t])
+    assert set(found["per_keypoint"]) == set(summary["per_keypoint"])
+    for name, values in found["per_keypoint"].items():
+      same(values[t], summary["per_keypoint"][name]["pck"][t])
+  json.dumps(found, allow_nan=False)
 
 
 def test_two_batches_and_padding_change_nothing():
@@ -134,7 +184,7 @@ def test_two_batches_and_padding_change_nothing():
   scores.add(first, predictions[:4], species[:4])
   scores.add(padded, *(np.concatenate([x[4:], x[:2]]) for x in (predictions, species)))
   assert scores.summary() == _score((batch, predictions, species))
-  assert scores.episode_pck(0.1).shape == (6,)
+  assert len(scores.per_episode()["ne"]) == 6
 
 
 def test_the_threshold_is_inclusive_and_of_the_longer_box_side():
@@ -161,10 +211,10 @@ def test_an_episode_without_valid_keypoints_is_not_counted():
   assert _score((batch, predictions, species))["episodes"] == 2
   scores = metrics.EpisodeScores((0.1,), NAMES)
   scores.add(batch, predictions, species)
-  per_episode = scores.episode_pck(0.1)
+  per_episode = np.array(scores.per_episode()["pck"]["0.1"], float)
   assert np.isnan(per_episode).tolist() == [False, True, False]
   expected = scores.summary()["pck"]["0.1"]["mean"]
-  assert np.nanmean(per_episode) == pytest.approx(expected)
+  assert np.nanmean(per_episode) == pytest.approx(expected, abs=1e-6)
   visible[:] = False
   with pytest.raises(ValueError, match="none of 3 episodes"):
     _score((batch, predictions, species))
@@ -174,6 +224,7 @@ def test_one_episode_has_no_interval():
   assert metrics.episode_mean(np.ones(3), np.zeros(3, int)) == {
     "mean": 1.0,
     "ci95": None,
+    "bootstrap95": None,
   }
 
 
