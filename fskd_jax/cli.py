@@ -10,6 +10,7 @@ from fskd_jax import compilation_cache
 from fskd_jax.commands import (
   compare,
   demo,
+  experiment,
   export,
   import_weights,
   parameters,
@@ -17,7 +18,16 @@ from fskd_jax.commands import (
   predict,
 )
 
-COMMANDS = (predict, demo, export, import_weights, compare, parameters, plot)
+COMMANDS = (
+  predict,
+  demo,
+  export,
+  import_weights,
+  compare,
+  parameters,
+  plot,
+  experiment,
+)
 """Each has `add_parser(commands)`, which sets `run(args) -> exit status`."""
 
 

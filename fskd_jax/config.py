@@ -117,11 +117,12 @@ class ModelConfig:
 class LossConfig:
   """Losses and their weights (spec/fskd.md section 5)."""
 
-  heatmap: str = "mse"  # or "cross_entropy" over the cells
+  heatmap: str = "mse"  # "weighted_mse", or "cross_entropy" over the cells
   target_sigma: float = 14 / 384  # of the image side (data.image_size)
   main_weight: float = 1.0
   auxiliary_weight: float = 1.0
   mfcl_weight: float = 0.002
+  mfcl_level: str = "mean"  # or "instance": contrasts single images, as an ablation
   mfcl_temperature: float = 0.05
   negatives_per_image: int = 10  # N_neg; 0 turns sampled negatives off
   negative_distance: float = 30 / 384  # rho, of the image side
@@ -238,7 +239,8 @@ CHOICES = {
   "model.heatmap_upsampling": ("none", "bilinear", "conv1", "conv2"),
   "model.compute_dtype": ("float32", "bfloat16"),
   "model.freeze_until": ("", "stem", "layer1", "layer2", "layer3", "layer4"),
-  "loss.heatmap": ("mse", "cross_entropy"),
+  "loss.heatmap": ("mse", "weighted_mse", "cross_entropy"),
+  "loss.mfcl_level": ("mean", "instance"),
   "optim.optimizer": ("adam", "adamw"),
   "optim.schedule": ("constant", "cosine"),
   "train.backend": ("pmap", "shard_map", "single"),

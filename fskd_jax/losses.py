@@ -15,6 +15,9 @@ from fskd_jax.models import aggregator
 
 MASKED_LOGIT = -1e9
 
+POSITIVE_WEIGHT = 20.0
+"""What a cell at a keypoint weighs more than an empty one in "weighted_mse"."""
+
 
 def heatmap_targets(
   keypoints_px: Float[Array, "... 2"],
@@ -57,8 +60,9 @@ def heatmap_loss(
     stride: of the heat-maps, pixels per cell.
     sigma: standard deviation of the targets, pixels.
     kind: "mse", the mean squared difference to `heatmap_targets` over the cells;
-      or "cross_entropy" between the softmax over the cells and the Gaussian that
-      is neither cut nor flat: normalised over the cells.
+      "weighted_mse", the same with weights 1 + `POSITIVE_WEIGHT` * target, so that
+      empty maps cost something; or "cross_entropy" between the softmax over the cells
+      and the Gaussian that is neither cut nor flat: normalised over the cells.
 
   Returns:
     Sum over the valid keypoints, and their number.
@@ -71,16 +75,19 @@ def heatmap_loss(
   """
   height, width = heatmaps.shape[-2:]
   cells, heatmaps = (height, width), heatmaps.astype(jnp.float32)
-  if kind == "mse":
+  if kind in ("mse", "weighted_mse"):
     targets = heatmap_targets(keypoints, cells, stride, sigma)
-    losses = jnp.square(heatmaps - targets).mean((-2, -1))
+    weights = 1.0 if kind == "mse" else 1.0 + POSITIVE_WEIGHT * targets
+    losses = (weights * jnp.square(heatmaps - targets)).mean((-2, -1))
   elif kind == "cross_entropy":
     points = jnp.asarray(keypoints, jnp.float32)
     exponents = geometry.gaussian_exponents(points, cells, stride, sigma)
     targets = jax.nn.softmax(-exponents, axis=(-2, -1))
     losses = -(targets * jax.nn.log_softmax(heatmaps, axis=(-2, -1))).sum((-2, -1))
   else:
-    raise ValueError(f"loss.heatmap must be 'mse' or 'cross_entropy', got {kind!r}")
+    raise ValueError(
+      f"loss.heatmap must be 'mse', 'weighted_mse' or 'cross_entropy', got {kind!r}"
+    )
   return jnp.where(valid, losses, 0.0).sum(), valid.sum(dtype=jnp.float32)
 
 
@@ -131,6 +138,7 @@ def mfcl_loss(
   keypoint_ids: Int[Array, "b n"],
   negatives: Float[Array, "b t g c"] | None,
   temperature: float,
+  level: str = "mean",
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
   """Mean-feature contrastive learning over every pair of episodes.
 
@@ -143,6 +151,8 @@ def mfcl_loss(
     keypoint_ids: equal ids are the same type; PADDING matches nothing.
     negatives: pooled at background points of the same images.
     temperature: divides the cosine.
+    level: "mean" contrasts the means over an episode's images; "instance" every
+      image of one episode with every image of the other, the ablation.
 
   Returns:
     Sum over the pairs that share a visible type, and their number. Pairs lie
@@ -151,22 +161,29 @@ def mfcl_loss(
   Source: spec/fskd.md section 5.2, but the means leave out images that do not show
   the type, as the text says; the original's code averages over all of them.
   """
-  num_episodes, _, _, channels = features.shape
-  means, seen = aggregator.masked_mean(features, visible), visible.any(1)
+  num_episodes, num_images, _, channels = features.shape
+  if level == "instance":
+    means, seen = (x.reshape(-1, *x.shape[2:]) for x in (features, visible))
+    owner = np.repeat(np.arange(num_episodes), num_images)
+  else:
+    means, seen = aggregator.masked_mean(features, visible), visible.any(1)
+    owner = np.arange(num_episodes)
   if negatives is None:
     background = jnp.zeros((num_episodes, 0, channels), jnp.float32)
   else:
     background = negatives.astype(jnp.float32).reshape(num_episodes, -1, channels)
-  first, second = np.triu_indices(num_episodes, 1)
+  first, second = np.triu_indices(len(owner), 1)
+  across = owner[first] != owner[second]
+  first, second = first[across], second[across]
 
   def pairs(x):
     return x[first], x[second]
 
   losses, counted = jax.vmap(pair_loss, in_axes=(0, 0, 0, 0, None))(
-    pairs(means),
+    pairs(means.astype(jnp.float32)),
     pairs(seen),
-    pairs(keypoint_ids),
-    jnp.concatenate(pairs(background), axis=1),
+    pairs(keypoint_ids[owner]),
+    jnp.concatenate(pairs(background[owner]), axis=1),
     temperature,
   )
   return losses.sum(), counted.sum(dtype=jnp.float32)

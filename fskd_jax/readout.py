@@ -24,7 +24,7 @@ Taylor expansion of the logarithm (DARK), without its matrix that may be singula
 _MIN_RADIUS = 1.5
 """Cells; a coarse map must not lose the neighbours of its highest cell."""
 
-_TEMPERATURES = {"cross_entropy": 1.0, "mse": 0.05}
+_TEMPERATURES = {"cross_entropy": 1.0, "mse": 0.05, "weighted_mse": 0.05}
 """What makes the softmax of a heat-map a distribution, by the loss that trained it.
 The 0.05 narrows a bump of height 1, as wide as the target, to the errors measured."""
 

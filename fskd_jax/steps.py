@@ -264,6 +264,7 @@ def _mfcl_term(
     batch.keypoint_ids,
     pooled[:, :, num_types:],
     loss.mfcl_temperature,
+    loss.mfcl_level,
   )
 
 

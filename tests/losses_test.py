@@ -7,8 +7,9 @@ from fskd_jax import geometry, losses
 from fskd_jax.episode import PADDING
 
 SIZE, CELLS, SIGMA = 64, (8, 8), 6.0
+KINDS = ("mse", "weighted_mse", "cross_entropy")
 
-mfcl_loss = jax.jit(losses.mfcl_loss)
+mfcl_loss = jax.jit(losses.mfcl_loss, static_argnames="level")
 pair_loss = jax.jit(losses.pair_loss)
 
 
@@ -52,7 +53,7 @@ def test_heatmap_targets_peak_in_row_y_and_column_x():
   assert targets[7, 0] == 0.0  # beyond the cut
 
 
-@pytest.mark.parametrize("kind", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_heatmap_loss_equals_slow_loop(kind):
   heatmaps, keypoints, valid = _batch()
   total, number = 0.0, 0
@@ -64,9 +65,10 @@ def test_heatmap_loss_equals_slow_loop(kind):
         d2 = (column * 8 + 3.5 - x) ** 2 + (row * 8 + 3.5 - y) ** 2
         target[row, column] = np.exp(-d2 / (2 * SIGMA**2))
     prediction = heatmaps[tuple(index)].astype(np.float64)
-    if kind == "mse":
+    if kind != "cross_entropy":
       target[target < np.exp(-geometry.GAUSSIAN_CUT)] = 0
-      total += ((prediction - target) ** 2).mean()
+      weights = 1 + 20 * target if kind == "weighted_mse" else 1
+      total += (weights * (prediction - target) ** 2).mean()
     else:
       log_p = prediction - np.log(np.exp(prediction).sum())
       total -= (target / target.sum() * log_p).sum()
@@ -76,7 +78,7 @@ def test_heatmap_loss_equals_slow_loop(kind):
   np.testing.assert_allclose([loss, count], [total, number], rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_heatmap_loss_ignores_what_is_not_valid(kind):
   heatmaps, keypoints, valid = _batch()
   garbage = np.where(valid[..., None, None], heatmaps, np.float32(np.nan))
@@ -99,7 +101,7 @@ def test_cross_entropy_is_lowest_at_the_target_and_ignores_an_offset():
 
 def test_heatmap_loss_gradient_matches_finite_differences():
   heatmaps, keypoints, valid = _batch()
-  for kind in ("mse", "cross_entropy"):
+  for kind in KINDS:
     f = lambda x, kind=kind: _loss(x, keypoints, valid, kind)[0]
     direction = np.random.default_rng(1).normal(size=heatmaps.shape)
     direction = jnp.asarray(direction, jnp.float32)
@@ -214,6 +216,22 @@ def test_mfcl_equals_slow_loop_with_ids_in_any_order(seed):
   total, count = mfcl_loss(*batch, 0.5)
   np.testing.assert_allclose((total, count), _slow_mfcl(*batch, 0.5), rtol=1e-5)
   assert count > 0
+
+
+def test_instance_level_contrasts_every_image_with_every_image():
+  features, visible, ids, negatives = _episodes()
+  total = number = 0.0
+  for first in range(len(features)):
+    for second in range(first + 1, len(features)):
+      for i, j in np.ndindex(*features.shape[1:2] * 2):
+        rows, images = [first, second], [i, j]
+        one = lambda x, rows=rows, images=images: x[rows, images][:, None]
+        pair = one(features), one(visible), ids[rows], negatives[rows]
+        found = _slow_mfcl(*pair, 0.5)
+        total, number = total + found[0], number + found[1]
+  found = mfcl_loss(features, visible, ids, negatives, 0.5, level="instance")
+  np.testing.assert_allclose(found, (total, number), rtol=1e-5)
+  assert number > mfcl_loss(features, visible, ids, negatives, 0.5)[1]
 
 
 def test_mfcl_ignores_invisible_features_and_padding():
