@@ -2,6 +2,10 @@
 
   python evaluate.py --workdir=runs/quickstart --config.eval.episodes=1000
 
+With --data, on a data set that it was not trained on (fskd_jax/transfer.py):
+
+  python evaluate.py --workdir=runs/quickstart --data=../shared/data/mouse_openfield
+
 The configuration is the run's own; `--config.FIELD=VALUE` overrides it.
 """
 
@@ -9,11 +13,19 @@ import contextlib
 
 from absl import flags
 
-from fskd_jax import command_line, config
+from fskd_jax import command_line, config, transfer
 from fskd_jax.checkpoint import CheckpointStore
 from fskd_jax.task import make_task
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+
+_DATA = flags.DEFINE_string(
+  "data",
+  None,
+  "Folder with annotations.json and images/ to evaluate on instead of the run's own "
+  "data; all its keypoint types count as never trained on. Writes "
+  "<workdir>/eval/<name>_<shots>shot/.",
+)
 
 
 def main() -> None:
@@ -22,7 +34,10 @@ def main() -> None:
     saved = checkpoints.restore_model()
   cfg = command_line.override(config.from_dict(saved.config))
   config.validate(cfg)
-  make_task(cfg).evaluate(saved.variables, saved.step, _WORKDIR.value)
+  if _DATA.value:
+    transfer.evaluate(cfg, _DATA.value, saved.variables, saved.step, _WORKDIR.value)
+  else:
+    make_task(cfg).evaluate(saved.variables, saved.step, _WORKDIR.value)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from absl import logging as absl_logging
 from fskd_jax import compilation_cache
 from fskd_jax.commands import (
   compare,
+  compare_runs,
   demo,
   experiment,
   export,
@@ -24,6 +25,7 @@ COMMANDS = (
   export,
   import_weights,
   compare,
+  compare_runs,
   parameters,
   plot,
   experiment,

@@ -115,8 +115,9 @@ class Feed:
     """Returns the sampler of a setting: fixed crops.
 
     Args:
-      setting: "<split>/<types>": split is unseen, seen or validation; types is base,
-        novel or other (types of the vocabulary that are in neither list).
+      setting: "<split>/<types>": split is unseen, seen, validation or all, the whole
+        data set; types is base, novel or other (types of the vocabulary that are in
+        neither list).
       cfg: shots, queries and seed.
 
     Raises:
@@ -124,7 +125,8 @@ class Feed:
         an episode; names the setting.
     """
     split, kind = setting.split("/")
-    instances, types = getattr(self.splits, split), self._types_of(kind)
+    whole, types = self.dataset.instances, self._types_of(kind)
+    instances = whole if split == "all" else getattr(self.splits, split)
     if not instances or not len(types):
       raise ValueError(
         f"setting {setting!r}: {len(instances)} instances in split {split!r} and "
