@@ -2,9 +2,9 @@
 
 import argparse
 
-from fskd_jax.commands import experiment_ablation
+from fskd_jax.commands import experiment_ablation, experiment_proposition1
 
-EXPERIMENTS = (experiment_ablation,)
+EXPERIMENTS = (experiment_proposition1, experiment_ablation)
 """Each has `add_parser(experiments)`, as `cli` describes it."""
 
 

@@ -1,0 +1,320 @@
+"""Proposition 1: detection by a generated kernel approximates modulate-then-detect.
+
+A toy study of the AAAI 2024 supplement (spec/fskd.md section 9.1). For a feature map x
+[c] per cell and a prototype a [c],
+
+  MDS: heat-map = g(a * x),         g a network from c channels to a number,
+  SMD: heat-map = f(a) . x / c,     f a network from c channels to a kernel of c.
+
+To first order around 0 they differ by aT (Diag(W_mds) - W_smdT / c) x, where W_mds is
+the gradient of g and W_smd the Jacobian of f. Both networks have one hidden layer with
+an activation T softplus(z / T), which is ReLU for T = 0.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+from matplotlib.figure import Figure
+
+CHANNELS, SIDE, HIDDEN = 48, 5, 32
+"""Fewer cells than channels: a linear kernel can then fit any heat-map."""
+
+TEMPERATURES = (0.0, 1.0, 4.0)
+EXPANSION_TEMPERATURES = (0.0, 0.25, 1.0, 4.0, 16.0, 64.0)
+_CHUNK = 50  # trials at a time: their parameters stay in the cache of a CPU
+_EXAMPLES = 3
+
+Layers = dict[str, Array]
+
+
+class Trial(NamedTuple):
+  """What both networks are given: features, a prototype and the heat-map to fit."""
+
+  features: Float[Array, "cells c"]
+  prototype: Float[Array, " c"]
+  target: Float[Array, " cells"]
+
+
+class Fit(NamedTuple):
+  """Of all trials: how the heat-maps of the two networks come together.
+
+  Attributes:
+    distances: root mean squared difference between the heat-maps, before each
+      iteration and after the last.
+    losses: mean squared error to the target of MDS and SMD after the last.
+    before, after: heat-maps of MDS and SMD in the first trials.
+    targets: of these trials.
+  """
+
+  distances: Float[np.ndarray, "trials i"]
+  losses: Float[np.ndarray, "trials 2"]
+  before: Float[np.ndarray, "e 2 h w"]
+  after: Float[np.ndarray, "e 2 h w"]
+  targets: Float[np.ndarray, "e h w"]
+
+
+def activation(z: Array, temperature: float) -> Array:
+  """Returns T softplus(z / T), or ReLU for T = 0."""
+  if temperature == 0.0:
+    return jax.nn.relu(z)
+  return temperature * jax.nn.softplus(z / temperature)
+
+
+def network(layers: Layers, x: Float[Array, " c"], temperature: float) -> Array:
+  """Applies a network of one hidden layer."""
+  hidden = activation(x @ layers["w1"] + layers["b1"], temperature)
+  return hidden @ layers["w2"] + layers["b2"]
+
+
+def mds_heatmap(
+  layers: Layers, trial: Trial, temperature: float
+) -> Float[Array, " cells"]:
+  """Modulates the features by the prototype, then detects."""
+  modulated = trial.prototype[None] * trial.features
+  return jax.vmap(lambda u: network(layers, u, temperature)[0])(modulated)
+
+
+def smd_heatmap(
+  layers: Layers, trial: Trial, temperature: float
+) -> Float[Array, " cells"]:
+  """Generates a kernel from the prototype, and correlates the features with it."""
+  kernel = network(layers, trial.prototype, temperature)
+  return trial.features @ kernel / CHANNELS
+
+
+def draw_trial(key: Array) -> Trial:
+  """Draws normal features and prototype, and a Gaussian bump at a random place."""
+  keys = jax.random.split(key, 3)
+  center = jax.random.uniform(keys[2], (2,), maxval=SIDE - 1)
+  cells = jnp.stack(jnp.meshgrid(*[jnp.arange(SIDE)] * 2), -1).reshape(-1, 2)
+  squares = ((cells - center[None]) ** 2).sum(-1)
+  return Trial(
+    features=jax.random.normal(keys[0], (SIDE * SIDE, CHANNELS)),
+    prototype=jax.random.normal(keys[1], (CHANNELS,)),
+    target=jnp.exp(-squares / 2),
+  )
+
+
+def init(key: Array) -> dict[str, Layers]:
+  """Draws He-scaled weights of "mds" and "smd"; biases are 0."""
+
+  def layers(key: Array, outputs: int) -> Layers:
+    first, second = jax.random.split(key)
+    return {
+      "w1": jax.random.normal(first, (CHANNELS, HIDDEN)) * np.sqrt(2 / CHANNELS),
+      "b1": jnp.zeros(HIDDEN),
+      "w2": jax.random.normal(second, (HIDDEN, outputs)) * np.sqrt(1 / HIDDEN),
+      "b2": jnp.zeros(outputs),
+    }
+
+  mds, smd = jax.random.split(key)
+  return {"mds": layers(mds, 1), "smd": layers(smd, CHANNELS)}
+
+
+def heatmaps(
+  params: Mapping[str, Layers], trial: Trial, temperature: float
+) -> Float[Array, "2 cells"]:
+  """Returns the heat-maps of MDS and of SMD."""
+  return jnp.stack(
+    [
+      mds_heatmap(params["mds"], trial, temperature),
+      smd_heatmap(params["smd"], trial, temperature),
+    ]
+  )
+
+
+def fit(
+  seed: int,
+  temperature: float,
+  *,
+  trials: int = 1000,
+  iterations: int = 200,
+  learning_rate: float = 0.03,
+) -> Fit:
+  """Fits both networks of every trial to its heat-map by Adam with a cosine rate.
+
+  Args:
+    seed: of features, prototypes, targets and weights.
+    temperature: of the activation; 0 is ReLU.
+    trials: rounded up to a multiple of the chunks they are run in.
+    iterations: of Adam.
+    learning_rate: its first rate; the last is 0.
+  """
+  tx = optax.adam(optax.cosine_decay_schedule(learning_rate, iterations))
+
+  def one(key: Array) -> tuple[Array, ...]:
+    first, second = jax.random.split(key)
+    trial, params = draw_trial(first), init(second)
+
+    def loss(params: Any) -> tuple[Array, Array]:
+      maps = heatmaps(params, trial, temperature)
+      # The networks share nothing, so that the sum trains each by its own error.
+      return jnp.square(maps - trial.target[None]).mean(1).sum(), maps
+
+    def step(state, _):
+      params, moments = state
+      gradients, maps = jax.grad(loss, has_aux=True)(params)
+      updates, moments = tx.update(gradients, moments, params)
+      return (optax.apply_updates(params, updates), moments), _distance(maps)
+
+    start = heatmaps(params, trial, temperature)
+    (params, _), distances = jax.lax.scan(
+      step, (params, tx.init(params)), length=iterations
+    )
+    end = heatmaps(cast("dict[str, Layers]", params), trial, temperature)
+    losses = jnp.square(end - trial.target[None]).mean(1)
+    return jnp.append(distances, _distance(end)), losses, start, end, trial.target
+
+  chunk = min(_CHUNK, trials)
+  keys = jax.random.split(jax.random.key(seed), (-(-trials // chunk), chunk))
+  found = jax.jit(lambda keys: jax.lax.map(jax.vmap(one), keys))(keys)
+  distances, losses, before, after, targets = (
+    np.asarray(x).reshape(-1, *x.shape[2:]) for x in found
+  )
+
+  def images(flat: np.ndarray) -> np.ndarray:
+    return flat[:_EXAMPLES].reshape(*flat[:_EXAMPLES].shape[:-1], SIDE, SIDE)
+
+  return Fit(distances, losses, images(before), images(after), images(targets))
+
+
+def _distance(maps: Float[Array, "2 cells"]) -> Array:
+  return jnp.sqrt(jnp.square(maps[0] - maps[1]).mean())
+
+
+class Expansion(NamedTuple):
+  """What the first-order expansion says of the heat-map of MDS less that of SMD.
+
+  Attributes:
+    linear: aT (Diag(W_mds) - W_smdT / c) x in every cell.
+    constant: the terms of order 0, and those of expanding around a point that is not 0.
+  """
+
+  linear: Float[Array, " cells"]
+  constant: Float[Array, " cells"]
+
+
+def expand(
+  params: Mapping[str, Layers], trial: Trial, temperature: float, epsilon: float
+) -> Expansion:
+  """Expands around epsilon in every channel, by automatic differentiation."""
+  point = jnp.full(CHANNELS, epsilon)
+  g = lambda u: network(params["mds"], u, temperature)[0]
+  f = lambda a: network(params["smd"], a, temperature)
+  w_mds, w_smd = jax.grad(g)(point), jax.jacobian(f)(point)
+  a, x = trial.prototype, trial.features
+  kernel = f(point) - w_smd @ point
+  return Expansion(
+    linear=x @ (jnp.diag(w_mds) - w_smd / CHANNELS) @ a,
+    constant=g(point) - w_mds @ point - x @ kernel / CHANNELS,
+  )
+
+
+def expansion_error(
+  seed: int, temperature: float, epsilon: float, trials: int = 1000
+) -> Float[np.ndarray, " trials"]:
+  """Returns the remainder of the expansion, as a part of its linear term.
+
+  Both are taken by their root mean square over the cells, in networks as drawn.
+  """
+
+  def one(key: Array) -> Array:
+    first, second = jax.random.split(key)
+    trial, params = draw_trial(first), init(second)
+    mds, smd = heatmaps(params, trial, temperature)
+    found = expand(params, trial, temperature, epsilon)
+    remainder = jnp.square(mds - smd - found.linear - found.constant).mean()
+    return jnp.sqrt(remainder / jnp.square(found.linear).mean())
+
+  keys = jax.random.split(jax.random.key(seed), trials)
+  return np.asarray(jax.jit(jax.vmap(one))(keys))
+
+
+def run(
+  seed: int = 0,
+  trials: int = 1000,
+  progress: Callable[[str], Any] = lambda _: None,
+) -> tuple[dict[str, Any], Figure]:
+  """Does the whole study; returns its numbers, ready for JSON, and its picture."""
+  fits, found = {}, {}
+  for temperature in TEMPERATURES:
+    progress(f"fitting, {label(temperature)}")
+    fits[temperature] = fit(seed, temperature, trials=trials)
+    low, median, high = np.quantile(
+      fits[temperature].distances, [0.1, 0.5, 0.9], axis=0
+    )
+    mds, smd = np.median(fits[temperature].losses, axis=0).tolist()
+    found[label(temperature)] = {
+      "first_distance": [x[0].item() for x in (low, median, high)],
+      "last_distance": [x[-1].item() for x in (low, median, high)],
+      "median_falls_by": (median[0] / median[-1]).item(),
+      "iterations": len(median) - 1,
+      "last_loss": {"mds": mds, "smd": smd},
+    }
+  progress("expanding")
+  errors = {
+    f"{epsilon:g}": {
+      f"{t:g}": np.median(expansion_error(seed, t, epsilon, trials)).item()
+      for t in EXPANSION_TEMPERATURES
+      if t or epsilon  # ReLU has no derivative at 0
+    }
+    for epsilon in (0.0, 0.1)
+  }
+  numbers = {"trials": trials, "fits": found, "expansion_error": errors}
+  return numbers, draw(fits, errors)
+
+
+def label(temperature: float) -> str:
+  """Names an activation."""
+  return f"softplus, T = {temperature:g}" if temperature else "ReLU"
+
+
+def draw(
+  fits: Mapping[float, Fit], errors: Mapping[str, Mapping[str, float]]
+) -> Figure:
+  """Draws distances over iterations, example heat-maps, and the expansion's error."""
+  figure = Figure(figsize=(12, 3.6), layout="constrained", dpi=110)
+  left, middle, right = np.ravel(
+    figure.subfigures(1, 3, squeeze=False, width_ratios=(1, 1.1, 1))
+  )
+  axis = left.subplots()
+  for number, (temperature, found) in enumerate(fits.items()):
+    low, median, high = np.quantile(found.distances, [0.1, 0.5, 0.9], axis=0)
+    axis.semilogy(median, color=f"C{number}", label=label(temperature))
+    axis.fill_between(
+      range(len(median)), low, high, color=f"C{number}", alpha=0.15, linewidth=0
+    )
+  axis.set(
+    xlabel="iteration",
+    ylabel="distance of the heat-maps (RMS)",
+    title="MDS and SMD fitted to the same target",
+  )
+  axis.legend(fontsize=8)
+  example = next(iter(fits.values()))
+  axes = middle.subplots(_EXAMPLES, 5)
+  heads = ("target", "MDS before", "SMD before", "MDS after", "SMD after")
+  for row, line in enumerate(axes):
+    maps = (example.targets[row], *example.before[row], *example.after[row])
+    for axis, head, image in zip(line, heads, maps):
+      axis.imshow(image, cmap="viridis", vmin=-0.5, vmax=1)
+      axis.set_axis_off()
+      if not row:
+        axis.set_title(head, fontsize=8)
+  axis = right.subplots()
+  for epsilon, by_temperature in errors.items():
+    smooth = {float(t): e for t, e in by_temperature.items() if float(t)}
+    axis.loglog(
+      list(smooth), list(smooth.values()), "o-", label=f"around ε = {epsilon}"
+    )
+  axis.set(
+    xlabel="T of the softplus",
+    ylabel="remainder / linear term (RMS)",
+    title="Error of the first-order expansion",
+  )
+  axis.legend(fontsize=8)
+  return figure

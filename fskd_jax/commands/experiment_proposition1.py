@@ -1,0 +1,34 @@
+"""fskd experiment proposition1: SMD approximates MDS, on 1000 random trials."""
+
+import argparse
+import json
+import pathlib
+import time
+
+
+def add_parser(experiments: argparse._SubParsersAction) -> None:
+  """Declares the command."""
+  parser = experiments.add_parser(
+    "proposition1", help="SMD approximates MDS: a toy study", description=__doc__
+  )
+  parser.add_argument("--out", required=True, type=pathlib.Path, metavar="DIR")
+  parser.add_argument("--trials", type=int, default=1000)
+  parser.add_argument("--seed", type=int, default=0)
+  parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+  """Writes proposition1.json and proposition1.png, and prints the numbers."""
+  from fskd_jax.analysis import proposition1
+
+  if args.trials < 1:
+    raise ValueError(f"--trials {args.trials}: expected at least 1")
+  start = time.perf_counter()
+  numbers, figure = proposition1.run(args.seed, args.trials, print)
+  numbers["seconds"] = round(time.perf_counter() - start, 1)
+  args.out.mkdir(parents=True, exist_ok=True)
+  figure.savefig(args.out / "proposition1.png")
+  text = json.dumps(numbers, indent=2)
+  (args.out / "proposition1.json").write_text(text + "\n", encoding="utf-8")
+  print(text)
+  return 0
