@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
   a, b = (episode_record.read(pathlib.Path(path)) for path in (args.a, args.b))
   found = compare(a, b, args.setting)
   print("\n\n".join(_text(name, rows) for name, rows in found.items()))
+  print("\nAll in %. Of ne (normalised error), less is better. *: zero is outside.")
   if args.json:
     content = {"a": args.a, "b": args.b, "settings": found}
     with written_whole(pathlib.Path(args.json)) as unfinished:
@@ -73,7 +74,7 @@ def compare(
   missing = [name for name in settings or () if name not in both]
   if missing or not both:
     raise ValueError(
-      f"no common setting {missing or ''}: A has {list(a['settings'])}, "
+      f"{missing or 'no settings'}: not in both runs; A has {list(a['settings'])}, "
       f"B has {list(b['settings'])}"
     )
   found = {}
