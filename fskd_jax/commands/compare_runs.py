@@ -122,7 +122,7 @@ def _compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
     if not len(episodes):
       return None
     pairs, kinds = pairs[:, episodes], species[episodes]
-    found = intervals.paired_bootstrap(*pairs, kinds, episodes)
+    found = intervals.paired_bootstrap(pairs[0], pairs[1], kinds, episodes)
     ends = [float(found.low), float(found.high)]
     return {
       "a": float(pairs[0].mean()),
@@ -142,6 +142,9 @@ def _compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
   whole = {
     f"pck@{t}": difference(mine["pck"][t], other["pck"][t], every) for t in limits
   }
+  headline = whole[f"pck@{limit}"]
+  if headline is None:
+    raise ValueError("no episode has a valid keypoint in both runs")
   whole |= {key: difference(mine[key], other[key], every) for key in ("auc", "ne")}
   types = {
     name: difference(pck[limit], other["per_keypoint"][name][limit], every)
@@ -149,7 +152,7 @@ def _compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
   }
   kinds = [] if mixed else sorted(set(names))
   return {
-    "episodes": whole[f"pck@{limit}"]["episodes"],
+    "episodes": headline["episodes"],
     "species": len(kinds) or None,
     "threshold": limit,
     "metrics": whole,
