@@ -10,6 +10,7 @@ from fskd_jax import compilation_cache
 from fskd_jax.commands import (
   compare,
   compare_runs,
+  data,
   demo,
   experiment,
   export,
@@ -29,6 +30,7 @@ COMMANDS = (
   parameters,
   plot,
   experiment,
+  data,
 )
 """Each has `add_parser(commands)`, which sets `run(args) -> exit status`."""
 

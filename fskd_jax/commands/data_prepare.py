@@ -1,0 +1,30 @@
+"""fskd data prepare: a published data set, checked, as a folder that training reads."""
+
+import argparse
+
+from fskd_jax.data.published.facts import PUBLISHED
+from fskd_jax.data.published.prepare import prepare, summary
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+  """Declares the command."""
+  parser = commands.add_parser(
+    "prepare",
+    help="check a published data set and make a COCO folder of it",
+    description=__doc__,
+    epilog="\n\n".join(f"{p.name}\n{p.layout}" for p in PUBLISHED.values()),
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  parser.add_argument("name", choices=sorted(PUBLISHED), metavar="NAME")
+  parser.add_argument("--source", required=True, help="folder of the downloaded files")
+  parser.add_argument("--out", required=True, help="folder to make")
+  parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+  """Prepares, and says what came out and whose terms it comes under."""
+  published = PUBLISHED[args.name]
+  release = prepare(published, args.source, args.out)
+  print(f"{args.out}: {published.title}, {summary(release)}")
+  print(f"Terms: {published.terms}. Cite: {published.citation}.")
+  return 0

@@ -1,0 +1,40 @@
+"""What the TFDS builders of the published data sets share."""
+
+import pathlib
+from typing import Any, ClassVar
+
+import tensorflow_datasets as tfds
+
+from fskd_jax.data.annotations import KeypointDataset, read_coco
+from fskd_jax.data.builders import records
+from fskd_jax.data.published.facts import Published
+from fskd_jax.data.published.prepare import prepare
+
+
+class PublishedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+  """Prepares <manual_dir>/<name> as a COCO folder in data_dir, then its records."""
+
+  PUBLISHED: ClassVar[Published]
+  VERSION = tfds.core.Version("1.0.0")
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    return records.info(
+      self,
+      f"{self.PUBLISHED.title}. Terms: {self.PUBLISHED.terms}.",
+      name=self.PUBLISHED.name,
+      keypoint_names=self.PUBLISHED.keypoint_names,
+      skeleton=(),
+      species=(),  # the files tell, when they are read
+    )
+
+  def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+    folder = pathlib.Path(self._data_dir_root) / f"{self.PUBLISHED.name}_coco"
+    if not folder.is_dir():
+      prepare(self.PUBLISHED, dl_manager.manual_dir / self.PUBLISHED.name, folder)
+    dataset = read_coco(folder)
+    metadata: Any = self.info.metadata
+    metadata["species"] = dataset.species
+    return {records.SPLIT: self._generate_examples(dataset)}
+
+  def _generate_examples(self, dataset: KeypointDataset) -> Any:
+    return records.examples(dataset)

@@ -1,0 +1,1 @@
+"""The four published data sets: their facts, their files, and how to prepare them."""

@@ -1,0 +1,295 @@
+"""What is known of the published data sets, as constants.
+
+Source: spec/fskd.md sections 1.1 to 1.4 and 2.7, unless said otherwise. Terms and
+citations are those that the makers of each data set ask for; read their page.
+"""
+
+import dataclasses
+
+from fskd_jax.data import keypoints
+from fskd_jax.data.creatures import skeleton
+
+_COCO_LAYOUT = """\
+  {files}
+    COCO files of the authors of few-shot keypoint detection: in the folder itself, in
+    annotations/ or in gt_coco/; from {drive}
+  {images}
+    the images, where file_name in these files leads"""
+
+_TEXT_LAYOUT = """
+or, of the original release:
+  images.txt  image_class_labels.txt  classes.txt  bounding_boxes.txt{more}
+  parts/parts.txt  parts/part_locs.txt  images/<class>/<file>"""
+
+# spec/fskd.md, at its head.
+_ANIMAL_DRIVE = "https://drive.google.com/open?id=1G81INOtQogf8-23TfHbVVYvGKkNHRzJT"
+_OTHER_DRIVE = "https://drive.google.com/open?id=15f0Y2U6Df-fgpd2AAIrL9I_deyevNLdU"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SpeciesRule:
+  """The split of a species: its place among the class numbers, modulo `modulus`."""
+
+  modulus: int
+  validation: tuple[int, ...]
+  unseen: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+  """One data set.
+
+  Attributes:
+    name: of the builder and of the command line.
+    title: what people call it.
+    keypoint_names: in the order of its files.
+    short_names: other names for the same keypoints, in the same order.
+    base: types trained on.
+    novel: types kept for testing.
+    flip_pairs: types that a mirror exchanges.
+    auxiliary_paths: lines that interpolated types lie on, training only.
+    files: the authors' COCO files by split: "train", "validation" or "unseen"; one
+      file "all" where the species decide.
+    drive: where the authors keep these files.
+    image_folders: where images may lie below the source folder; the first that is
+      there.
+    has_text: the original release is text files.
+    has_hierarchy: its classes form a tree, in hierarchy.txt.
+    is_pickled: the original release is pickles, which are never loaded.
+    instances: annotated animals, expected.
+    images: expected.
+    classes: species, expected.
+    split_sizes: species of train, validation and unseen, expected.
+    species: names of all species, where they are known.
+    unseen_species: names of the test species, where they are known.
+    rule: which species of the text files are in which split.
+    terms: what its makers allow.
+    citation: whom to cite.
+  """
+
+  name: str
+  title: str
+  keypoint_names: tuple[str, ...]
+  short_names: tuple[str, ...] = ()
+  base: tuple[str, ...]
+  novel: tuple[str, ...]
+  flip_pairs: tuple[tuple[str, str], ...]
+  auxiliary_paths: tuple[tuple[str, str], ...]
+  files: dict[str, str]
+  drive: str
+  image_folders: tuple[str, ...] = ("images",)
+  has_text: bool = False
+  has_hierarchy: bool = False
+  is_pickled: bool = False
+  instances: int
+  images: int
+  classes: int
+  split_sizes: tuple[int, int, int]
+  species: tuple[str, ...] = ()
+  unseen_species: tuple[str, ...] = ()
+  rule: SpeciesRule | None = None
+  terms: str
+  citation: str
+
+  @property
+  def layout(self) -> str:
+    """What to put into the source folder, and on which terms."""
+    text = _COCO_LAYOUT.format(
+      files="  ".join(self.files.values()),
+      drive=self.drive,
+      images=" or ".join(f"{folder}/" for folder in self.image_folders),
+    )
+    if self.has_text:
+      text += _TEXT_LAYOUT.format(more="  hierarchy.txt" if self.has_hierarchy else "")
+    return (
+      f"{self.title}: {self.instances} instances in {self.images} images, "
+      f"{self.classes} species, {len(self.keypoint_names)} keypoint types.\n"
+      f"Expected in the source folder:\n{text}\n"
+      f"Terms: {self.terms}.\nCite: {self.citation}."
+    )
+
+
+_ENDS = ("front", "back")
+
+
+def _bird_paths(bill: str) -> tuple[tuple[str, str], ...]:
+  return (
+    *((bill, "crown"), (bill, "nape"), ("nape", "tail"), ("back", "tail")),
+    *(("back", "breast"), ("back", "belly")),
+  )
+
+
+def _sides(*parts: str) -> tuple[tuple[str, str], ...]:
+  """Returns the pairs of left and right, "{}" being the side."""
+  return tuple((part.format("left"), part.format("right")) for part in parts)
+
+
+_ANIMAL_SHORT = (
+  *("l_eye", "r_eye", "l_ear", "r_ear", "nose", "throat", "withers", "tail"),
+  *(
+    f"{side}_{end}_{part}"
+    for part in ("leg", "knee", "paw")
+    for end in "fb"
+    for side in "lr"
+  ),
+)
+
+ANIMAL_POSE = Published(
+  name="animal_pose",
+  title="Animal Pose",
+  keypoint_names=skeleton.KEYPOINTS,
+  short_names=_ANIMAL_SHORT,
+  base=keypoints.ANIMAL_BASE,
+  novel=keypoints.ANIMAL_NOVEL,
+  flip_pairs=_sides(
+    *("{} eye", "{} ear"),
+    *(f"{{}}-{end} {part}" for part in ("leg", "knee", "paw") for end in _ENDS),
+  ),
+  auxiliary_paths=keypoints.ANIMAL_PATHS,
+  files={"all": "animal_pose_dataset.json"},
+  drive=_ANIMAL_DRIVE,
+  instances=6_117,
+  images=4_666,
+  classes=5,
+  split_sizes=(4, 0, 1),
+  species=("cat", "dog", "cow", "horse", "sheep"),
+  unseen_species=("dog",),
+  terms="research; most images are of PASCAL VOC 2011, under the terms of Flickr",
+  citation=(
+    "Cao et al., Cross-Domain Adaptation for Animal Pose Estimation, ICCV 2019; and"
+    " Lu and Koniusz, Few-shot Keypoint Detection with Uncertainty Learning for"
+    " Unseen Species, CVPR 2022, for these annotations (later official releases"
+    " differ from them in content)"
+  ),
+)
+
+AWA_POSE = Published(
+  name="awa_pose",
+  title="AwA-Pose",
+  keypoint_names=(
+    *("nose", "upper_jaw", "lower_jaw", "mouth_end_right", "mouth_end_left"),
+    *("right_eye", "right_earbase", "right_earend"),
+    *("right_antler_base", "right_antler_end"),
+    *("left_eye", "left_earbase", "left_earend"),
+    *("left_antler_base", "left_antler_end"),
+    *("neck_base", "neck_end", "throat_base", "throat_end"),
+    *("back_base", "back_end", "back_middle", "tail_base", "tail_end"),
+    *("front_left_thai", "front_left_knee", "front_left_paw"),
+    *("front_right_thai", "front_right_paw", "front_right_knee"),
+    *("back_left_knee", "back_left_paw", "back_left_thai"),
+    *("back_right_thai", "back_right_paw", "back_right_knee"),
+    *("belly_bottom", "body_middle_right", "body_middle_left"),
+  ),
+  base=(
+    *("nose", "right_earbase", "left_earbase", "neck_base", "neck_end"),
+    *("throat_base", "throat_end", "tail_base"),
+    *("front_left_thai", "front_left_paw", "front_right_thai", "front_right_paw"),
+    *("back_left_paw", "back_left_thai", "back_right_thai", "back_right_paw"),
+    *("belly_bottom", "body_middle_right", "body_middle_left"),
+  ),
+  novel=(
+    *("right_eye", "left_eye", "front_left_knee", "front_right_knee"),
+    *("back_left_knee", "back_right_knee"),
+  ),
+  # The original leaves out body_middle, both of whose types are trained on: a
+  # mirrored image then teaches the wrong side (spec/fskd.md section 1.2).
+  flip_pairs=_sides(
+    *("mouth_end_{}", "{}_eye", "{}_earbase", "{}_earend"),
+    *("{}_antler_base", "{}_antler_end", "body_middle_{}"),
+    *(f"{end}_{{}}_{part}" for end in _ENDS for part in ("thai", "knee", "paw")),
+  ),
+  auxiliary_paths=(
+    *(("nose", "left_earbase"), ("nose", "right_earbase")),
+    *(
+      (f"{end}_{side}_thai", f"{end}_{side}_paw")
+      for end in _ENDS
+      for side in ("left", "right")
+    ),
+  ),
+  files={"train": "AwAPose_split_train.json", "unseen": "AwAPose_split_test.json"},
+  drive=_OTHER_DRIVE,
+  image_folders=("JPEGImages", "images"),
+  is_pickled=True,
+  instances=10_064,
+  images=10_064,
+  classes=35,
+  split_sizes=(25, 0, 10),
+  unseen_species=(
+    *("cow", "dalmatian", "giraffe", "grizzly+bear", "otter"),
+    *("ox", "rhinoceros", "sheep", "wolf", "zebra"),
+  ),
+  terms="the images are of Animals with Attributes 2: each has its own licence",
+  citation=(
+    "Banik et al., A Novel Dataset for Keypoint Detection of Quadruped Animals from"
+    " Images, 2021; and Xian et al., Zero-Shot Learning: A Comprehensive Evaluation"
+    " of the Good, the Bad and the Ugly, TPAMI 2019, for the images"
+  ),
+)
+
+CUB = Published(
+  name="cub_keypoints",
+  title="CUB-200-2011",
+  keypoint_names=(
+    *("back", "beak", "belly", "breast", "crown", "forehead", "left eye", "left leg"),
+    *("left wing", "nape", "right eye", "right leg", "right wing", "tail", "throat"),
+  ),
+  base=(
+    *("back", "beak", "belly", "breast", "crown"),
+    *("left leg", "nape", "right leg", "tail", "throat"),
+  ),
+  novel=("forehead", "left eye", "left wing", "right eye", "right wing"),
+  flip_pairs=_sides("{} eye", "{} leg", "{} wing"),
+  auxiliary_paths=_bird_paths("beak"),
+  files={
+    "train": "cub_split_train.json",
+    "validation": "cub_split_val.json",
+    "unseen": "cub_split_test.json",
+  },
+  drive=_OTHER_DRIVE,
+  has_text=True,
+  instances=11_788,
+  images=11_788,
+  classes=200,
+  split_sizes=(100, 50, 50),
+  rule=SpeciesRule(modulus=4, validation=(0,), unseen=(2,)),
+  terms="non-commercial research and education; the photographers hold the rights",
+  citation=(
+    "Wah et al., The Caltech-UCSD Birds-200-2011 Dataset, CNS-TR-2011-001, Caltech 2011"
+  ),
+)
+
+NABIRDS = Published(
+  name="nabirds_keypoints",
+  title="NABirds",
+  keypoint_names=(
+    *("bill", "crown", "nape", "left eye", "right eye", "belly", "breast", "back"),
+    *("tail", "left wing", "right wing"),
+  ),
+  base=("bill", "crown", "nape", "belly", "breast", "back", "tail"),
+  novel=("left eye", "right eye", "left wing", "right wing"),
+  flip_pairs=_sides("{} eye", "{} wing"),
+  auxiliary_paths=_bird_paths("bill"),
+  files={
+    "train": "nabird_split_train.json",
+    "validation": "nabird_split_val.json",
+    "unseen": "nabird_split_test.json",
+  },
+  drive=_OTHER_DRIVE,
+  has_text=True,
+  has_hierarchy=True,
+  instances=48_562,
+  images=48_562,
+  classes=555,
+  split_sizes=(333, 111, 111),
+  rule=SpeciesRule(modulus=5, validation=(3,), unseen=(4,)),
+  terms="non-commercial research, after agreeing to the terms of the Cornell Lab",
+  citation=(
+    "Van Horn et al., Building a Bird Recognition App and Large Scale Dataset with"
+    " Citizen Scientists, CVPR 2015"
+  ),
+)
+
+PUBLISHED = {
+  published.name: published for published in (ANIMAL_POSE, AWA_POSE, CUB, NABIRDS)
+}
+"""All of them, by name."""

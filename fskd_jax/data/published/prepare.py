@@ -1,0 +1,198 @@
+"""`prepare`: a published data set becomes a COCO folder that the package reads."""
+
+import collections
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Callable
+
+import tqdm
+from PIL import Image
+
+from fskd_jax.data import coco_file, images
+from fskd_jax.data.published import readers
+from fskd_jax.data.published.facts import Published
+from fskd_jax.data.published.release import SPLITS, Release
+
+_SHOWN = 5
+
+
+def prepare(
+  published: Published, source: str | os.PathLike, out: str | os.PathLike
+) -> Release:
+  """Checks a data set and writes it as annotations.json, splits.json and images/.
+
+  The folder is there as a whole or not at all. Images are hard links where the file
+  system has them, copies elsewhere. splits.json lists the species of "train",
+  "validation" and "unseen".
+
+  Args:
+    published: the data set.
+    source: the folder that holds it, laid out as `published.layout` says.
+    out: the folder to make.
+
+  Returns:
+    What was read.
+
+  Raises:
+    FileNotFoundError: files or images are missing.
+    ValueError: something is wrong, or not as many as published; or `out` is there.
+  """
+  source, out = pathlib.Path(source), pathlib.Path(out)
+  if out.exists():
+    raise ValueError(f"{out} exists already; name a new folder")
+  release = readers.read(published, source)
+  _check_species(published, release)
+  _check_counts(published, release)
+  sizes = _check_images(release)
+  out.absolute().parent.mkdir(parents=True, exist_ok=True)
+  with tempfile.TemporaryDirectory(
+    prefix=f".{out.name}-", dir=out.absolute().parent
+  ) as unfinished:
+    folder = pathlib.Path(unfinished) / out.name
+    folder.mkdir()
+    _write_json(folder / "annotations.json", _coco(published, release, sizes))
+    _write_json(folder / "splits.json", release.splits)
+    coco_file.read(folder / "annotations.json")
+    for name in tqdm.tqdm(release.sizes, desc="Linking images", leave=False):
+      _link(release.image_folder / name, folder / "images" / name)
+    folder.rename(out)
+  return release
+
+
+def read_splits(folder: str | os.PathLike) -> dict[str, tuple[str, ...]]:
+  """Returns the species of "train", "validation" and "unseen" of a prepared folder.
+
+  Raises:
+    FileNotFoundError: the folder has not been prepared.
+  """
+  path = pathlib.Path(folder) / "splits.json"
+  if not path.is_file():
+    raise FileNotFoundError(f"no file {path}; make the folder with `fskd data prepare`")
+  splits = json.loads(path.read_text(encoding="utf-8"))
+  return {split: tuple(splits[split]) for split in SPLITS}
+
+
+def _check_species(published: Published, release: Release) -> None:
+  known, found = {*published.species}, {*release.parents}
+  if known and known != found:
+    raise ValueError(
+      f"{published.title} has the species {sorted(found)}, expected {sorted(known)}"
+    )
+  unseen = {*release.splits["unseen"]}
+  if published.unseen_species and unseen != {*published.unseen_species}:
+    raise ValueError(
+      f"{published.title} has the test species {sorted(unseen)}, expected"
+      f" {sorted(published.unseen_species)}"
+    )
+
+
+def _check_counts(published: Published, release: Release) -> None:
+  sizes = tuple(len(release.splits[split]) for split in SPLITS)
+  counts = (
+    ("instances", len(release.animals), published.instances),
+    ("images", len(release.sizes), published.images),
+    ("species", len(release.parents), published.classes),
+    ("species of train, validation, unseen", sizes, published.split_sizes),
+  )
+  wrong = [f"{n} {what}, expected {m}" for what, n, m in counts if n != m]
+  if wrong:
+    raise ValueError(
+      f"{published.title}: {'; '.join(wrong)}; this is another release or not all of it"
+    )
+
+
+def _check_images(release: Release) -> dict[str, tuple[int, int]]:
+  """Returns the stored size of every image."""
+  outside = [
+    name
+    for name in release.sizes
+    if pathlib.PurePath(name).is_absolute() or ".." in pathlib.PurePath(name).parts
+  ]
+  _raise_if(outside, ValueError, f"images lead out of {release.image_folder}")
+  missing = [n for n in release.sizes if not (release.image_folder / n).is_file()]
+  folder = release.image_folder
+  of = f"of {len(release.sizes)} images are not in {folder}"
+  _raise_if(missing, FileNotFoundError, of)
+  stored, broken, different = {}, [], []
+  for name, size in tqdm.tqdm(release.sizes.items(), desc="Checking", leave=False):
+    try:
+      with Image.open(folder / name) as image:  # reads the header alone
+        stored[name] = image.size
+    except images.BROKEN:
+      broken.append(name)
+      continue
+    if size not in (None, stored[name]):
+      different.append(f"{name} is {stored[name]}, annotated as {size}")
+  _raise_if(broken, ValueError, f"images in {folder} cannot be read")
+  _raise_if(different, ValueError, f"images in {folder} are of another size")
+  return stored
+
+
+def _raise_if(names: list[str], kind: Callable[[str], Exception], what: str) -> None:
+  if names:
+    more = ", ..." if len(names) > _SHOWN else ""
+    raise kind(f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{more}")
+
+
+def _coco(
+  published: Published, release: Release, sizes: dict[str, tuple[int, int]]
+) -> dict[str, list[dict]]:
+  image_ids = {name: number for number, name in enumerate(sizes, start=1)}
+  category_ids = {name: number for number, name in enumerate(release.parents, start=1)}
+  return {
+    "images": [
+      {"id": image_ids[name], "file_name": name, "width": width, "height": height}
+      for name, (width, height) in sizes.items()
+    ],
+    "annotations": [
+      {
+        "id": number,
+        "image_id": image_ids[animal.file_name],
+        "category_id": category_ids[animal.species],
+        "bbox": animal.box,
+        "area": animal.box[2] * animal.box[3],
+        "iscrowd": 0,
+        "num_keypoints": sum(v != 0 for v in animal.keypoints[2::3]),
+        "keypoints": animal.keypoints,
+      }
+      for number, animal in enumerate(release.animals, start=1)
+    ],
+    "categories": [
+      {
+        "id": category_ids[name],
+        "name": name,
+        "supercategory": parent,
+        "keypoints": list(published.keypoint_names),
+        "skeleton": [],
+      }
+      for name, parent in release.parents.items()
+    ],
+  }
+
+
+def _write_json(path: pathlib.Path, content: object) -> None:
+  path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+
+def _link(source: pathlib.Path, target: pathlib.Path) -> None:
+  target.parent.mkdir(parents=True, exist_ok=True)
+  try:
+    os.link(source.resolve(), target)
+  except OSError:  # another file system, or one without links
+    shutil.copyfile(source, target)
+
+
+def summary(release: Release) -> str:
+  """Says in one line what is in a data set."""
+  per_species = collections.Counter(animal.species for animal in release.animals)
+  splits = ", ".join(
+    f"{split} {len(species)} species / {sum(per_species[s] for s in species)} instances"
+    for split, species in release.splits.items()
+  )
+  return (
+    f"{len(release.animals)} instances in {len(release.sizes)} images,"
+    f" {len(per_species)} species: {splits}"
+  )
