@@ -5,10 +5,10 @@ report (report.md, report.png) is of all lines, also with `--variants` naming no
 """
 
 import argparse
-import importlib.util
 import logging
 import pathlib
 
+from fskd_jax.commands.source import load_config
 from fskd_jax.config import Config
 
 
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
   index, _, count = args.shard.partition("/")
   if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
     raise ValueError(f"--shard {args.shard}: expected I/N with 0 <= I < N")
-  cfg = _budget(_read(args.config), args)
+  cfg = _budget(load_config(args.config), args)
   variants = list(ablation.VARIANTS) if args.variants is None else args.variants
   args.out.mkdir(parents=True, exist_ok=True)
   if variants:
@@ -55,16 +55,6 @@ def run(args: argparse.Namespace) -> int:
   figure.savefig(args.out / "report.png")
   print(text)
   return 0
-
-
-def _read(path: str) -> Config:
-  """Loads a file of configs/."""
-  spec = importlib.util.spec_from_file_location("experiment_config", path)
-  if spec is None or spec.loader is None or not pathlib.Path(path).is_file():
-    raise FileNotFoundError(f"there is no configuration file {path}")
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module.get_config()
 
 
 def _budget(cfg: Config, args: argparse.Namespace) -> Config:

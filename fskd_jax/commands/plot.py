@@ -2,9 +2,9 @@
 
 import argparse
 
-from fskd_jax.commands import plot_attention, plot_network, plot_runs
+from fskd_jax.commands import plot_attention, plot_features, plot_network, plot_runs
 
-KINDS = (plot_runs, plot_network, plot_attention)
+KINDS = (plot_runs, plot_network, plot_features, plot_attention)
 """Each has `add_parsers(kinds)`, which adds sub-commands as `cli` describes them."""
 
 
