@@ -259,11 +259,11 @@ def test_equal_names_of_classes_get_their_numbers(tmp_path):
 
 
 TEXT_FAULTS = {
-  "bounding_boxes.txt, parts/parts.txt of NABirds lack": lambda f: [
+  "missing files of NABirds: bounding_boxes.txt, parts/parts.txt": lambda f: [
     (f / name).unlink() for name in ("parts/parts.txt", "bounding_boxes.txt")
   ],
-  "hierarchy.txt of NABirds lack": lambda f: (f / "hierarchy.txt").unlink(),
-  "images/ of NABirds lack": lambda f: (f / "images").rename(f / "pictures"),
+  "missing files of NABirds: hierarchy.txt": lambda f: (f / "hierarchy.txt").unlink(),
+  "missing files of NABirds: images/": lambda f: (f / "images").rename(f / "pictures"),
   "line 1 is 'id-0', expected 2": ("images.txt", "id-0 013/0.png", "id-0"),
   "id-1 occurs more than once": ("image_class_labels.txt", "id-0 ", "id-1 "),
   "unknown classes .'99'.": ("image_class_labels.txt", "id-0 13", "id-0 99"),
@@ -302,7 +302,7 @@ def _rename_species(content):
 
 
 COCO_FAULTS = {
-  "cub_split_val.json of CUB-200-2011 lack": ("cub_split_val.json", None),
+  "missing files of CUB-200-2011: cub_split_val.json": ("cub_split_val.json", None),
   "image 'a/0.png' is in another split too": (
     "cub_split_val.json",
     lambda c: c["images"][0].update(file_name="a/0.png"),

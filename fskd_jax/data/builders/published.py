@@ -7,8 +7,8 @@ import tensorflow_datasets as tfds
 
 from fskd_jax.data.annotations import KeypointDataset, read_coco
 from fskd_jax.data.builders import records
-from fskd_jax.data.published.facts import Published
 from fskd_jax.data.published.prepare import prepare
+from fskd_jax.data.published.schema import Published
 
 
 class PublishedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):

@@ -13,8 +13,8 @@ from PIL import Image
 
 from fskd_jax.data import coco_file, images
 from fskd_jax.data.published import readers
-from fskd_jax.data.published.facts import Published
 from fskd_jax.data.published.release import SPLITS, Release
+from fskd_jax.data.published.schema import Published
 
 _SHOWN = 5
 

@@ -5,8 +5,8 @@ import pathlib
 
 from fskd_jax.data import coco_file
 from fskd_jax.data.published import text_files
-from fskd_jax.data.published.facts import Published
 from fskd_jax.data.published.release import SPLITS, Animal, Release
+from fskd_jax.data.published.schema import Published
 
 _ANNOTATION_FOLDERS = ("", "annotations", "gt_coco")
 
@@ -27,7 +27,8 @@ def read(published: Published, source: pathlib.Path) -> Release:
     raise FileNotFoundError(_nothing(published, source))
   missing = [published.files[split] for split, path in found.items() if not path]
   if missing:
-    raise FileNotFoundError(f"{source}: {', '.join(missing)} of {published.title} lack")
+    names = ", ".join(missing)
+    raise FileNotFoundError(f"{source}: missing files of {published.title}: {names}")
   return _read_coco_files(
     published,
     image_folder(published, source),

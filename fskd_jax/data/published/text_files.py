@@ -8,8 +8,8 @@ import math
 import pathlib
 from collections.abc import Iterator
 
-from fskd_jax.data.published.facts import Published
 from fskd_jax.data.published.release import Animal, Release
+from fskd_jax.data.published.schema import Published
 
 _FILES = (
   *("images.txt", "image_class_labels.txt", "classes.txt", "bounding_boxes.txt"),
@@ -29,7 +29,8 @@ def read(published: Published, source: pathlib.Path) -> Release:
   missing = [name for name in wanted if not (source / name).is_file()]
   missing += [] if (source / "images").is_dir() else ["images/"]
   if missing:
-    raise FileNotFoundError(f"{source}: {', '.join(missing)} of {published.title} lack")
+    names = ", ".join(missing)
+    raise FileNotFoundError(f"{source}: missing files of {published.title}: {names}")
   images = _table(source / "images.txt", 2)
   labels = _table(source / "image_class_labels.txt", 2)
   classes = _table(source / "classes.txt", 2)
