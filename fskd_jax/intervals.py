@@ -56,7 +56,8 @@ def category_episode_bootstrap(
   (C - 1) / C of what it is, so that with a handful the interval is too narrow.
 
   Args:
-    values: float [e ...], a row for each item; columns share the resamples.
+    values: float [e ...], a row for each item; columns share the resamples. Where a
+      column is nan, it has no such item.
     category: [e], of the item; all items of an episode have the same.
     episode: [e], which episode the item belongs to.
     seed: of the resamples.
@@ -64,8 +65,8 @@ def category_episode_bootstrap(
     level: of the interval, in (0, 1).
 
   Returns:
-    The mean over the items and its interval, each [...]. With a single episode the
-    ends are nan.
+    The mean over the items and its interval, each [...]. With items of a single
+    episode the ends are nan.
 
   Raises:
     ValueError: no items, lengths that differ, or an episode of two categories.
@@ -83,9 +84,10 @@ def category_episode_bootstrap(
   if len(mixed):
     raise ValueError(f"episode {episode[mixed[0]]} has items of two categories")
   columns = values.reshape(len(values), -1)
-  # Sums and, in the last column, counts: a mean of items is a ratio of two sums.
-  totals = np.zeros((len(first), columns.shape[1] + 1))
-  np.add.at(totals, index, np.c_[columns, np.ones(len(columns))])
+  is_there = np.isfinite(columns)
+  # A mean of items is a ratio of two sums: of values, and of how many they are.
+  totals = np.zeros((len(first), 2 * columns.shape[1]))
+  np.add.at(totals, index, np.c_[np.where(is_there, columns, 0), is_there])
 
   drawn = np.zeros((resamples, totals.shape[1]))
   rng = np.random.default_rng(seed)
@@ -97,12 +99,16 @@ def category_episode_bootstrap(
     for start in range(0, resamples, block):
       rows = slice(start, start + block)
       drawn[rows] += _draws(rng, times[rows, number], len(members)) @ members
-  means = drawn[:, :-1] / drawn[:, -1:]
-  ends = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
-  if len(first) < 2:
-    ends[:] = np.nan
-  low, high = ends.reshape(2, *values.shape[1:])
-  return Interval(values.mean(0), low, high)
+  sums, counts = np.split(np.concatenate([totals.sum(0)[None], drawn]), 2, axis=1)
+  with np.errstate(invalid="ignore"):
+    mean, *means = sums / counts
+  ends = np.full((2, columns.shape[1]), np.nan)
+  several = (totals[:, columns.shape[1] :] > 0).sum(0) > 1
+  # A resample may lack the items of a rare column.
+  ends[:, several] = np.nanquantile(
+    np.stack(means)[:, several], [(1 - level) / 2, (1 + level) / 2], axis=0
+  )
+  return Interval(*(x.reshape(values.shape[1:]) for x in (mean, *ends)))
 
 
 def paired_bootstrap(

@@ -123,23 +123,25 @@ class EpisodeScores:
     """
     entries = self._entries()
 
-    def means(values: np.ndarray, chosen: np.ndarray) -> list[float | None]:
+    def columns(values: np.ndarray, chosen: np.ndarray) -> list[list[float | None]]:
       episode = entries.episode[chosen]
-      total = np.bincount(episode, values[chosen], self._num_episodes)
-      count = np.bincount(episode, minlength=self._num_episodes)
-      return [round(s / n, 6) if n else None for s, n in zip(total.tolist(), count)]
-
-    def pck(chosen: np.ndarray) -> dict[str, list[float | None]]:
-      limits = self._thresholds
-      return {f"{t:g}": means(entries.to_box <= t, chosen) for t in limits}
+      table = _episode_means(values[chosen], episode, self._num_episodes)
+      return [
+        [None if np.isnan(x) else round(x, 6) for x in column]
+        for column in table.T.tolist()
+      ]
 
     every = np.ones(len(entries.episode), bool)
+    limits = [f"{t:g}" for t in self._thresholds]
+    hits = entries.to_box[:, None] <= np.array(self._thresholds)
+    ne, auc = columns(np.c_[entries.to_image, _auc(entries)], every)
     return {
-      "pck": pck(every),
-      "ne": means(entries.to_image, every),
-      "auc": means(_auc(entries), every),
+      "pck": dict(zip(limits, columns(hits, every))),
+      "ne": ne,
+      "auc": auc,
       "per_keypoint": {
-        self._names[i]: pck(entries.keypoint == i) for i in np.unique(entries.keypoint)
+        self._names[i]: dict(zip(limits, columns(hits, entries.keypoint == i)))
+        for i in np.unique(entries.keypoint)
       },
     }
 
@@ -183,57 +185,88 @@ def summarize(
     thresholds: of PCK, parts of the longer box side.
     keypoint_names: indexed by the ids in `entries`.
   """
-  category = _categories(entries)
+  limits = [f"{t:g}" for t in thresholds]
+  hits = entries.to_box[:, None] <= np.array(thresholds)
+  _, first, episode = np.unique(entries.episode, return_index=True, return_inverse=True)
+  category = _categories(entries)[first]
 
-  def mean(values: np.ndarray, chosen: np.ndarray) -> dict[str, Any]:
-    return episode_mean(values[chosen], entries.episode[chosen], category[chosen])
+  def table(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    return _episode_means(values[chosen], episode[chosen], len(first))
 
-  def pck(chosen: np.ndarray) -> dict[str, Any]:
-    return {f"{t:g}": mean(entries.to_box <= t, chosen) for t in thresholds}
+  def group(means: list[dict[str, Any]], chosen: np.ndarray) -> dict[str, Any]:
+    return {"pck": dict(zip(limits, means)), "count": int(chosen.sum())}
 
-  def group(chosen: np.ndarray) -> dict[str, Any]:
-    return {"pck": pck(chosen), "count": int(chosen.sum())}
-
-  every = np.ones(len(entries.episode), bool)
+  every = np.ones(len(episode), bool)
+  types = {
+    keypoint_names[i]: entries.keypoint == i for i in np.unique(entries.keypoint)
+  }
+  kinds = {str(name): entries.species == name for name in np.unique(entries.species)}
+  # One set of resamples serves all but the species, which need some of their own.
+  whole = np.c_[hits, entries.to_image, _auc(entries)]
+  tables = [table(whole, every), *(table(hits, chosen) for chosen in types.values())]
+  means = _means(np.concatenate(tables, axis=1), category)
+  head, rest = means[: len(limits)], means[len(limits) + 2 :]
+  ne, auc = means[len(limits) : len(limits) + 2]
   return {
-    "pck": pck(every),
-    "pck_micro": {f"{t:g}": float((entries.to_box <= t).mean()) for t in thresholds},
-    "ne": mean(entries.to_image, every),
-    "auc": mean(_auc(entries), every),
+    "pck": dict(zip(limits, head)),
+    "pck_micro": dict(zip(limits, hits.mean(0).tolist())),
+    "ne": ne,
+    "auc": auc,
     "per_keypoint": {
-      keypoint_names[i]: group(entries.keypoint == i)
-      for i in np.unique(entries.keypoint)
+      name: group(rest[place * len(limits) :], chosen)
+      for place, (name, chosen) in enumerate(types.items())
     },
     "per_species": {
-      str(name): group(entries.species == name) for name in np.unique(entries.species)
+      name: group(_means(table(hits, chosen)), chosen) for name, chosen in kinds.items()
     },
   }
 
 
-def episode_mean(
-  values: np.ndarray, episode: np.ndarray, category: np.ndarray | None = None
-) -> dict[str, Any]:
-  """Averages values within each episode, then over the episodes.
+def episode_mean(values: np.ndarray, episode: np.ndarray) -> dict[str, Any]:
+  """Averages values within each episode, then over the episodes, of one category.
 
   Args:
     values: [e], at least one.
     episode: int [e], which episode a value belongs to.
-    category: [e], of the episode; None: all are of one.
 
   Returns:
     "mean"; "ci95", the half width of the 95 % t-interval over the episodes; and
     "bootstrap95", [low, high] of `intervals.category_episode_bootstrap`. Both are None
     for a single episode.
   """
-  names, first, index = np.unique(episode, return_index=True, return_inverse=True)
-  means = np.bincount(index, weights=values) / np.bincount(index)
-  groups = np.zeros(len(names)) if category is None else category[first]
-  found = intervals.category_episode_bootstrap(means, groups, names)
-  return {
-    "mean": float(means.mean()),
-    "ci95": intervals.t_half_width(means),
-    "bootstrap95": [float(found.low), float(found.high)] if len(names) > 1 else None,
-  }
+  names, index = np.unique(episode, return_inverse=True)
+  return _means(_episode_means(values[:, None], index, len(names)))[0]
+
+
+def _episode_means(values: np.ndarray, index: np.ndarray, count: int) -> np.ndarray:
+  """Averages values [e c] within each of `count` episodes, [count c]; nan for none."""
+  sums = [np.bincount(index, column, count) for column in values.T]
+  with np.errstate(invalid="ignore"):
+    return np.stack(sums, 1) / np.bincount(index, minlength=count)[:, None]
+
+
+def _means(
+  table: np.ndarray, category: np.ndarray | None = None
+) -> list[dict[str, Any]]:
+  """Averages columns over the episodes that have a value, as of `episode_mean`.
+
+  Args:
+    table: [episodes c], nan without a value.
+    category: [episodes]; None: all are of one.
+  """
+  if category is None:  # episodes of other categories take no part
+    table = table[np.isfinite(table).any(1)]
+    category = np.zeros(len(table))
+  found = intervals.category_episode_bootstrap(table, category, np.arange(len(table)))
+  halves = [intervals.t_half_width(column[np.isfinite(column)]) for column in table.T]
+  return [
+    {
+      "mean": float(mean),
+      "ci95": half,
+      "bootstrap95": None if half is None else [float(low), float(high)],
+    }
+    for mean, low, high, half in zip(*found, halves)
+  ]
 
 
 def _auc(entries: Distances) -> np.ndarray:

@@ -52,6 +52,24 @@ def test_columns_share_the_resamples(items):
     np.testing.assert_allclose(columns, [value, 2 * value + 1])
 
 
+def test_items_that_a_column_lacks_take_no_part(items):
+  values, category, episode = items
+  lacks = episode % 3 == 0
+  rare = np.where(episode == 5, values, np.nan)
+  columns = np.stack([np.where(lacks, np.nan, values), rare, values], axis=1)
+  found = intervals.category_episode_bootstrap(columns, category, episode)
+  alone = [x[~lacks] for x in (values, category, episode)]
+  few = intervals.category_episode_bootstrap(*alone)
+  assert found.mean[0] == pytest.approx(few.mean)
+  width = few.high - few.low
+  assert abs(found.low[0] - few.low) < 0.1 * width
+  assert abs(found.high[0] - few.high) < 0.1 * width
+  assert found.mean[1] == pytest.approx(values[episode == 5].mean())
+  assert np.isnan(found.low[1]) and np.isnan(found.high[1])
+  whole = intervals.category_episode_bootstrap(values, category, episode)
+  np.testing.assert_allclose([x[2] for x in found], whole)
+
+
 def test_names_and_order_of_categories_and_episodes_may_be_anything(items):
   values, category, episode = items
   one = intervals.category_episode_bootstrap(values, category, episode)
