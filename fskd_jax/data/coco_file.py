@@ -46,6 +46,19 @@ def read(path: pathlib.Path) -> CocoFile:
     FileNotFoundError: there is no such file.
     ValueError: the file is no COCO keypoint file; tells the first problems.
   """
+  coco, problems = examine(path)
+  if problems:
+    raise ValueError(f"{path}: {_first(problems)}")
+  return coco
+
+
+def examine(path: pathlib.Path) -> tuple[CocoFile, list[str]]:
+  """Reads a COCO keypoint file; returns its sound entries, and all that is wrong.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: it is no JSON, or lacks one of the three lists.
+  """
   content = _parse(path)
   problems: list[str] = []
   images = _by_id(content["images"], "image", _image_problem, problems)
@@ -53,14 +66,16 @@ def read(path: pathlib.Path) -> CocoFile:
   annotations = _by_id(content["annotations"], "annotation", _no_problem, problems)
   problems += _repetitions("category name", (c["name"] for c in categories.values()))
   problems += _repetitions("image file_name", (i["file_name"] for i in images.values()))
-  _raise_if(problems, path)
-  counted = [entry for entry in annotations.values() if not entry.get("iscrowd")]
-  for entry in counted:
+  sound = []
+  for entry in annotations.values():
+    if entry.get("iscrowd"):
+      continue
     problem = _annotation_problem(entry, images, categories)
     if problem:
       problems.append(f"annotation {entry['id']}: {problem}")
-  _raise_if(problems, path)
-  return CocoFile(images, categories, counted)
+    else:
+      sound.append(entry)
+  return CocoFile(images, categories, sound), problems
 
 
 def skeleton(category: dict) -> tuple[tuple[str, str], ...]:
@@ -189,11 +204,6 @@ def _require_images(folder: pathlib.Path, entries: Iterable[dict]) -> None:
     raise FileNotFoundError(
       f"{len(missing)} of {len(names)} images are not in {folder}: {_first(missing)}"
     )
-
-
-def _raise_if(problems: list[str], path: pathlib.Path) -> None:
-  if problems:
-    raise ValueError(f"{path}: {_first(problems)}")
 
 
 def _first(texts: list[str]) -> str:
