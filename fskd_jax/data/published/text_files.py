@@ -73,7 +73,7 @@ def read(published: Published, source: pathlib.Path) -> Release:
 def _rows(path: pathlib.Path, columns: int) -> Iterator[list[str]]:
   """Yields the columns of every line; the last one may hold blanks."""
   for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-    row = line.split(maxsplit=columns - 1)
+    row = line.strip().split(maxsplit=columns - 1)
     if len(row) == columns:
       yield row
     elif row:
@@ -106,7 +106,7 @@ def _keypoints(
   """Returns the flat keypoints of every image that has a part."""
   path = source / "parts" / "parts.txt"
   parts = _table(path, 2)
-  found = tuple(name.strip() for (name,) in parts.values())
+  found = tuple(name for (name,) in parts.values())
   if found != published.keypoint_names:
     raise ValueError(
       f"{path}: the parts are {list(found)}, expected those of {published.title} in"
@@ -134,7 +134,7 @@ def _names(
   """
   path = source / "classes.txt"
   numbers = sorted(used, key=lambda number: _numbers(path, [number]))
-  names = [classes[number][0].strip() for number in numbers]
+  names = [classes[number][0] for number in numbers]
   return {
     number: name if names.count(name) == 1 else f"{name} ({number})"
     for number, name in zip(numbers, names)
@@ -151,12 +151,10 @@ def _parents(
     return {name: "bird" for name in names.values()}
   path = source / "hierarchy.txt"
   tree = _table(path, 2)
-  lost = [n for n in names if n not in tree or tree[n][0].strip() not in classes]
+  lost = [n for n in names if n not in tree or tree[n][0] not in classes]
   if lost:
     raise ValueError(f"{path}: classes {lost[:5]} have no parent in classes.txt")
-  return {
-    name: classes[tree[number][0].strip()][0].strip() for number, name in names.items()
-  }
+  return {name: classes[tree[number][0]][0] for number, name in names.items()}
 
 
 def _splits(
