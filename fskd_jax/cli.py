@@ -15,6 +15,7 @@ from fskd_jax.commands import (
   experiment,
   export,
   import_weights,
+  mp100,
   parameters,
   plot,
   predict,
@@ -29,6 +30,7 @@ COMMANDS = (
   compare_runs,
   parameters,
   plot,
+  mp100,
   experiment,
   data,
 )

@@ -1,0 +1,1 @@
+"""MP-100, to the letter of its reference code (spec/ecosystem.md section 2a)."""

@@ -1,0 +1,62 @@
+"""The fixed pairs of MP-100's evaluation, drawn as the reference draws them."""
+
+import hashlib
+import json
+import random
+from typing import Any, NamedTuple
+
+from fskd_jax.mp100.annotations import MP100File, MP100Object
+
+QUERIES = 15
+EPISODES = {"test": 200, "val": 100}
+SEED = 1
+
+
+class MP100Episode(NamedTuple):
+  """Support objects, and the queries that share them."""
+
+  category: str
+  support: tuple[MP100Object, ...]
+  queries: tuple[MP100Object, ...]
+
+
+def draw(
+  file: MP100File, shots: int, episodes: int = EPISODES["test"]
+) -> list[MP100Episode]:
+  """Draws episodes, category by category, from one seeded stream.
+
+  One draw of shots + 15 objects gives the support and, after it, the queries.
+
+  Args:
+    file: the objects.
+    shots: support objects of an episode.
+    episodes: of each category.
+
+  Raises:
+    ValueError: a category has too few objects; names it.
+  """
+  stream, found = random.Random(SEED), []
+  for category, objects in file.categories.items():
+    if len(objects) < shots + QUERIES:
+      raise ValueError(
+        f"category {category!r} has {len(objects)} objects, expected at least "
+        f"{shots + QUERIES} for {shots} shots and {QUERIES} queries"
+      )
+    for _ in range(episodes):
+      drawn = stream.sample(objects, shots + QUERIES)
+      found.append(MP100Episode(category, tuple(drawn[:shots]), tuple(drawn[shots:])))
+  return found
+
+
+def manifest(episodes: list[MP100Episode]) -> dict[str, Any]:
+  """Returns the ids of all pairs and their SHA-256, to compare evaluations by."""
+  listed = [
+    [
+      episode.category,
+      [x.object_id for x in episode.support],
+      [x.object_id for x in episode.queries],
+    ]
+    for episode in episodes
+  ]
+  text = json.dumps(listed, separators=(",", ":"))
+  return {"sha256": hashlib.sha256(text.encode()).hexdigest(), "episodes": listed}

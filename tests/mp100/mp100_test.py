@@ -1,0 +1,272 @@
+import json
+import random
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fskd_jax import cli, predictor
+from fskd_jax.interop.compare import Model
+from fskd_jax.mp100 import annotations, evaluation, metrics, pairs
+from fskd_jax.mp100.metrics import Pairs
+
+CATEGORIES, PER_CATEGORY, SIDE = 5, 24, 48
+
+
+def _content():
+  """Many categories, objects to be left out, boxes over the border, hidden points."""
+  rng = np.random.default_rng(0)
+  images, entries = [], []
+  for number in range(CATEGORIES * PER_CATEGORY):
+    category = number % CATEGORIES
+    images.append(
+      {
+        "id": 900 - number,
+        "file_name": f"c{category}/{number}.png",
+        "width": SIDE,
+        "height": SIDE - 4,
+      }
+    )
+    count = 3 + category
+    points = rng.uniform(2, SIDE - 8, (count, 2)).round(1)
+    visible = rng.choice([0, 1, 2], count, p=[0.5, 0.2, 0.3])
+    visible[number % count] = 2
+    x, y = rng.uniform(-6, 12, 2).round(1).tolist()
+    w, h = rng.uniform(18, 50, 2).round(1).tolist()
+    entries.append(
+      {
+        "id": 10 * number,
+        "image_id": 900 - number,
+        "category_id": category + 7,
+        "bbox": [x, y, w, h],
+        "area": w * h,
+        "iscrowd": 0,
+        "num_keypoints": int((visible > 0).sum()),
+        "keypoints": np.c_[points * (visible > 0)[:, None], visible].ravel().tolist(),
+      }
+    )
+  for i, change in enumerate(
+    (
+      {"iscrowd": 1},
+      {"bbox": [5, 5, 1, 9]},
+      {"bbox": [SIDE + 1, 5, 9, 9]},
+      {"area": 0},
+      {"num_keypoints": 0},
+      {"keypoints": [0] * 9},
+    )
+  ):
+    entries.insert(17 * i, entries[40] | {"id": 5000 + i} | change)
+  rng.shuffle(entries)  # objects come in the order of the images, not of this list
+  categories = [
+    {"id": c + 7, "name": f"category {c}", "keypoints": [f"k{i}" for i in range(3 + c)]}
+    for c in range(CATEGORIES)
+  ]
+  return {"images": images, "annotations": entries, "categories": categories}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+  root = tmp_path_factory.mktemp("mp100")
+  content, rng = _content(), np.random.default_rng(1)
+  (root / "annotations.json").write_text(json.dumps(content))
+  for entry in content["images"]:
+    path = root / "images" / entry["file_name"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size = (entry["height"], entry["width"], 3)
+    Image.fromarray(rng.integers(0, 256, size, np.uint8)).save(path)
+  return root
+
+
+@pytest.fixture(scope="module")
+def file(folder):
+  return annotations.read(folder / "annotations.json", folder)
+
+
+def _slow_objects(content):
+  """The facts again, in plain loops: {category: [(id, box, keypoints)]}."""
+  found = {c["name"]: [] for c in content["categories"]}
+  names = {c["id"]: c["name"] for c in content["categories"]}
+  for image in content["images"]:
+    for entry in content["annotations"]:
+      if entry["image_id"] != image["id"]:
+        continue
+      if entry["iscrowd"] or entry["area"] <= 0 or entry["num_keypoints"] == 0:
+        continue
+      if not any(entry["keypoints"]):
+        continue
+      x0, y0 = max(entry["bbox"][0], 0), max(entry["bbox"][1], 0)
+      x1, y1 = x0 + entry["bbox"][2] - 1, y0 + entry["bbox"][3] - 1
+      x1, y1 = min(x1, image["width"] - 1), min(y1, image["height"] - 1)
+      if x1 <= x0 or y1 <= y0:
+        continue
+      box = (x0, y0, x1 - x0, y1 - y0)
+      found[names[entry["category_id"]]].append((entry["id"], box, entry["keypoints"]))
+  return found
+
+
+def test_objects_equal_the_facts(file):
+  slow = _slow_objects(_content())
+  assert list(file.categories) == list(slow)
+  for name, objects in file.categories.items():
+    assert [(x.object_id, x.box) for x in objects] == [x[:2] for x in slow[name]]
+    for ours, (_, _, values) in zip(objects, slow[name]):
+      np.testing.assert_array_equal(ours.visible, np.array(values[2::3]) > 0)
+      np.testing.assert_array_equal(ours.keypoints[:, 1], values[1::3])
+  assert file.objects == CATEGORIES * PER_CATEGORY
+  assert any(min(x.box[:2]) == 0 for x in file.categories["category 0"])  # clipped
+
+
+@pytest.mark.parametrize("shots", [1, 5])
+def test_pairs_are_those_of_the_seeded_stream(file, shots):
+  found = pairs.draw(file, shots, episodes=7)
+  random.seed(1)
+  for number, (name, objects) in enumerate(_slow_objects(_content()).items()):
+    for i in range(7):
+      ids = [x[0] for x in random.sample(objects, shots + 15)]
+      episode = found[7 * number + i]
+      assert episode.category == name
+      assert [x.object_id for x in episode.support] == ids[:shots]
+      assert [x.object_id for x in episode.queries] == ids[shots:]
+  assert len(found) == 7 * CATEGORIES
+
+
+def test_the_manifest_changes_with_one_object(file, folder, tmp_path):
+  first = pairs.manifest(pairs.draw(file, 1, 3))
+  assert first == pairs.manifest(pairs.draw(file, 1, 3))
+  content = _content()
+  content["images"].pop(50)
+  gone = {x["id"] for x in content["images"]}
+  content["annotations"] = [x for x in content["annotations"] if x["image_id"] in gone]
+  path = tmp_path / "less.json"
+  path.write_text(json.dumps(content))
+  less = annotations.read(path, folder)
+  assert pairs.manifest(pairs.draw(less, 1, 3))["sha256"] != first["sha256"]
+
+
+def test_too_few_objects_are_named(file):
+  with pytest.raises(ValueError, match="'category 0' has 24 objects"):
+    pairs.draw(file, 10)
+
+
+def _random_pairs(file, shots):
+  """Pairs whose distances are drawn: half of them near the thresholds."""
+  rng, rows = np.random.default_rng(shots), []
+  for number, episode in enumerate(pairs.draw(file, shots, 4)):
+    seen = np.all([x.visible for x in episode.support], axis=0)
+    for query in episode.queries:
+      valid = np.zeros(100, bool)
+      valid[: len(seen)] = seen & query.visible
+      size = max(query.box[2:])
+      distances = size * rng.choice([0.0, 0.049, 0.05, 0.12, 0.2, 0.3, 0.9], 100)
+      rows.append((distances, valid, size, episode.category, number))
+  return Pairs(*map(np.array, zip(*rows)))
+
+
+@pytest.mark.parametrize("shots", [1, 5])
+def test_metrics_equal_a_slow_reference(file, shots):
+  given = _random_pairs(file, shots)
+  rows = {k: [] for k in ("0.05", "0.2", "mpck", "mpck_to_0.2", "auc", "nme", "epe")}
+  for distances, valid, size in zip(given.distances, given.valid, given.size):
+    chosen = [d for d, v in zip(distances, valid) if v]
+
+    def part(threshold, chosen=chosen, size=size):
+      if not chosen:
+        return 0.0
+      return sum(d / size < threshold for d in chosen) / len(chosen)
+
+    five = [part(t) for t in (0.05, 0.1, 0.15, 0.2, 0.25)]
+    rows["0.05"].append(five[0])
+    rows["0.2"].append(five[3])
+    rows["mpck"].append(sum(five) / 5)
+    rows["mpck_to_0.2"].append(sum(five[:4]) / 4)
+    rows["auc"].append(sum(part(i / 20) / 20 for i in range(20)))
+    rows["nme"].append(sum(d / size for d in chosen) / max(len(chosen), 1))
+    rows["epe"].append(sum(chosen) / max(len(chosen), 1))
+  names = {f"category {c}": tuple(f"k{i}" for i in range(3 + c)) for c in range(5)}
+  found = metrics.summary(given, names)
+  assert found["empty_pairs"] == sum(not v.any() for v in given.valid) > 0
+  for name, values in rows.items():
+    ours = found["pck"].get(name) or found[name]
+    np.testing.assert_allclose(ours["mean"], np.mean(values), rtol=1e-12)
+    assert ours["bootstrap95"][0] <= ours["mean"] <= ours["bootstrap95"][1]
+  one = found["per_category"]["category 2"]["keypoints"]
+  members = given.category == "category 2"
+  assert one
+  for name, scores in one.items():
+    column = int(name[1:])
+    valid = given.valid[members, column]
+    near = given.distances[members, column] / given.size[members] < 0.2
+    assert scores["count"] == valid.sum()
+    np.testing.assert_allclose(scores["pck 0.2"], near[valid].mean())
+
+
+def test_more_shots_leave_fewer_keypoints(file):
+  one, five = (_random_pairs(file, shots).valid.mean() for shots in (1, 5))
+  assert five < one
+
+
+@pytest.fixture(scope="module")
+def model(trained):
+  cfg, _, state = trained
+  return Model(cfg, {"params": state.params, "batch_stats": state.batch_stats})
+
+
+@pytest.mark.parametrize("shots", [1, 3])
+def test_any_batch_size_gives_the_same_and_equals_pair_by_pair(
+  file, folder, model, monkeypatch, shots
+):
+  episodes, images = pairs.draw(file, shots, 2), folder / "images"
+  detector = evaluation.detector_of(model)
+  found = evaluation.evaluate(detector, episodes, images)
+  monkeypatch.setattr(predictor, "QUERY_BATCH", 4)
+  again = evaluation.evaluate(evaluation.detector_of(model), episodes, images)
+  for ours, theirs in zip(found, again):
+    if ours.dtype.kind == "f":
+      np.testing.assert_allclose(ours, theirs, atol=1e-3)
+    else:
+      np.testing.assert_array_equal(ours, theirs)
+  # One pair by hand, from files to its distances.
+  episode, row = episodes[3], 3 * 15 + 6
+  query = episode.queries[6]
+  used = [x for x in episode.support if np.isfinite(evaluation._shown(x)).any()]
+  support = detector.support(
+    [images / x.image for x in used],
+    [evaluation._shown(x) for x in used],
+    [x.box for x in used],
+  )
+  alone = detector.predict(support, [images / query.image], [query.box]).keypoints[0]
+  number = len(query.visible)
+  expected = np.hypot(*(alone - query.keypoints).T)
+  shown = np.isfinite(expected)
+  np.testing.assert_allclose(
+    found.distances[row, :number][shown], expected[shown], atol=1e-3
+  )
+  seen = np.all([x.visible for x in episode.support], axis=0) & query.visible
+  np.testing.assert_array_equal(found.valid[row, :number], seen)
+  assert found.size[row] == max(query.box[2:])
+
+
+def test_the_command_stops_on_missing_images_and_stamps_the_coverage(
+  folder, trained, tmp_path, capsys
+):
+  content = _content()
+  content["images"][3]["file_name"] = "c3/lost.png"
+  path = tmp_path / "mp100_split1_test.json"
+  path.write_text(json.dumps(content))
+  out = tmp_path / "out"
+  command = [
+    *("mp100", "--workdir", str(trained[1]), "--annotations", str(path)),
+    *("--images", str(folder), "--out", str(out), "--episodes", "1"),
+  ]
+  assert cli.main(command) == 2
+  assert "c3/lost.png" in capsys.readouterr().err
+  assert not out.exists()
+  assert cli.main([*command, "--coverage"]) == 0
+  results = json.loads((out / "results.json").read_text())
+  assert results["coverage"] == {
+    "complete": False, "objects": 119, "of": 120, "missing_images": 1
+  }  # fmt: skip
+  assert "NOT the protocol" in capsys.readouterr().out
+  manifest = json.loads((out / "manifest.json").read_text())
+  assert manifest["sha256"] == results["manifest"]
+  assert results["pairs"] == 15 * CATEGORIES
