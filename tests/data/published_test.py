@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import json
 import pathlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -434,7 +435,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("published", PUBLISHED.values(), ids=PUBLISHED.keys())
 def test_the_builders(published, tmp_path, monkeypatch):
   importlib.import_module(f"fskd_jax.data.builders.{published.name}")  # registers it
-  builder_class = tfds.builder_cls(published.name)
+  builder_class: Any = tfds.builder_cls(published.name)
   assert published.files[min(published.files)] in (
     builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS
   )
