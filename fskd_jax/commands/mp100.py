@@ -12,6 +12,8 @@ from tqdm import tqdm
 
 from fskd_jax.interop.files import written_whole
 
+_SHOWN = 5
+
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
   """Declares the command."""
@@ -23,16 +25,20 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     "--annotations", required=True, type=pathlib.Path, help="mp100_split1_test.json .."
   )
   parser.add_argument("--images", required=True, type=pathlib.Path, metavar="DIR")
-  parser.add_argument("--out", required=True, type=pathlib.Path, metavar="DIR")
+  parser.add_argument(
+    "--out", required=True, type=pathlib.Path, metavar="DIR", help="folder to make"
+  )
   parser.add_argument("--shots", type=int, default=1)
   parser.add_argument(
-    "--episodes", type=int, default=200, help="of a category; val: 100 (%(default)s)"
+    "--episodes",
+    type=int,
+    help="of a category; default: 100 for a file that ends in _val.json, else 200",
   )
   parser.add_argument(
     "--coverage",
     action="store_true",
-    help="score what is there if images are missing; the pairs are then others, and "
-    "the results say so",
+    help="score what is there if images are lost; the pairs are then others, and the "
+    "results say so",
   )
   parser.set_defaults(run=run)
 
@@ -40,52 +46,69 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
   """Writes results.json and manifest.json, and prints the means."""
   from fskd_jax.commands.source import load_run
-  from fskd_jax.mp100 import annotations, evaluation, metrics, pairs
+  from fskd_jax.data.published import mp100
+  from fskd_jax.mp100 import evaluation, metrics, pairs
 
-  if args.shots < 1 or args.episodes < 1:
-    raise ValueError(f"--shots {args.shots}, --episodes {args.episodes}: at least 1")
-  file = annotations.read(args.annotations, args.images, allow_missing=args.coverage)
-  episodes = pairs.draw(file, args.shots, args.episodes)
+  proper = pairs.episodes_of(args.annotations)
+  count = proper if args.episodes is None else args.episodes
+  if args.shots < 1 or count < 1:
+    raise ValueError(f"--shots {args.shots}, --episodes {count}: at least 1")
+  if args.out.exists():
+    raise ValueError(f"--out: {args.out} exists already; name a new folder")
+  whole, root = mp100.read(args.annotations), mp100.image_root(args.images)
+  lost = mp100.lost_images(whole, root)
+  if lost and not args.coverage:
+    raise FileNotFoundError(
+      f"{len(lost)} images in {root} cannot be used: {_first(lost)}; every lost image "
+      "changes all later pairs. To score what is there, give --coverage"
+    )
+  file = whole.without(lost)
+  episodes = pairs.draw(file, args.shots, count)
   model, step = load_run(args.workdir)
   start = time.perf_counter()
   found = evaluation.evaluate(
     evaluation.detector_of(model),
     episodes,
-    annotations.image_root(args.images),
+    root,
     lambda x: tqdm(x, desc="MP-100", unit="ep"),
   )
   manifest = pairs.manifest(episodes)
-  kept = sum(map(len, file.categories.values()))
   results = {
     "run": str(args.workdir),
     "step": step,
     "annotations": args.annotations.name,
+    "protocol": "MP-100 reference pairs"
+    if count == proper and not lost
+    else "MP-100, not the reference's pairs",
     "shots": args.shots,
-    "episodes": args.episodes,
+    "episodes": count,
     "manifest": manifest["sha256"],
     "coverage": {
-      "complete": not file.missing,
-      "objects": kept,
-      "of": file.objects,
-      "missing_images": len(file.missing),
+      "objects": sum(1 for _ in file.objects()),
+      "of": sum(1 for _ in whole.objects()),
+      "lost_images": lost,
     },
     "seconds": round(time.perf_counter() - start, 1),
   } | metrics.summary(found, file.keypoint_names)
-  args.out.mkdir(parents=True, exist_ok=True)
+  args.out.mkdir(parents=True)
   for name, content in (("manifest.json", manifest), ("results.json", results)):
     with written_whole(args.out / name) as unfinished:
       unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-  print(_text(results))
+  print(_text(results, proper))
   return 0
 
 
-def _text(results: dict) -> str:
+def _text(results: dict, proper: int) -> str:
   pairs, empty, coverage = (results[k] for k in ("pairs", "empty_pairs", "coverage"))
-  lines = [f"{pairs} pairs ({empty} empty), {results['shots']}-shot"]
-  if not coverage["complete"]:
+  lines = [
+    f"{results['protocol']}: {pairs} pairs ({empty} empty), {results['shots']}-shot"
+  ]
+  if results["episodes"] != proper:
+    lines.append(f"{results['episodes']} episodes of a category instead of {proper}")
+  if lost := coverage["lost_images"]:
     lines.append(
-      f"NOT the protocol's pairs: {coverage['missing_images']} images are missing, "
-      f"{coverage['objects']} of {coverage['of']} objects used"
+      f"{coverage['objects']} of {coverage['of']} objects used; {len(lost)} images "
+      f"cannot be: {_first(lost)}"
     )
   rows = {f"PCK@{t}": x for t, x in results["pck"].items()} | {
     "mPCK (0.05 to 0.25)": results["mpck"],
@@ -98,3 +121,8 @@ def _text(results: dict) -> str:
     lines.append(f"{name:20s} {100 * x['mean']:6.2f}   [{low:.2f}, {high:.2f}]")
   lines.append(f"{'EPE, px':20s} {results['epe']['mean']:6.2f}")
   return "\n".join(lines)
+
+
+def _first(lost: dict[str, str]) -> str:
+  shown = [f"{name} ({problem})" for name, problem in [*lost.items()][:_SHOWN]]
+  return ", ".join(shown) + (", .." if len(lost) > _SHOWN else "")

@@ -48,7 +48,7 @@ def read(path: pathlib.Path) -> CocoFile:
   """
   coco, problems = examine(path)
   if problems:
-    raise ValueError(f"{path}: {_first(problems)}")
+    raise ValueError(f"{path}: {first(problems)}")
   return coco
 
 
@@ -59,11 +59,11 @@ def examine(path: pathlib.Path) -> tuple[CocoFile, list[str]]:
     FileNotFoundError: there is no such file.
     ValueError: it is no JSON, or lacks one of the three lists.
   """
-  content = _parse(path)
+  content = parse(path)
   problems: list[str] = []
-  images = _by_id(content["images"], "image", _image_problem, problems)
-  categories = _by_id(content["categories"], "category", _category_problem, problems)
-  annotations = _by_id(content["annotations"], "annotation", _no_problem, problems)
+  images = by_id(content["images"], "image", image_problem, problems)
+  categories = by_id(content["categories"], "category", _category_problem, problems)
+  annotations = by_id(content["annotations"], "annotation", _no_problem, problems)
   problems += _repetitions("category name", (c["name"] for c in categories.values()))
   problems += _repetitions("image file_name", (i["file_name"] for i in images.values()))
   sound = []
@@ -86,7 +86,13 @@ def skeleton(category: dict) -> tuple[tuple[str, str], ...]:
   return tuple((names[a - first], names[b - first]) for a, b in pairs)
 
 
-def _parse(path: pathlib.Path) -> dict[str, list[dict]]:
+def parse(path: pathlib.Path) -> dict[str, list[dict]]:
+  """Reads the three lists of a COCO file; their entries are not looked at.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: it is no JSON, or lacks one of the three lists.
+  """
   if not path.is_file():
     raise FileNotFoundError(
       f"no file {path}; expected a folder with annotations.json (COCO keypoints) and"
@@ -106,7 +112,7 @@ def _parse(path: pathlib.Path) -> dict[str, list[dict]]:
   return content
 
 
-def _by_id(
+def by_id(
   entries: list[dict],
   kind: str,
   problem_of: Callable[[dict], str | None],
@@ -131,7 +137,8 @@ def _no_problem(entry: dict) -> None:
   """Annotations are checked later, when images and categories are known."""
 
 
-def _image_problem(entry: dict) -> str | None:
+def image_problem(entry: dict) -> str | None:
+  """Says what is wrong with an entry of "images"."""
   name = entry.get("file_name")
   if not isinstance(name, str) or not name:
     return f"file_name is {name!r}, expected a file below images/"
@@ -170,7 +177,7 @@ def _annotation_problem(
 
 
 def _box_problem(box: Any, image: dict) -> str | None:
-  if not isinstance(box, list) or len(box) != 4 or not _are_finite(box):
+  if not isinstance(box, list) or len(box) != 4 or not are_finite(box):
     return f"bbox is {box!r}, expected 4 finite numbers (x, y, width, height)"
   x, y, w, h = box
   if w <= 0 or h <= 0:
@@ -190,7 +197,7 @@ def _keypoint_problem(values: Any, category: dict) -> str | None:
       f" {len(names)} keypoints of category {category['name']!r}"
     )
   for name, triple in zip(names, zip(*[iter(values)] * 3)):
-    if not _are_finite(triple):
+    if not are_finite(triple):
       return f"keypoint {name!r} is {list(triple)}, expected finite numbers"
     if triple[2] not in (0, 1, 2):
       return f"keypoint {name!r} has visibility {triple[2]}, expected 0, 1 or 2"
@@ -202,11 +209,12 @@ def _require_images(folder: pathlib.Path, entries: Iterable[dict]) -> None:
   missing = [name for name in names if not (folder / name).is_file()]
   if missing:
     raise FileNotFoundError(
-      f"{len(missing)} of {len(names)} images are not in {folder}: {_first(missing)}"
+      f"{len(missing)} of {len(names)} images are not in {folder}: {first(missing)}"
     )
 
 
-def _first(texts: list[str]) -> str:
+def first(texts: list[str]) -> str:
+  """Joins the first texts, and says how many more there are."""
   more = len(texts) - SHOWN_PROBLEMS
   shown = "; ".join(texts[:SHOWN_PROBLEMS])
   return f"{shown}; and {more} more" if more > 0 else shown
@@ -228,8 +236,9 @@ def _is_integer(value: Any) -> bool:
   return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _are_finite(values: Iterable[Any]) -> bool:
-  # The bound also turns away what float32 cannot hold; nan fails every comparison.
+def are_finite(values: Iterable[Any]) -> bool:
+  """Says whether all are numbers that float32 holds."""
+  # nan fails every comparison.
   return all(
     isinstance(v, (int, float)) and not isinstance(v, bool) and -1e9 < v < 1e9
     for v in values

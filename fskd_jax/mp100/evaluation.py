@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from fskd_jax.data.published.mp100 import MAX_KEYPOINTS, MP100Object
 from fskd_jax.interop.compare import Model
-from fskd_jax.mp100.annotations import MAX_KEYPOINTS, MP100Object
 from fskd_jax.mp100.metrics import Pairs
 from fskd_jax.mp100.pairs import MP100Episode
 from fskd_jax.predictor import KeypointDetector
@@ -34,7 +34,7 @@ def evaluate(
   """Predicts every query of every episode.
 
   Keypoints that no support crop shows are taken to lie at the centre of the query's
-  box; they are scored all the same.
+  crop; they are scored all the same.
 
   Args:
     detector: of `detector_of`.
@@ -69,7 +69,7 @@ def _predict(
   detector: KeypointDetector, episode: MP100Episode, images: pathlib.Path
 ) -> Float[np.ndarray, "q n 2"]:
   boxes = [query.box for query in episode.queries]
-  centers = np.array([[x + w / 2, y + h / 2] for x, y, w, h in boxes])[:, None]
+  centers = np.stack([_center(box) for box in boxes])[:, None]
   shape = (len(boxes), len(episode.support[0].visible), 2)
   points = [_shown(x) for x in episode.support]
   useful = [i for i, row in enumerate(points) if np.isfinite(row).any()]
@@ -86,13 +86,16 @@ def _predict(
 
 def _shown(support: MP100Object) -> Float[np.ndarray, "n 2"]:
   """Returns the keypoints that the support crop shows, nan for others."""
-  x, y, w, h = support.box
-  center, half = (
-    np.array([x + (w - 1) / 2, y + (h - 1) / 2]),
-    CROP_MARGIN * max(w, h) / 2,
-  )
-  inside = (np.abs(support.keypoints - center) <= half) & (support.keypoints >= 0)
-  return np.where((support.visible & inside.all(1))[:, None], support.keypoints, np.nan)
+  points, half = support.keypoints, CROP_MARGIN * max(support.box[2:]) / 2
+  inside = np.abs(points - _center(support.box)) <= half
+  inside &= (points >= -0.5) & (points <= np.array(support.image_size) - 0.5)
+  return np.where((support.visible & inside.all(1))[:, None], points, np.nan)
+
+
+def _center(box: tuple[float, float, float, float]) -> Float[np.ndarray, "2"]:
+  """Returns the centre of a box's crop (`augment.evaluation_crops`)."""
+  x, y, w, h = box
+  return np.array([x + (w - 1) / 2, y + (h - 1) / 2])
 
 
 def _padded(values: np.ndarray) -> np.ndarray:

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
+import pathlib
 import random
 from typing import Any, NamedTuple
 
-from fskd_jax.mp100.annotations import MP100File, MP100Object
+from fskd_jax.data.published.mp100 import MP100File, MP100Object
 
 QUERIES = 15
-EPISODES = {"test": 200, "val": 100}
 SEED = 1
 
 
@@ -20,9 +20,12 @@ class MP100Episode(NamedTuple):
   queries: tuple[MP100Object, ...]
 
 
-def draw(
-  file: MP100File, shots: int, episodes: int = EPISODES["test"]
-) -> list[MP100Episode]:
+def episodes_of(path: pathlib.Path) -> int:
+  """Returns how many episodes of a category the reference draws from a file."""
+  return 100 if path.stem.endswith("_val") else 200
+
+
+def draw(file: MP100File, shots: int, episodes: int) -> list[MP100Episode]:
   """Draws episodes, category by category, from one seeded stream.
 
   One draw of shots + 15 objects gives the support and, after it, the queries.

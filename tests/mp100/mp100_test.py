@@ -1,13 +1,17 @@
 import json
+import pathlib
 import random
+import shutil
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
-from fskd_jax import cli, predictor
+from fskd_jax import cli, geometry, predictor
+from fskd_jax.data import augment
+from fskd_jax.data.published import mp100
 from fskd_jax.interop.compare import Model
-from fskd_jax.mp100 import annotations, evaluation, metrics, pairs
+from fskd_jax.mp100 import evaluation, metrics, pairs
 from fskd_jax.mp100.metrics import Pairs
 
 CATEGORIES, PER_CATEGORY, SIDE = 5, 24, 48
@@ -45,6 +49,7 @@ def _content():
         "keypoints": np.c_[points * (visible > 0)[:, None], visible].ravel().tolist(),
       }
     )
+  whole = entries[40]
   for i, change in enumerate(
     (
       {"iscrowd": 1},
@@ -52,10 +57,10 @@ def _content():
       {"bbox": [SIDE + 1, 5, 9, 9]},
       {"area": 0},
       {"num_keypoints": 0},
-      {"keypoints": [0] * 9},
+      {"keypoints": [0] * len(whole["keypoints"])},
     )
   ):
-    entries.insert(17 * i, entries[40] | {"id": 5000 + i} | change)
+    entries.insert(17 * i, whole | {"id": 5000 + i} | change)
   rng.shuffle(entries)  # objects come in the order of the images, not of this list
   categories = [
     {"id": c + 7, "name": f"category {c}", "keypoints": [f"k{i}" for i in range(3 + c)]}
@@ -79,7 +84,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def file(folder):
-  return annotations.read(folder / "annotations.json", folder)
+  return mp100.read(folder / "annotations.json")
 
 
 def _slow_objects(content):
@@ -112,7 +117,7 @@ def test_objects_equal_the_facts(file):
     for ours, (_, _, values) in zip(objects, slow[name]):
       np.testing.assert_array_equal(ours.visible, np.array(values[2::3]) > 0)
       np.testing.assert_array_equal(ours.keypoints[:, 1], values[1::3])
-  assert file.objects == CATEGORIES * PER_CATEGORY
+  assert len(list(file.objects())) == CATEGORIES * PER_CATEGORY
   assert any(min(x.box[:2]) == 0 for x in file.categories["category 0"])  # clipped
 
 
@@ -130,7 +135,7 @@ def test_pairs_are_those_of_the_seeded_stream(file, shots):
   assert len(found) == 7 * CATEGORIES
 
 
-def test_the_manifest_changes_with_one_object(file, folder, tmp_path):
+def test_the_manifest_changes_with_one_object(file, tmp_path):
   first = pairs.manifest(pairs.draw(file, 1, 3))
   assert first == pairs.manifest(pairs.draw(file, 1, 3))
   content = _content()
@@ -139,13 +144,13 @@ def test_the_manifest_changes_with_one_object(file, folder, tmp_path):
   content["annotations"] = [x for x in content["annotations"] if x["image_id"] in gone]
   path = tmp_path / "less.json"
   path.write_text(json.dumps(content))
-  less = annotations.read(path, folder)
+  less = mp100.read(path)
   assert pairs.manifest(pairs.draw(less, 1, 3))["sha256"] != first["sha256"]
 
 
 def test_too_few_objects_are_named(file):
   with pytest.raises(ValueError, match="'category 0' has 24 objects"):
-    pairs.draw(file, 10)
+    pairs.draw(file, 10, 1)
 
 
 def _random_pairs(file, shots):
@@ -246,27 +251,133 @@ def test_any_batch_size_gives_the_same_and_equals_pair_by_pair(
   assert found.size[row] == max(query.box[2:])
 
 
-def test_the_command_stops_on_missing_images_and_stamps_the_coverage(
-  folder, trained, tmp_path, capsys
-):
+def test_validation_files_have_half_the_episodes():
+  assert pairs.episodes_of(pathlib.Path("a/mp100_split3_val.json")) == 100
+  assert pairs.episodes_of(pathlib.Path("a/mp100_split3_test.json")) == 200
+
+
+def test_what_no_support_shows_lies_at_the_centre_of_the_crop(file, folder, model):
+  """A support whose keypoint is outside its image is of no use, and does no harm."""
+  episode = pairs.draw(file, 1, 1)[0]
+  support = episode.support[0]
+  outside = np.full_like(support.keypoints, SIDE + 1.0)
+  lost = support._replace(keypoints=outside, visible=np.ones(len(outside), bool))
+  assert np.isnan(evaluation._shown(lost)).all()
+  query = episode.queries[0]
+  for shown in (query, query._replace(box=(3.0, 2.0, 7.0, 11.0))):
+    given = episode._replace(support=(lost,), queries=(shown,))
+    data = evaluation.detector_of(model).config.data
+    matrix = augment.evaluation_crops(np.array([shown.box]), data)
+    middle = np.full((1, 1, 2), (data.image_size - 1) / 2)
+    expected = geometry.apply_affine(matrix, middle)[0, 0]
+    found = evaluation._predict(evaluation.detector_of(model), given, folder / "images")
+    np.testing.assert_allclose(found[0], np.tile(expected, (3, 1)), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+  "place, change, message",
+  [
+    (
+      "annotations",
+      {"keypoints": [1, 2, 2, 3]},
+      "annotation .*: keypoints is 4 values",
+    ),
+    ("annotations", {"bbox": [1, 2, 3]}, "annotation .*: bbox is 3 values, expected 4"),
+    ("annotations", {"bbox": [1, 2, 3, "x"]}, "annotation .*: bbox holds something"),
+    ("annotations", {"image_id": None}, "annotation .*: image_id is None"),
+    ("annotations", {"id": None}, "annotation None: id is None"),
+    ("annotations", {"area": "x"}, "annotation .*: area is 'x', expected a number"),
+    ("images", {"width": None}, "image .*: width is None"),
+    ("images", {"file_name": None}, "image .*: file_name is None"),
+    ("categories", {"keypoints": []}, "category .*: keypoints is \\[\\], expected 1"),
+    (
+      "categories",
+      {"name": "category 1"},
+      "category name 'category 1' occurs more than once",
+    ),
+  ],
+)
+def test_a_malformed_file_is_told_in_one_sentence(tmp_path, place, change, message):
   content = _content()
-  content["images"][3]["file_name"] = "c3/lost.png"
-  path = tmp_path / "mp100_split1_test.json"
+  content[place][0] |= change
+  path = tmp_path / "damaged.json"
   path.write_text(json.dumps(content))
-  out = tmp_path / "out"
-  command = [
-    *("mp100", "--workdir", str(trained[1]), "--annotations", str(path)),
-    *("--images", str(folder), "--out", str(out), "--episodes", "1"),
-  ]
-  assert cli.main(command) == 2
-  assert "c3/lost.png" in capsys.readouterr().err
+  with pytest.raises(ValueError, match=f"damaged.json: {message}") as error:
+    mp100.read(path)
+  assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["bbox", "keypoints"])
+def test_objects_without_box_or_keypoints_are_left_out(tmp_path, key):
+  content = _content()
+  whole = next(x for x in content["annotations"] if x["id"] < 5000)
+  del whole[key]
+  path = tmp_path / "less.json"
+  path.write_text(json.dumps(content))
+  ids = {x.object_id for x in mp100.read(path).objects()}
+  assert whole["id"] not in ids and len(ids) == CATEGORIES * PER_CATEGORY - 1
+
+
+def test_lost_images_say_why(file, folder, tmp_path):
+  shutil.copytree(folder / "images", tmp_path / "images")
+  missing, broken, large, turned = [*{x.image for x in file.objects()}][:4]
+  (tmp_path / "images" / missing).unlink()
+  (tmp_path / "images" / broken).write_bytes(b"no picture")
+  Image.new("RGB", (SIDE, SIDE)).save(tmp_path / "images" / large)
+  # A viewer turns it: what is annotated is what it shows.
+  exif = Image.Exif()
+  exif[ExifTags.Base.Orientation] = 6
+  picture = Image.new("RGB", (SIDE - 4, SIDE))
+  picture.save(tmp_path / "images" / turned, exif=exif)
+  assert mp100.lost_images(file, mp100.image_root(folder)) == {}
+  assert mp100.lost_images(file, mp100.image_root(tmp_path)) == {
+    missing: "missing",
+    broken: "unreadable",
+    large: "48 x 48 pixels, annotated as 48 x 44",
+  }
+
+
+@pytest.fixture
+def command(folder, trained, tmp_path):
+  """A function: content of the annotations, and arguments -> exit status."""
+
+  def run(content, *arguments):
+    path = tmp_path / "mp100_split1_test.json"
+    path.write_text(json.dumps(content))
+    paths = ["--annotations", str(path), "--images", str(folder)]
+    out = ["--out", str(tmp_path / "out")]
+    return cli.main(["mp100", "--workdir", str(trained[1]), *paths, *out, *arguments])
+
+  return run
+
+
+def test_the_command_stops_on_lost_images_and_stamps_the_coverage(
+  command, tmp_path, capsys
+):
+  content, out = _content(), tmp_path / "out"
+  content["images"][3]["file_name"] = "c3/lost.png"
+  assert command(content, "--episodes", "1") == 2
+  assert "1 images in" in (told := capsys.readouterr().err) and "c3/lost.png" in told
   assert not out.exists()
-  assert cli.main([*command, "--coverage"]) == 0
+  assert command(content, "--episodes", "1", "--coverage") == 0
   results = json.loads((out / "results.json").read_text())
+  assert results["protocol"] == "MP-100, not the reference's pairs"
   assert results["coverage"] == {
-    "complete": False, "objects": 119, "of": 120, "missing_images": 1
+    "objects": 119, "of": 120, "lost_images": {"c3/lost.png": "missing"}
   }  # fmt: skip
-  assert "NOT the protocol" in capsys.readouterr().out
+  told = capsys.readouterr().out
+  assert "119 of 120 objects used; 1 images cannot be: c3/lost.png (missing)" in told
   manifest = json.loads((out / "manifest.json").read_text())
   assert manifest["sha256"] == results["manifest"]
   assert results["pairs"] == 15 * CATEGORIES
+  # What is there is kept.
+  assert command(content, "--coverage") == 2
+  assert "out exists already" in capsys.readouterr().err
+  assert json.loads((out / "results.json").read_text()) == results
+
+
+def test_only_the_pairs_of_the_reference_are_called_so(command, monkeypatch, tmp_path):
+  monkeypatch.setattr(pairs, "episodes_of", lambda path: 1)
+  assert command(_content()) == 0
+  results = json.loads((tmp_path / "out" / "results.json").read_text())
+  assert results["protocol"] == "MP-100 reference pairs" and results["episodes"] == 1

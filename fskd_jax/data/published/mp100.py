@@ -1,0 +1,203 @@
+"""Annotation files of MP-100, filtered and cleaned as the reference does.
+
+A file of MP-100 is trusted less than `coco_file` trusts its own: it may hold objects
+without a box or keypoints, which are left out, not refused.
+
+Source: spec/ecosystem.md section 2a.
+"""
+
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+from PIL import ExifTags, Image
+
+from fskd_jax.data import coco_file, images
+
+MAX_KEYPOINTS = 100
+"""Of an object; the reference pads all objects to as many."""
+
+
+class MP100Object(NamedTuple):
+  """One annotated object.
+
+  Attributes:
+    object_id: annotation id.
+    image: file, below the folder of images.
+    image_size: (width, height) by the annotations.
+    box: (x, y, w, h), clipped to the image and one pixel short in w and h.
+    keypoints: pixels of the image.
+    visible: v above 0; occluded ones (v = 1) count as visible.
+  """
+
+  object_id: int
+  image: str
+  image_size: tuple[int, int]
+  box: tuple[float, float, float, float]
+  keypoints: Float[np.ndarray, "n 2"]
+  visible: Bool[np.ndarray, " n"]
+
+
+class MP100File(NamedTuple):
+  """An annotation file.
+
+  Attributes:
+    categories: name -> its objects, categories in the order of the file, objects in
+      that of its images; categories without an object are left out.
+    keypoint_names: of each category.
+    parents: category -> what it is a kind of.
+  """
+
+  categories: dict[str, tuple[MP100Object, ...]]
+  keypoint_names: dict[str, tuple[str, ...]]
+  parents: dict[str, str]
+
+  def objects(self) -> Iterable[MP100Object]:
+    """Returns the objects of all categories."""
+    return (x for objects in self.categories.values() for x in objects)
+
+  def without(self, lost: Iterable[str]) -> "MP100File":
+    """Returns the file without the objects of some images."""
+    lost = {*lost}
+    kept = {
+      name: tuple(x for x in objects if x.image not in lost)
+      for name, objects in self.categories.items()
+    }
+    return self._replace(
+      categories={name: found for name, found in kept.items() if found}
+    )
+
+
+def read(path: pathlib.Path) -> MP100File:
+  """Reads a file, such as mp100_split1_test.json; images are not looked at.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: something in it is wrong; names the file, the entry and the field.
+  """
+  if not path.is_file():
+    raise FileNotFoundError(f"there is no MP-100 annotation file {path}")
+  content = coco_file.parse(path)
+  problems: list[str] = []
+  known = coco_file.by_id(content["images"], "image", coco_file.image_problem, problems)
+  categories = coco_file.by_id(
+    content["categories"], "category", _category_problem, problems
+  )
+  by_image: dict[Any, list[dict]] = {}
+  for entry in content["annotations"]:
+    problem = _annotation_problem(entry, known, categories)
+    if problem:
+      problems.append(f"annotation {entry.get('id')!r}: {problem}")
+    by_image.setdefault(entry.get("image_id"), []).append(entry)
+  names = [x["name"] for x in categories.values()]
+  repeated = sorted({name for name in names if names.count(name) > 1})
+  problems += [f"category name {name!r} occurs more than once" for name in repeated]
+  if problems:
+    raise ValueError(f"{path}: {coco_file.first(problems)}")
+  found: dict[str, list[MP100Object]] = {name: [] for name in names}
+  for image in known.values():
+    for entry in by_image.get(image["id"], ()):
+      if cleaned := _clean(entry, image):
+        found[categories[entry["category_id"]]["name"]].append(cleaned)
+  return MP100File(
+    categories={name: tuple(objects) for name, objects in found.items() if objects},
+    keypoint_names={x["name"]: tuple(x["keypoints"]) for x in categories.values()},
+    parents={
+      x["name"]: str(x.get("supercategory") or x["name"]) for x in categories.values()
+    },
+  )
+
+
+def image_root(folder: pathlib.Path) -> pathlib.Path:
+  """Returns the folder that file_name lead from: images/ below, where it is there."""
+  return folder / "images" if (folder / "images").is_dir() else folder
+
+
+def lost_images(file: MP100File, root: pathlib.Path) -> dict[str, str]:
+  """Returns what is wrong with images that the file's objects name; reads headers.
+
+  Args:
+    file: of `read`.
+    root: of `image_root`.
+
+  Returns:
+    File name -> "missing", "unreadable", or its size where that is not the annotated
+    one, as a viewer shows it (EXIF).
+  """
+  sizes = {x.image: x.image_size for x in file.objects()}
+  found = {name: _image_problem(root / name, size) for name, size in sizes.items()}
+  return {name: problem for name, problem in found.items() if problem}
+
+
+def _image_problem(path: pathlib.Path, expected: tuple[int, int]) -> str | None:
+  if not path.is_file():
+    return "missing"
+  try:
+    with Image.open(path) as image:
+      size, turned = image.size, image.getexif().get(ExifTags.Base.Orientation, 1) > 4
+  except images.BROKEN:
+    return "unreadable"
+  width, height = size[::-1] if turned else size
+  if (width, height) == expected:
+    return None
+  return f"{width} x {height} pixels, annotated as {expected[0]} x {expected[1]}"
+
+
+def _category_problem(entry: Mapping[str, Any]) -> str | None:
+  name, keypoints = entry.get("name"), entry.get("keypoints")
+  if not isinstance(name, str) or not name:
+    return f"name is {name!r}, expected a text"
+  if not isinstance(keypoints, list) or not 0 < len(keypoints) <= MAX_KEYPOINTS:
+    return f"keypoints is {keypoints!r}, expected 1 to {MAX_KEYPOINTS} names"
+  return None
+
+
+def _annotation_problem(
+  entry: Mapping[str, Any], known: Mapping[int, Any], categories: Mapping[int, Any]
+) -> str | None:
+  if not isinstance(entry.get("id"), int):
+    return f"id is {entry.get('id')!r}, expected an integer"
+  for key, ids in (("image_id", known), ("category_id", categories)):
+    if not isinstance(entry.get(key), int) or entry[key] not in ids:
+      return f"{key} is {entry.get(key)!r}, which is not in the file"
+  category = categories[entry["category_id"]]
+  counts = {"bbox": 4, "keypoints": 3 * len(category["keypoints"])}
+  for key, count in counts.items():
+    values = entry.get(key)
+    if not values:  # such an object is left out
+      continue
+    if not isinstance(values, list) or len(values) != count:
+      came = f"{len(values)} values" if isinstance(values, list) else repr(values)
+      return f"{key} is {came}, expected {count} of category {category['name']!r}"
+    if not coco_file.are_finite(values):
+      return f"{key} holds something else than finite numbers"
+  for key in ("area", "num_keypoints"):
+    if not coco_file.are_finite([entry.get(key, 1)]):
+      return f"{key} is {entry[key]!r}, expected a number"
+  return None
+
+
+def _clean(entry: Mapping[str, Any], image: Mapping[str, Any]) -> MP100Object | None:
+  """Returns the object, or None if the reference leaves it out."""
+  values, box = entry.get("keypoints"), entry.get("bbox")
+  if entry.get("iscrowd") or not values or max(values) == 0 or not box:
+    return None
+  if entry.get("num_keypoints") == 0 or entry.get("area", 1) <= 0:
+    return None
+  x, y, w, h = box
+  left, top = max(0, x), max(0, y)
+  right = min(image["width"] - 1, left + max(0, w - 1))
+  bottom = min(image["height"] - 1, top + max(0, h - 1))
+  if right <= left or bottom <= top:
+    return None
+  triples = np.asarray(values, np.float64).reshape(-1, 3)
+  return MP100Object(
+    object_id=entry["id"],
+    image=image["file_name"],
+    image_size=(image["width"], image["height"]),
+    box=(left, top, right - left, bottom - top),
+    keypoints=triples[:, :2],
+    visible=triples[:, 2] > 0,
+  )
