@@ -15,7 +15,11 @@ from tqdm import tqdm
 
 from fskd_jax import baselines, calibration, metrics, parallel, plots, steps
 from fskd_jax.config import Config, EvalConfig
-from fskd_jax.data.episodes import EpisodeSampler, evaluation_index_batches
+from fskd_jax.data.episodes import (
+  EpisodeSampler,
+  Sampler,
+  evaluation_index_batches,
+)
 from fskd_jax.data.feed import Feed
 from fskd_jax.episode import EpisodeBatch, valid_queries
 from fskd_jax.episode_record import FILE, EpisodeRecord
@@ -43,7 +47,7 @@ def network_predictor(
 def score(
   predictors: Mapping[str, Predictor],
   feed: Feed,
-  sampler: EpisodeSampler,
+  sampler: Sampler,
   cfg: EvalConfig,
   *,
   episodes: int,

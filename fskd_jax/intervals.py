@@ -134,6 +134,32 @@ def paired_bootstrap(
   )
 
 
+def crossed_bootstrap(
+  scores: Float[np.ndarray, "s e"],
+  *,
+  seed: int = 0,
+  resamples: int = 4000,
+  level: float = 0.95,
+) -> Interval:
+  """Bootstraps a mean over training seeds and, crossed with them, episodes.
+
+  All seeds are scored on the same episodes, so a resample draws seeds and episodes,
+  each with replacement. With three seeds the variance between them comes out 2/3 of
+  what it is. Scores of nan (no valid keypoint) count nowhere.
+  """
+  rng = np.random.default_rng(seed)
+  is_there = np.isfinite(scores)
+  seeds, episodes = (
+    rng.multinomial(n, np.ones(n) / n, resamples).astype(float) for n in scores.shape
+  )
+  total, count = (
+    (seeds @ matrix * episodes).sum(1)
+    for matrix in (np.where(is_there, scores, 0.0), is_there.astype(float))
+  )
+  low, high = np.quantile(total / count, [(1 - level) / 2, (1 + level) / 2])
+  return Interval(np.asarray(np.nanmean(scores)), low, high)
+
+
 def _draws(rng: np.random.Generator, times: np.ndarray, count: int) -> np.ndarray:
   """Says how often each of a category's episodes is drawn, [resamples count].
 

@@ -139,3 +139,18 @@ def test_wrong_input_is_named():
     )
   with pytest.raises(ValueError, match=r"shapes \(3,\) and \(2,\) are not pairs"):
     intervals.paired_bootstrap(np.ones(3), np.ones(2), np.ones(3), np.ones(3))
+
+
+def test_the_crossed_bootstrap_draws_seeds_and_episodes():
+  rng = np.random.default_rng(1)
+  scores = rng.random((3, 50))
+  scores[1, 7] = np.nan
+  interval = intervals.crossed_bootstrap(scores, resamples=20_000)
+  slow, draws = np.random.default_rng(2), []
+  for _ in range(4000):
+    rows, columns = slow.integers(3, size=3), slow.integers(50, size=50)
+    draws.append(np.nanmean(scores[np.ix_(rows, columns)]))
+  np.testing.assert_allclose(interval.mean, np.nanmean(scores))
+  np.testing.assert_allclose(
+    [interval.low, interval.high], np.quantile(draws, [0.025, 0.975]), atol=0.01
+  )

@@ -81,8 +81,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
   },
   "heat-map MSE": {"loss.heatmap": "mse", "model.temperature": 1.0},
   "weighted heat-map MSE": {"loss.heatmap": "weighted_mse", "model.temperature": 1.0},
-  # The baseline's network with more support images.
-  **{f"{k} shots": {"eval.shots": k} for k in (2, 3, 4, 5)},
 }
 """Fields that differ from the configuration, by variant."""
 
@@ -149,8 +147,7 @@ def run(
 def run_one(cfg: Config, name: str, seed: int, folder: pathlib.Path) -> dict[str, Any]:
   """Trains a variant, unless it was trained already, and scores it."""
   cfg = varied(cfg, {"train.seed": seed})
-  trained_as = BASELINE if _is_of_evaluation(VARIANTS[name]) else name
-  workdir = folder / "runs" / f"{trained_as.replace(' ', '_')}-{seed}"
+  workdir = folder / "runs" / f"{name.replace(' ', '_')}-{seed}"
   start = time.perf_counter()
   trainer.train(cfg, workdir)
   trained = time.perf_counter()
@@ -202,10 +199,6 @@ def _lines(path: pathlib.Path) -> Iterator[dict[str, Any]]:
       yield json.loads(line)
     except ValueError as error:
       raise ValueError(f"{path}, line {number} is damaged: {error}") from error
-
-
-def _is_of_evaluation(overrides: Mapping[str, Any]) -> bool:
-  return all(name.startswith("eval.") for name in overrides)
 
 
 def _commit() -> str:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from fskd_jax.analysis.ablation import BASELINE
-from fskd_jax.intervals import Interval
+from fskd_jax.intervals import Interval, crossed_bootstrap
 
 THRESHOLD = "0.1"
 
@@ -22,7 +22,6 @@ class Difference(NamedTuple):
     seeds: how many it was trained with.
     pck: over seeds and episodes.
     less_baseline: the difference to the baseline of the same seeds.
-    is_paired: whether both saw the same episodes.
     train_seconds: median over the seeds.
     parameters: of the network.
   """
@@ -32,7 +31,6 @@ class Difference(NamedTuple):
   seeds: int
   pck: Interval
   less_baseline: Interval
-  is_paired: bool
   train_seconds: float
   parameters: int
 
@@ -41,7 +39,7 @@ def differences(lines: Sequence[Mapping[str, Any]]) -> list[Difference]:
   """Compares every variant with the baseline, over the seeds that both have.
 
   Raises:
-    ValueError: there is no line of the baseline.
+    ValueError: there is no line of the baseline, or it has other episodes.
   """
   by_variant: dict[str, dict[int, Mapping[str, Any]]] = {}
   for line in lines:
@@ -58,59 +56,23 @@ def differences(lines: Sequence[Mapping[str, Any]]) -> list[Difference]:
       manifests = {
         x[s]["settings"][setting]["manifest"] for x in (runs, baseline) for s in seeds
       }
-      is_paired = len(manifests) == 1
+      if len(manifests) > 1:
+        raise ValueError(
+          f"{variant!r} and the baseline were scored on other episodes of {setting}; "
+          "expected the same --episodes and data for all results of a folder"
+        )
       found.append(
         Difference(
           variant=variant,
           setting=setting,
           seeds=len(seeds),
           pck=crossed_bootstrap(ours),
-          less_baseline=(
-            crossed_bootstrap(ours - theirs) if is_paired else _unpaired(ours, theirs)
-          ),
-          is_paired=is_paired,
+          less_baseline=crossed_bootstrap(ours - theirs),
           train_seconds=float(np.median([runs[s]["train_seconds"] for s in seeds])),
           parameters=runs[seeds[0]]["parameters"],
         )
       )
   return found
-
-
-def crossed_bootstrap(
-  scores: Float[np.ndarray, "s e"], resamples: int = 4000, level: float = 0.95
-) -> Interval:
-  """Bootstraps a mean over training seeds and, crossed with them, episodes.
-
-  All seeds are scored on the same episodes, so a resample draws seeds and episodes,
-  each with replacement. With three seeds the variance between them comes out 2/3 of
-  what it is. Scores of nan (no valid keypoint) count nowhere.
-  """
-  means = _resampled_means(scores, resamples, seed=0)
-  low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-  return Interval(np.asarray(np.nanmean(scores)), low, high)
-
-
-def _unpaired(
-  ours: Float[np.ndarray, "s e"], theirs: Float[np.ndarray, "s f"]
-) -> Interval:
-  drawn = _resampled_means(ours, 4000, 0) - _resampled_means(theirs, 4000, 1)
-  low, high = np.quantile(drawn, [0.025, 0.975])
-  return Interval(np.asarray(np.nanmean(ours) - np.nanmean(theirs)), low, high)
-
-
-def _resampled_means(
-  scores: Float[np.ndarray, "s e"], resamples: int, seed: int
-) -> Float[np.ndarray, " r"]:
-  rng = np.random.default_rng(seed)
-  is_there = np.isfinite(scores)
-  seeds, episodes = (
-    rng.multinomial(n, np.ones(n) / n, resamples).astype(float) for n in scores.shape
-  )
-  total, count = (
-    (seeds @ matrix * episodes).sum(1)
-    for matrix in (np.where(is_there, scores, 0.0), is_there.astype(float))
-  )
-  return total / count
 
 
 def _scores(
@@ -133,8 +95,7 @@ def markdown(found: Sequence[Difference]) -> str:
     cells = []
     for setting in settings:
       row = rows[setting]
-      mark = "" if row.is_paired else " (other episodes)"
-      cells += [f"{100 * row.pck.mean:.1f}", _difference(row.less_baseline) + mark]
+      cells += [f"{100 * row.pck.mean:.1f}", _difference(row.less_baseline)]
     any_row = next(iter(rows.values()))
     if variant == BASELINE:
       cells[1::2] = ["" for _ in settings]

@@ -2,9 +2,13 @@
 
 import argparse
 
-from fskd_jax.commands import experiment_ablation, experiment_proposition1
+from fskd_jax.commands import (
+  experiment_ablation,
+  experiment_proposition1,
+  experiment_shots,
+)
 
-EXPERIMENTS = (experiment_proposition1, experiment_ablation)
+EXPERIMENTS = (experiment_proposition1, experiment_ablation, experiment_shots)
 """Each has `add_parser(experiments)`, as `cli` describes it."""
 
 

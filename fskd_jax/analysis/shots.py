@@ -1,0 +1,138 @@
+"""What more support images are worth: 1 to K shots on the same queries and types.
+
+Episodes are drawn with K support images, of which the k-shot detector sees the first
+k. Scored are the types that the first one shows, so that every number of shots is
+asked for the same keypoints: what is measured is how well they are found, and not that
+more images show more types.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+
+from fskd_jax import evaluator, parallel
+from fskd_jax.config import DataConfig
+from fskd_jax.data.episodes import EpisodeSampler
+from fskd_jax.data.feed import Feed
+from fskd_jax.episode import EpisodeBatch, Views
+from fskd_jax.interop.compare import Model
+from fskd_jax.intervals import Interval, crossed_bootstrap
+from fskd_jax.models.detector import FewShotDetector
+
+
+@dataclasses.dataclass(frozen=True)
+class SameTypes:
+  """Episodes of a sampler, in whose queries only types of the first support count."""
+
+  sampler: EpisodeSampler
+
+  @property
+  def cfg(self) -> DataConfig:
+    """Says how large the crops are."""
+    return self.sampler.cfg
+
+  def plan(self, index: int) -> EpisodeBatch:
+    """Plans the episode with this index."""
+    plan = self.sampler.plan(index)
+    visible = plan.query.visible & plan.support.visible[:1]
+    return plan._replace(query=plan.query._replace(visible=visible))
+
+
+def first_shots(batch: EpisodeBatch, shots: int) -> EpisodeBatch:
+  """Returns a batch with only the first support images of each episode."""
+  return batch._replace(support=Views(*(x[:, :shots] for x in batch.support)))
+
+
+class ShotScores(NamedTuple):
+  """Of one run in one setting.
+
+  Attributes:
+    manifest: hash of the episodes (`EpisodeRecord`).
+    pck: of 1 .. K shots, an entry per episode; nan without a valid keypoint.
+  """
+
+  manifest: str
+  pck: Float[np.ndarray, "k e"]
+
+
+def measure(
+  model: Model, shots: int, episodes: int, setting: str, threshold: float
+) -> ShotScores:
+  """Scores a detector with 1 to `shots` support images.
+
+  Args:
+    model: of a run; its data set is opened.
+    shots: K, at least 2.
+    episodes: how many.
+    setting: see `Feed.evaluation_sampler`.
+    threshold: of PCK, one of `eval.thresholds`.
+
+  Raises:
+    ValueError: the data set holds too little for such episodes.
+  """
+  cfg, place = model.config, functools.partial(parallel.replicate, backend="single")
+  feed = Feed.open(cfg.data, place)
+  detector = FewShotDetector(cfg.model, cfg.data.image_size)
+  network = evaluator.network_predictor(detector, feed, "single")
+  variables = place(model.variables)
+  predictors = {
+    str(k): lambda batch, k=k: network(variables, first_shots(batch, k))
+    for k in range(1, shots + 1)
+  }
+  drawn = dataclasses.replace(cfg.eval, shots=shots)
+  sampler = SameTypes(feed.evaluation_sampler(setting, drawn))
+  _, record = evaluator.score(
+    predictors, feed, sampler, drawn, episodes=episodes, label=setting
+  )
+  pck = [record["scores"][k]["pck"][f"{threshold:g}"] for k in predictors]
+  return ShotScores(record["manifest"], np.array(pck, np.float64))
+
+
+class Gain(NamedTuple):
+  """Of a number of shots: PCK over runs and episodes, and what it adds to 1 shot."""
+
+  shots: int
+  pck: Interval
+  gain: Interval
+
+
+def gains(runs: Sequence[ShotScores]) -> list[Gain]:
+  """Compares numbers of shots, over runs that differ in their training seed.
+
+  Raises:
+    ValueError: the runs were scored on different episodes.
+  """
+  if len({run.manifest for run in runs}) > 1:
+    raise ValueError(
+      "the runs were scored on different episodes; expected runs of one data set, "
+      "split and evaluation seed"
+    )
+  pck = np.stack([run.pck for run in runs], axis=1)
+  return [
+    Gain(k, crossed_bootstrap(scores), crossed_bootstrap(scores - pck[0]))
+    for k, scores in enumerate(pck, 1)
+  ]
+
+
+def draw(found: dict[str, list[Gain]], threshold: float) -> Figure:
+  """Draws PCK over the number of shots, a line for each setting."""
+  figure = Figure(figsize=(5, 3.4), layout="constrained", dpi=120)
+  axis = figure.subplots()
+  for place, (setting, rows) in enumerate(found.items()):
+    pck = 100 * np.array([row.pck for row in rows])
+    shots = [row.shots for row in rows]
+    axis.plot(shots, pck[:, 0], "o-", color=f"C{place}", label=setting)
+    axis.fill_between(
+      shots, pck[:, 1], pck[:, 2], color=f"C{place}", alpha=0.15, linewidth=0
+    )
+  axis.set_xticks(shots)
+  axis.set_xlabel("support images")
+  axis.set_ylabel(f"PCK@{threshold:g}, %")
+  axis.grid(color="0.9")
+  axis.legend()
+  return figure
