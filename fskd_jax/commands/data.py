@@ -2,9 +2,9 @@
 
 import argparse
 
-from fskd_jax.commands import data_doctor, data_prepare
+from fskd_jax.commands import data_convert, data_doctor, data_prepare
 
-COMMANDS = (data_doctor, data_prepare)
+COMMANDS = (data_convert, data_doctor, data_prepare)
 """Each has `add_parser(commands)`, as `cli` describes it."""
 
 

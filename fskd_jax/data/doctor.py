@@ -16,11 +16,10 @@ from PIL import Image, ImageOps
 
 from fskd_jax.data import coco_file
 from fskd_jax.data.coco_file import CocoFile
-from fskd_jax.data.images import BROKEN
+from fskd_jax.data.images import BROKEN, SUFFIXES
 from fskd_jax.data.published.facts import PUBLISHED
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
-IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
 _MP100 = re.compile(r"mp100_split[1-5]_(train|val|test)")
 
@@ -177,7 +176,7 @@ def _image_findings(
   there = {
     str(file.relative_to(root)): file
     for file in root.rglob("*")
-    if file.suffix.lower() in IMAGES
+    if file.suffix.lower() in SUFFIXES
   }
   by_lower = {name.lower(): name for name in there}
   digests: dict[str, str] = {}

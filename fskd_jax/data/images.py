@@ -11,6 +11,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+"""What is taken for an image in the folder of a data set."""
+
 BROKEN = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 """What PIL raises on data that is no image, or breaks off."""
 

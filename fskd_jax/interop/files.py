@@ -2,12 +2,15 @@
 
 import contextlib
 import pathlib
+import shutil
 from collections.abc import Iterator
 
 
 @contextlib.contextmanager
 def written_whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
   """Gives a name to write to, which becomes `path` in one move if nothing fails.
+
+  A folder may be made there, too, unless `path` exists.
 
   Raises:
     FileNotFoundError: the folder of `path` does not exist.
@@ -19,4 +22,6 @@ def written_whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
     yield unfinished
     unfinished.replace(path)
   finally:
+    if unfinished.is_dir():
+      shutil.rmtree(unfinished)
     unfinished.unlink(missing_ok=True)

@@ -114,12 +114,12 @@ def test_an_image_may_show_several_objects(tmp_path):
     (DEEPLABCUT, "d.jpg", "has nothing for 'd.jpg'"),
     ({"nose": [1]}, "a.jpg", r"'nose' is \[1\], expected \[x, y\] or null"),
     ({"nose": "left"}, "a.jpg", "'nose' is 'left'"),
-    ([1, 2], "a.jpg", "expected a JSON object, got a list"),
+    ([1, 2], "a.jpg", "expected a task of Label Studio"),
     ({"keypoints": PLAIN, "box": [1]}, "a.jpg", r"box is \[1\]"),
     ({"keypoints": PLAIN, "skeleton": [["nose", "tip"]]}, "a.jpg", "skeleton holds"),
     ({**LABELME, "shapes": LABELME["shapes"][:1] * 2}, "a.jpg", "'nose' occurs twice"),
     ("a,b\n1,2\n", "a.jpg", "columns like nose.x"),
-    ("", "a.jpg", "columns like nose.x"),
+    ("", "a.jpg", "the file is empty"),
     (PREDICTED.replace("20,", "?,"), "12.png", "'nose' is .*, expected numbers"),
   ],
 )  # fmt: skip
@@ -131,7 +131,9 @@ def test_faults_are_told(content, image, message, tmp_path):
 def test_files_that_are_none_of_these(tmp_path):
   with pytest.raises(ValueError, match="not valid JSON"):
     _read(tmp_path, "{", suffix=".json")
-  with pytest.raises(ValueError, match="expected a keypoint file .json or .csv"):
+  with pytest.raises(ValueError, match="not an HDF5 file"):
     _read(tmp_path, "x", suffix=".h5")
+  with pytest.raises(ValueError, match="expected .* a file .json, .csv, .h5 or .xml"):
+    _read(tmp_path, "x", suffix=".txt")
   with pytest.raises(FileNotFoundError, match="there is no keypoint file"):
     keypoint_files.read(tmp_path / "none.json", "a.jpg")

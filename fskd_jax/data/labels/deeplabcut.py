@@ -1,0 +1,124 @@
+"""DeepLabCut and lightning-pose.
+
+A header of the rows scorer, (individuals,) bodyparts and coords; the index of a row is
+labeled-data, folder, file name (one cell of them in lightning-pose and older
+DeepLabCut), or the number of a frame where a video was analysed. Coordinates count
+from the centre of the first pixel: they are placed in napari or matplotlib, which draw
+pixel (0, 0) around the origin.
+"""
+
+import csv
+import pathlib
+from collections.abc import Callable, Sequence
+
+import h5py
+import numpy as np
+
+from fskd_jax.data.labels import pandas_h5, tables
+from fskd_jax.data.labels.schema import Labels
+
+_KEY = "df_with_missing"  # the name that DeepLabCut gives its tables
+
+
+def read_h5(path: pathlib.Path) -> Labels:
+  """Reads a table that pandas wrote.
+
+  Raises:
+    ValueError: it is another table, or in a form that holds pickles.
+  """
+  frame = pandas_h5.read(path)
+  levels = [name.lower() for name in frame.column_levels]
+  if not {"bodyparts", "coords"} <= {*levels}:
+    raise ValueError(
+      f"{path}: its columns have the levels {frame.column_levels}, expected scorer, "
+      "bodyparts, coords"
+    )
+  wanted = [
+    levels.index(name) if name in levels else None
+    for name in ("individuals", "bodyparts", "coords")
+  ]
+  triples = [
+    tuple("" if place is None else column[place] for place in wanted)
+    for column in frame.columns
+  ]
+  places = tables.place_columns(triples, path)  # pyright: ignore[reportArgumentType]
+  points = frame.values[:, np.array([*places.values()]).ravel()]
+  rows = [tables.row_key(cells) for cells in frame.index]
+  shape = (len(rows), len(places), 2)
+  table = tables.Table([*places], rows, points.reshape(shape))
+  return tables.to_labels(table, path)
+
+
+def write_csv(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
+  """Writes the CSV that DeepLabCut writes beside its H5 file."""
+  _write_csv(labels, unfinished, out, lambda name: _index(name, out))
+
+
+def write_lightning_pose(
+  labels: Labels, unfinished: pathlib.Path, out: pathlib.Path
+) -> None:
+  """Writes the CSV that lightning-pose trains on.
+
+  Raises:
+    ValueError: an image with several objects, which it does not know.
+  """
+  for image in labels.images:
+    if len(image.objects) > 1:
+      raise ValueError(
+        f"{image.name} has {len(image.objects)} objects, but lightning-pose knows one "
+        "for each image"
+      )
+  _write_csv(labels, unfinished, out, lambda name: ("/".join(_index(name, out)),))
+
+
+def write_h5(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
+  """Writes the H5 file that DeepLabCut trains on."""
+  table = tables.from_labels(labels)
+  levels, columns = _header(table, out)
+  values = table.points.reshape(len(table.rows), -1)
+  index = [_index(str(name), out) for name in table.rows]
+  with h5py.File(unfinished, "w") as file:
+    pandas_h5.write(file, _KEY, pandas_h5.Frame(levels, columns, index, values))
+
+
+def _write_csv(
+  labels: Labels,
+  unfinished: pathlib.Path,
+  out: pathlib.Path,
+  index_of: Callable[[str], Sequence[str]],
+) -> None:
+  table = tables.from_labels(labels)
+  levels, columns = _header(table, out)
+  index = [index_of(str(name)) for name in table.rows]
+  blanks = [""] * (len(index[0]) - 1 if index else 0)
+  with unfinished.open("w", newline="", encoding="utf-8") as file:
+    writer = csv.writer(file)
+    for name, cells in zip(levels, zip(*columns)):
+      writer.writerow([name, *blanks, *cells])
+    for cells, points in zip(index, table.points):
+      values = ["" if np.isnan(v) else float(v) for v in points.ravel()]
+      writer.writerow([*cells, *values])
+
+
+def _header(
+  table: tables.Table, out: pathlib.Path
+) -> tuple[list[str], list[tuple[str, ...]]]:
+  """Returns the names of the levels, and the levels of every column.
+
+  DeepLabCut finds a file by its scorer: CollectedData_NAME holds the scorer NAME.
+  """
+  scorer = out.stem.removeprefix("CollectedData_")
+  has_individuals = any(individual for individual, _ in table.columns)
+  columns = [
+    (scorer, *([individual] if has_individuals else []), name, axis)
+    for individual, name in table.columns
+    for axis in "xy"
+  ]
+  middle = ["individuals"] if has_individuals else []
+  return ["scorer", *middle, "bodyparts", "coords"], columns
+
+
+def _index(name: str, out: pathlib.Path) -> Sequence[str]:
+  """Returns labeled-data, folder, file; the folder is that of `out` if it has none."""
+  *folders, file = name.removeprefix("labeled-data/").split("/")
+  return "labeled-data", "/".join(folders) or out.absolute().parent.name, file

@@ -1,0 +1,128 @@
+"""Which formats there are, how a file's own is recognised, and what each can hold."""
+
+import pathlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+from fskd_jax.data.labels import (
+  coco,
+  cvat,
+  deeplabcut,
+  label_studio,
+  labelme,
+  pandas_h5,
+  parsing,
+  sleap,
+  tables,
+)
+from fskd_jax.data.labels.schema import Labels
+
+
+class Format(NamedTuple):
+  """A format.
+
+  Attributes:
+    read: path -> labels.
+    write: (labels, unfinished path, path that it becomes); the labels have file names,
+      sizes and boxes (`completion.complete`).
+    suffix: of its files; "" for a folder.
+    keeps: of "boxes", "occlusion", "species", "skeleton" and "names" (also of keypoints
+      that are missing everywhere, in order), what it has a place for.
+  """
+
+  read: Callable[[pathlib.Path], Labels]
+  write: Callable[[Labels, pathlib.Path, pathlib.Path], None]
+  suffix: str
+  keeps: frozenset[str] = frozenset()
+
+
+_NAMES = frozenset({"names"})
+_MARKED = frozenset({"boxes", "occlusion", "species"})
+
+FORMATS = {
+  "coco": Format(coco.read, coco.write, ".json", _MARKED | {"names", "skeleton"}),
+  "deeplabcut": Format(tables.read_csv, deeplabcut.write_csv, ".csv", _NAMES),
+  "deeplabcut-h5": Format(deeplabcut.read_h5, deeplabcut.write_h5, ".h5", _NAMES),
+  "lightning-pose": Format(
+    tables.read_csv, deeplabcut.write_lightning_pose, ".csv", _NAMES
+  ),
+  "sleap": Format(sleap.read, sleap.write, ".h5", _NAMES | {"skeleton"}),
+  "labelme": Format(labelme.read, labelme.write, "", _MARKED),
+  "label-studio": Format(label_studio.read, label_studio.write, ".json", _MARKED),
+  "cvat": Format(cvat.read, cvat.write, ".xml", _MARKED | _NAMES),
+}
+
+
+def detect(path: pathlib.Path) -> str:
+  """Returns the name of a file's format, by its suffix and what is in it.
+
+  Raises:
+    FileNotFoundError: there is no such file or folder.
+    ValueError: it is none of them.
+  """
+  if path.is_dir():
+    return "labelme"
+  if not path.is_file():
+    raise FileNotFoundError(f"there is no file or folder {path}")
+  suffix = path.suffix.lower()
+  if not path.stat().st_size:
+    raise ValueError(f"{path}: the file is empty")
+  if suffix == ".csv":
+    return "deeplabcut"
+  if suffix == ".xml":
+    return "cvat"
+  if suffix in (".h5", ".hdf5"):
+    with pandas_h5.open_h5(path) as file:
+      return "deeplabcut-h5" if pandas_h5.groups(file) else "sleap"
+  if suffix != ".json":
+    raise ValueError(
+      f"{path}: expected a folder of LabelMe, or a file .json, .csv, .h5 or .xml"
+    )
+  content = parsing.read_json(path)
+  if isinstance(content, list):
+    return "label-studio"
+  if isinstance(content, dict) and "shapes" in content:
+    return "labelme"
+  return "coco"  # whose reader says what is missing
+
+
+def read(path: pathlib.Path) -> Labels:
+  """Reads labels of any format.
+
+  Raises:
+    FileNotFoundError: there is no such file or folder.
+    ValueError: it is of no known format, or damaged.
+  """
+  return FORMATS[detect(path)].read(path)
+
+
+def check_out(name: str, out: pathlib.Path) -> None:
+  """Checks where a format is to be written, before anything is.
+
+  Raises:
+    ValueError: `out` is there already, or has another suffix than its format.
+  """
+  if out.exists():
+    raise ValueError(f"{out} exists already; name a new one")
+  suffix = FORMATS[name].suffix
+  if out.suffix.lower() != suffix:
+    kind = f"a file {suffix}" if suffix else "a folder, without a suffix,"
+    raise ValueError(f"{out}: expected {kind} for {name}")
+
+
+def losses(labels: Labels, name: str) -> list[str]:
+  """Says what a format has no place for, of that what is in the labels."""
+  keeps = FORMATS[name].keeps
+  objects = [found for image in labels.images for found in image.objects]
+  points = [point for found in objects for point in found.keypoints.values()]
+  skeletons = [c for c in labels.categories.values() if c.skeleton]
+  bare = sum(not found.keypoints for found in objects)
+  counts = (
+    ("boxes", len(objects), "{} boxes"),
+    ("boxes", bare, "{} objects without a labelled keypoint"),
+    ("occlusion", sum(p.occluded for p in points), "{} occlusions (v = 1 becomes 2)"),
+    ("species", len({found.species for found in objects}), "names of {} species"),
+    ("skeleton", len(skeletons), "{} skeletons"),
+    ("names", 1, "the order of the keypoint names (--keypoints gives it back)"),
+  )
+  return [text.format(n) for what, n, text in counts if n and what not in keeps]

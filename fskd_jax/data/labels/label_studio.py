@@ -1,0 +1,197 @@
+"""Label Studio: one JSON file of tasks.
+
+Coordinates are percent of the width and height, counted from the corner of the image.
+Points belong to the rectangle that is their parentID, or to which a relation leads;
+its label is the species. Occlusion is a choice "occluded" on the point itself (Choices
+with perRegion). `interface` has all three.
+"""
+
+import json
+import math
+import pathlib
+import urllib.parse
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+from fskd_jax.data.labels import parsing
+from fskd_jax.data.labels.parsing import Mark
+from fskd_jax.data.labels.schema import (
+  TO_CENTER,
+  Keypoint,
+  LabelledImage,
+  LabelledObject,
+  Labels,
+  gather,
+  keypoint_names,
+)
+
+
+def read(path: pathlib.Path) -> Labels:
+  """Reads an export of the format JSON (not JSON-MIN).
+
+  Raises:
+    ValueError: it is none, or a task has several annotations.
+  """
+  content = parsing.read_json(path)
+  if not isinstance(content, list) or not content:
+    raise ValueError(f"{path}: expected a list of tasks of Label Studio")
+  images = []
+  for place, task in enumerate(content):
+    if not isinstance(task, dict) or not isinstance(task.get("annotations"), list):
+      raise ValueError(
+        f"{path}: the entry at place {place} has no annotations; expected a task of "
+        "Label Studio, exported as JSON (not JSON-MIN)"
+      )
+    images.append(_read_task(task, f"{path}: task {task.get('id', place)}"))
+  return gather(images)
+
+
+def _read_task(task: dict[str, Any], where: str) -> LabelledImage:
+  data = task.get("data") or {}
+  urls = [value for value in data.values() if isinstance(value, str)]
+  url = data.get("image") or (urls[0] if len(urls) == 1 else None)
+  if not isinstance(url, str):
+    raise ValueError(f"{where}: its data is {data!r}, expected the image under 'image'")
+  valid = [a for a in task["annotations"] if not a.get("was_cancelled")]
+  chosen = [a for a in valid if a.get("ground_truth")] or valid
+  if len(chosen) > 1:
+    raise ValueError(
+      f"{where}: {len(chosen)} annotations; mark one as ground truth in Label Studio"
+    )
+  results = chosen[0].get("result", []) if chosen else []
+  size = parsing.size_of(data.get("width"), data.get("height"))
+  for result in results:
+    size = size or parsing.size_of(
+      result.get("original_width"), result.get("original_height")
+    )
+  marks = _marks(results, size, where)
+  objects = parsing.assemble(marks, where, "parent region (a rectangle)")
+  return LabelledImage(_image_name(url), size, objects)
+
+
+def _marks(
+  results: list[dict[str, Any]], size: tuple[int, int] | None, where: str
+) -> list[Mark]:
+  boxes = {r.get("id") for r in results if r.get("type") == "rectanglelabels"}
+  parents, hidden = {}, set()
+  for result in results:
+    if result.get("type") == "relation":
+      for one, other in (("from_id", "to_id"), ("to_id", "from_id")):
+        if result.get(other) in boxes:
+          parents[result.get(one)] = result[other]
+    elif result.get("parentID") in boxes:
+      parents[result.get("id")] = result["parentID"]
+    if "occluded" in (result.get("value") or {}).get("choices", []):
+      hidden.add(result.get("id"))
+  marks = []
+  for result in results:
+    kind = result.get("type")
+    if kind not in ("keypointlabels", "rectanglelabels"):
+      continue
+    value, number = result.get("value") or {}, result.get("id")
+    labels = value.get(kind)
+    if not isinstance(labels, list) or len(labels) != 1:
+      raise ValueError(f"{where}: a region has the labels {labels!r}, expected one")
+    if result.get("image_rotation"):
+      raise ValueError(
+        f"{where}: its image was turned by {result['image_rotation']} degrees in Label "
+        "Studio; turn the file and label it again"
+      )
+    if size is None:
+      raise ValueError(f"{where}: no original_width and original_height of the image")
+    fields = ("x", "y") if kind == "keypointlabels" else ("x", "y", "width", "height")
+    percents = [
+      parsing.number(value.get(f), f"{where}: {f} of {labels[0]!r}") for f in fields
+    ]
+    lengths = [p / 100 * side for p, side in zip(percents, size * 2)]
+    if kind == "rectanglelabels":
+      box = _upright(lengths, float(value.get("rotation") or 0))
+      marks.append(Mark(str(labels[0]), number, box=box))
+    else:
+      x, y = (length + TO_CENTER for length in lengths)
+      point = Keypoint(x, y, number in hidden)
+      marks.append(Mark(str(labels[0]), parents.get(number), point))
+  return marks
+
+
+def _upright(box: list[float], degrees: float) -> tuple[float, float, float, float]:
+  """Returns the upright box around one that is turned about its first corner."""
+  x, y, w, h = box
+  cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+  corners = [(0, 0), (w, 0), (0, h), (w, h)]
+  xs = [x + a * cosine - b * sine for a, b in corners]
+  ys = [y + a * sine + b * cosine for a, b in corners]
+  return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
+
+
+def _image_name(url: str) -> str:
+  """Returns the path of a local file, or the last part of the address of another."""
+  parts = urllib.parse.urlsplit(url)
+  local = urllib.parse.parse_qs(parts.query).get("d")
+  if local:
+    return local[0].lstrip("/")
+  name = urllib.parse.unquote(parts.path).lstrip("/")
+  uploaded = name.startswith("data/upload/")
+  return name.rsplit("/", 1)[-1] if parts.scheme or uploaded else name
+
+
+def write(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
+  """Writes tasks whose images are local files of Label Studio."""
+  tasks = []
+  for number, image in enumerate(labels.images, 1):
+    assert image.size and isinstance(image.name, str)
+    width, height = image.size
+    url = "/data/local-files/?d=" + urllib.parse.quote(image.name)
+    results = [
+      result
+      for place, found in enumerate(image.objects)
+      for result in _results(found, f"{number}-{place}", image.size)
+    ]
+    data = {"image": url, "width": width, "height": height}
+    tasks.append({"id": number, "data": data, "annotations": [{"result": results}]})
+  text = json.dumps(tasks, indent=1, ensure_ascii=False)
+  unfinished.write_text(text + "\n", encoding="utf-8")
+
+
+def _results(
+  found: LabelledObject, number: str, size: tuple[int, int]
+) -> list[dict[str, Any]]:
+  common = {
+    "to_name": "image",
+    "original_width": size[0],
+    "original_height": size[1],
+    "image_rotation": 0,
+  }
+  results = []
+  if found.box:
+    x, y, w, h = (100 * v / side for v, side in zip(found.box, size * 2))
+    value: dict[str, Any] = {"x": x, "y": y, "width": w, "height": h, "rotation": 0}
+    value["rectanglelabels"] = [found.species]
+    kind = {"type": "rectanglelabels", "from_name": "boxes", "id": number}
+    results.append({**kind, **common, "value": value})
+  parent = {"parentID": number} if found.box else {}
+  for place, (name, point) in enumerate(found.keypoints.items()):
+    x, y = (100 * (v - TO_CENTER) / side for v, side in zip(point, size))
+    value = {"x": x, "y": y, "width": 0.5}
+    region = {"id": f"{number}-{place}", **common, **parent}
+    kind = {"type": "keypointlabels", "from_name": "keypoints"}
+    results.append({**kind, **region, "value": {**value, "keypointlabels": [name]}})
+    if point.occluded:
+      kind = {"type": "choices", "from_name": "visibility"}
+      results.append({**kind, **region, "value": {**value, "choices": ["occluded"]}})
+  return results
+
+
+def interface(labels: Labels) -> str:
+  """Returns the labelling interface (XML) in which the written tasks open."""
+  lines = ["<View>", '  <Image name="image" value="$image"/>']
+  for tag, name, values in (
+    ("RectangleLabels", "boxes", labels.categories),
+    ("KeyPointLabels", "keypoints", keypoint_names(labels)),
+  ):
+    lines.append(f'  <{tag} name="{name}" toName="image">')
+    lines += [f"    <Label value={quoteattr(value)}/>" for value in values]
+    lines.append(f"  </{tag}>")
+  choices = '<Choices name="visibility" toName="image" perRegion="true">'
+  lines.append(f'  {choices}<Choice value="occluded"/></Choices>')
+  return "\n".join([*lines, "</View>"])

@@ -1,0 +1,159 @@
+"""Data frames in the "fixed" format of pandas, with h5py alone.
+
+In this format a frame is a group: axis0 are the columns and axis1 the rows, each as
+levels and numbers into them, and the values lie in blocks. Plain arrays throughout. The
+other format ("table") pickles the column names; nothing is ever unpickled here.
+"""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+from jaxtyping import Float64
+
+
+class Frame(NamedTuple):
+  """A table.
+
+  Attributes:
+    column_levels: their names.
+    columns: of every column its text on each level.
+    index: of every row its texts.
+    values: NaN where missing.
+  """
+
+  column_levels: list[str]
+  columns: list[tuple[str, ...]]
+  index: Sequence[Sequence[str]]
+  values: Float64[np.ndarray, "r c"]
+
+
+def groups(file: h5py.File) -> list[str]:
+  """Returns the names of the frames in a file."""
+  return [
+    name
+    for name, node in file.items()
+    if isinstance(node, h5py.Group) and "pandas_type" in node.attrs
+  ]
+
+
+def read(path: pathlib.Path) -> Frame:
+  """Reads the only frame of a file.
+
+  Raises:
+    ValueError: there is none or several, it is of the format "table", or damaged.
+  """
+  with open_h5(path) as file:
+    names = groups(file)
+    if len(names) != 1:
+      raise ValueError(f"{path}: holds {len(names)} tables of pandas, expected one")
+    group: Any = file[names[0]]
+    kind = _text(group.attrs["pandas_type"])
+    if kind != "frame":
+      raise _pickled(path, f"of the kind {kind!r}")
+    try:
+      levels, columns = _axis(group, "axis0", path)
+      _, index = _axis(group, "axis1", path)
+      values = np.full((len(index), len(columns)), np.nan)
+      place = {column: i for i, column in enumerate(columns)}
+      for block in range(int(group.attrs["nblocks"])):
+        _, items = _axis(group, f"block{block}_items", path)
+        data = _array(group, f"block{block}_values", path)
+        if not group[f"block{block}_values"].attrs.get("transposed", 0):
+          data = data.T
+        values[:, [place[item] for item in items]] = data
+    except (KeyError, IndexError, TypeError, OSError) as error:
+      raise ValueError(f"{path}: damaged table of pandas: {error}") from error
+  return Frame(levels, columns, index, values)
+
+
+def open_h5(path: pathlib.Path) -> h5py.File:
+  """Opens a file for reading.
+
+  Raises:
+    ValueError: it is no HDF5 file.
+  """
+  try:
+    return h5py.File(path, "r")
+  except OSError as error:
+    raise ValueError(f"{path}: not an HDF5 file: {error}") from error
+
+
+def _pickled(path: pathlib.Path, what: str) -> ValueError:
+  return ValueError(
+    f"{path}: a table of pandas {what}, which holds pickles and is not read; use the "
+    "CSV file beside it (DeepLabCut: save_as_csv=True), or store it with pandas as "
+    'frame.astype(float).to_hdf(path, key="df_with_missing")'
+  )
+
+
+def _axis(
+  group: Any, name: str, path: pathlib.Path
+) -> tuple[list[str], list[tuple[str, ...]]]:
+  """Returns the names of the levels of an axis, and of every place its texts."""
+  if _text(group.attrs[f"{name}_variety"]) != "multi":
+    values = _array(group, name, path)
+    return [""], [(_text(value),) for value in values]
+  texts, names = [], []
+  for level in range(int(group.attrs[f"{name}_nlevels"])):
+    known = [_text(value) for value in _array(group, f"{name}_level{level}", path)]
+    numbers = _array(group, f"{name}_label{level}", path)
+    names.append(_text(group[f"{name}_level{level}"].attrs.get("name", b"")))
+    texts.append([known[number] if number >= 0 else "" for number in numbers])
+  return names, list(zip(*texts))
+
+
+def _array(group: Any, name: str, path: pathlib.Path) -> np.ndarray:
+  data = group[name]
+  if data.dtype == object:
+    raise _pickled(path, "with Python objects in it")
+  return data[()]
+
+
+def _text(value: Any) -> str:
+  return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+
+
+def write(file: h5py.File, key: str, frame: Frame) -> None:
+  """Writes a frame so that pandas.read_hdf reads it."""
+  file.attrs["PYTABLES_FORMAT_VERSION"] = np.bytes_("2.1")
+  group = file.create_group(key)
+  for node in (file, group):
+    _set(node, CLASS="GROUP", TITLE="", VERSION="1.0")
+  _set(group, encoding="UTF-8", errors="strict", pandas_type="frame")
+  group.attrs["nblocks"], group.attrs["ndim"] = 1, 2
+  for name in ("axis0", "block0_items"):
+    _write_axis(group, name, frame.columns, frame.column_levels)
+  _write_axis(group, "axis1", frame.index, [""] * len(frame.index[0]))
+  _write_array(group, "block0_values", frame.values)
+
+
+def _write_axis(
+  group: Any, name: str, places: Sequence[Sequence[str]], levels: Sequence[str]
+) -> None:
+  _set(group, **{f"{name}_variety": "multi"})
+  group.attrs[f"{name}_nlevels"] = len(levels)
+  for level, (level_name, texts) in enumerate(zip(levels, zip(*places))):
+    known = list(dict.fromkeys(texts))
+    number = {text: i for i, text in enumerate(known)}
+    encoded = np.array([text.encode("utf-8") for text in known])
+    data = _write_array(group, f"{name}_level{level}", encoded)
+    _set(data, kind="string", nan_rep="nan")
+    if level_name:
+      _set(data, name=level_name)
+    numbers = np.array([number[text] for text in texts], np.int32)
+    _write_array(group, f"{name}_label{level}", numbers)
+
+
+def _write_array(group: Any, name: str, values: np.ndarray) -> h5py.Dataset:
+  data = group.create_dataset(name, data=values)
+  _set(data, CLASS="ARRAY", FLAVOR="numpy", TITLE="", VERSION="2.4")
+  data.attrs["transposed"] = np.uint8(1)
+  return data
+
+
+def _set(node: Any, **texts: str) -> None:
+  for key, text in texts.items():
+    node.attrs[key] = np.bytes_(text.encode("utf-8"))

@@ -1,0 +1,116 @@
+"""What the readers of JSON and XML share."""
+
+import json
+import math
+import pathlib
+from collections.abc import Hashable, Sequence
+from typing import Any, NamedTuple
+
+from fskd_jax.data.labels.schema import Keypoint, LabelledObject
+
+
+class Mark(NamedTuple):
+  """A point or a box, before it is known to which object it belongs.
+
+  Attributes:
+    label: name of the keypoint; of a box, the species.
+    group: the same for all marks of an object; None: not told.
+    point: None for a box.
+    box: None for a point.
+    species: of the object, where a point tells it.
+  """
+
+  label: str
+  group: Hashable = None
+  point: Keypoint | None = None
+  box: tuple[float, float, float, float] | None = None
+  species: str = ""
+
+
+def assemble(
+  marks: Sequence[Mark], where: str, grouping: str
+) -> tuple[LabelledObject, ...]:
+  """Makes objects of marks: marks without a group belong to the only object there is.
+
+  Args:
+    marks: of an image, in order.
+    where: names the image in messages.
+    grouping: what ties marks together in this format, for messages.
+
+  Raises:
+    ValueError: a label or a box occurs twice in an object, or a mark without a group
+      could belong to several.
+  """
+  groups: dict[Hashable, list[Mark]] = {}
+  for mark in marks:
+    groups.setdefault(mark.group, []).append(mark)
+  loose = groups.pop(None, [])
+  if loose and len(groups) > 1:
+    raise ValueError(
+      f"{where}: {loose[0].label!r} belongs to none of the {len(groups)} objects; "
+      f"give it the {grouping} of one"
+    )
+  if loose:
+    (key,) = groups or (None,)
+    groups[key] = [*groups.get(key, []), *loose]
+  return tuple(_object(group, where, grouping) for group in groups.values())
+
+
+def _object(marks: Sequence[Mark], where: str, grouping: str) -> LabelledObject:
+  keypoints: dict[str, Keypoint] = {}
+  boxes = [mark for mark in marks if mark.box]
+  for mark in marks:
+    if mark.point and mark.label in keypoints:
+      raise ValueError(
+        f"{where}: the label {mark.label!r} occurs twice; several objects need each a "
+        f"{grouping} of its own"
+      )
+    if mark.point:
+      keypoints[mark.label] = mark.point
+  if len(boxes) > 1:
+    raise ValueError(
+      f"{where}: {len(boxes)} boxes of one object; several objects need each a "
+      f"{grouping} of its own"
+    )
+  told = [mark.species for mark in marks if mark.species]
+  return LabelledObject(
+    keypoints,
+    species=(told or [box.label for box in boxes] or [""])[0],
+    box=boxes[0].box if boxes else None,
+  )
+
+
+def read_json(path: pathlib.Path) -> Any:
+  """Parses a JSON file.
+
+  Raises:
+    ValueError: it is none.
+  """
+  try:
+    return json.loads(path.read_text(encoding="utf-8"))
+  except (ValueError, RecursionError) as error:
+    raise ValueError(f"{path}: not valid JSON: {error}") from error
+
+
+def number(value: Any, where: str) -> float:
+  """Returns a finite number, also from text.
+
+  Raises:
+    ValueError: it is none.
+  """
+  try:
+    parsed = float(value)
+  except (TypeError, ValueError):
+    parsed = math.nan
+  if isinstance(value, bool) or not math.isfinite(parsed):
+    raise ValueError(f"{where} is {value!r}, expected a finite number")
+  return parsed
+
+
+def size_of(width: Any, height: Any) -> tuple[int, int] | None:
+  """Returns an image size, or None unless both are whole numbers above 0."""
+  try:
+    size = int(width), int(height)
+  except (TypeError, ValueError):
+    return None
+  return size if min(size) > 0 else None

@@ -1,0 +1,138 @@
+"""What every format is read into, and written from.
+
+Keypoints are pixel indices as `geometry` has them: the centre of the first pixel is
+(0, 0). Boxes are (x, y, width, height) counted from the corner of the image, so that a
+box of the whole image is (0, 0, width, height).
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+TO_CENTER = -0.5
+"""Added to coordinates that are counted from the corner of the first pixel."""
+
+
+class Keypoint(NamedTuple):
+  """A labelled keypoint; COCO's v is 1 if occluded, else 2. Pixels."""
+
+  x: float
+  y: float
+  occluded: bool = False
+
+
+class LabelledObject(NamedTuple):
+  """An object in an image.
+
+  Attributes:
+    keypoints: by name; missing ones (COCO's v = 0) are not in it.
+    species: "" where the format names none.
+    box: None where the format has none.
+  """
+
+  keypoints: dict[str, Keypoint]
+  species: str = ""
+  box: tuple[float, float, float, float] | None = None
+
+
+class LabelledImage(NamedTuple):
+  """An image, and what is in it.
+
+  Attributes:
+    name: of the file, with "/" between folders; or the number of a frame, from 0.
+    size: (width, height), or None where the format has none.
+    objects: may be empty.
+  """
+
+  name: str | int
+  size: tuple[int, int] | None
+  objects: tuple[LabelledObject, ...]
+
+
+class Category(NamedTuple):
+  """Keypoint names of a species, in order, and pairs of them for drawing."""
+
+  keypoints: tuple[str, ...]
+  skeleton: tuple[tuple[str, str], ...] = ()
+
+
+class Labels(NamedTuple):
+  """All labels of a file or folder; categories by species."""
+
+  images: tuple[LabelledImage, ...]
+  categories: dict[str, Category]
+
+
+def keypoint_names(labels: Labels) -> tuple[str, ...]:
+  """Returns the keypoint names of all categories, by first appearance."""
+  categories = labels.categories.values()
+  return tuple(dict.fromkeys(n for category in categories for n in category.keypoints))
+
+
+def gather(images: Iterable[LabelledImage]) -> Labels:
+  """Makes the categories of a format that does not list them, by first appearance.
+
+  A species without any keypoint gets the names of all others.
+  """
+  images = tuple(images)
+  names: dict[str, dict[str, None]] = {}
+  for image in images:
+    for found in image.objects:
+      names.setdefault(found.species, {}).update(dict.fromkeys(found.keypoints))
+  every = dict.fromkeys(name for known in names.values() for name in known)
+  return Labels(
+    images,
+    {species: Category(tuple(known or every)) for species, known in names.items()},
+  )
+
+
+def with_names(labels: Labels, names: Sequence[str], source: str) -> Labels:
+  """Gives all categories these keypoint names, in this order.
+
+  Raises:
+    ValueError: a name occurs twice, or a keypoint is none of them.
+  """
+  if len({*names}) < len(names):
+    raise ValueError(f"--keypoints: a name occurs twice in {', '.join(names)}")
+  unknown = [name for name in keypoint_names(labels) if name not in names]
+  if unknown:
+    raise ValueError(
+      f"{source}: unknown label {', '.join(map(repr, unknown))}; expected one of "
+      f"{', '.join(names)}"
+    )
+  return labels._replace(
+    categories={
+      species: Category(tuple(names), category.skeleton)
+      for species, category in labels.categories.items()
+    }
+  )
+
+
+def with_species(labels: Labels, species: str) -> Labels:
+  """Names what the format has no species for."""
+
+  def named(found: LabelledObject) -> LabelledObject:
+    return found if found.species else found._replace(species=species)
+
+  categories: dict[str, Category] = {}
+  for name, category in labels.categories.items():
+    name = name or species
+    if name in categories:  # the given species is in the file, too
+      both = (*categories[name].keypoints, *category.keypoints)
+      category = Category(tuple(dict.fromkeys(both)), category.skeleton)
+    categories[name] = category
+  return Labels(
+    tuple(i._replace(objects=tuple(map(named, i.objects))) for i in labels.images),
+    categories,
+  )
+
+
+def summary(labels: Labels) -> str:
+  """Counts images, objects and keypoints by their COCO visibility."""
+  objects = [found for image in labels.images for found in image.objects]
+  points = [point for found in objects for point in found.keypoints.values()]
+  every = sum(len(labels.categories[found.species].keypoints) for found in objects)
+  occluded = sum(point.occluded for point in points)
+  return (
+    f"{len(labels.images)} images, {len(objects)} objects, {len(points) - occluded} "
+    f"keypoints visible, {occluded} occluded, {every - len(points)} missing"
+  )

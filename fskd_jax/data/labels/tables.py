@@ -1,0 +1,202 @@
+"""Tables of keypoints: a row for each image, columns for x and y.
+
+DeepLabCut, lightning-pose and the CSV of SLEAP and of `fskd predict` differ in their
+headers only. A missing keypoint is a blank or NaN; boxes, species and occlusion have no
+place in a table.
+"""
+
+import csv
+import pathlib
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64
+
+from fskd_jax.data.labels.schema import (
+  Category,
+  Keypoint,
+  LabelledImage,
+  LabelledObject,
+  Labels,
+  keypoint_names,
+)
+
+UNIQUE = "single"
+"""The individual to which DeepLabCut gives body parts that belong to no animal."""
+
+
+class Table(NamedTuple):
+  """A table.
+
+  Attributes:
+    columns: (individual, keypoint); the individual is "" in tables of one.
+    rows: file name, or number of a frame.
+    points: NaN where missing, pixels.
+    object_per_row: rows of the same image are different objects, not a mistake.
+  """
+
+  columns: list[tuple[str, str]]
+  rows: list[str | int]
+  points: Float64[np.ndarray, "r c 2"]
+  object_per_row: bool = False
+
+
+def read_csv(path: pathlib.Path) -> Labels:
+  """Reads a table of DeepLabCut, lightning-pose, SLEAP or `fskd predict`.
+
+  Raises:
+    ValueError: the header is none of these, or a cell is no number.
+  """
+  try:
+    with path.open(newline="", encoding="utf-8") as file:
+      rows = [row for row in csv.reader(file) if any(row)]
+  except (csv.Error, UnicodeDecodeError) as error:
+    raise ValueError(f"{path}: not a CSV file: {error}") from error
+  header = {row[0].strip().lower(): row for row in rows[:4] if row}
+  if "bodyparts" in header and "coords" in header:  # DeepLabCut, lightning-pose
+    individuals = header.get("individuals", [""] * len(header["bodyparts"]))
+    triples = list(zip(individuals, header["bodyparts"], header["coords"]))
+    first = rows.index(header["coords"]) + 1
+  else:  # SLEAP, and ours: one row of nose.x, nose.y, ..
+    pairs = [cell.rsplit(".", 1) for cell in rows[0]] if rows else []
+    triples = [("", pair[0], pair[-1]) for pair in pairs]
+    first = 1
+  places = place_columns(triples, path)
+  left = min(place for pair in places.values() for place in pair)
+  points = [_points(row, places, path) for row in rows[first:]]
+  in_dlc = first > 1
+  keys = [
+    row_key(row[:left]) if in_dlc else _key_by_name(row[:left], rows[0])
+    for row in rows[first:]
+  ]
+  shape = (len(keys), len(places), 2)
+  table = Table([*places], keys, np.array(points).reshape(shape), not in_dlc)
+  return to_labels(table, path)
+
+
+def place_columns(
+  columns: Sequence[tuple[str, str, str]], path: pathlib.Path
+) -> dict[tuple[str, str], tuple[int, int]]:
+  """Returns where the x and y of each (individual, keypoint) are.
+
+  Args:
+    columns: individual, keypoint and coordinate of every column; others are skipped.
+    path: named in messages.
+
+  Raises:
+    ValueError: none has both, or one occurs twice.
+  """
+  places: dict[tuple[str, str], dict[str, int]] = {}
+  for place, cells in enumerate(columns):
+    individual, name, axis = (cell.strip() for cell in cells)
+    if axis.lower() in ("x", "y"):
+      axes = places.setdefault((individual, name), {})
+      if axis.lower() in axes:
+        raise ValueError(f"{path}: the column {name}, {axis} occurs twice")
+      axes[axis.lower()] = place
+  whole = {
+    key: (axes["x"], axes["y"]) for key, axes in places.items() if len(axes) == 2
+  }
+  if not whole:
+    raise ValueError(
+      f"{path}: expected a table of DeepLabCut (rows bodyparts, coords), or with "
+      "columns like nose.x, nose.y"
+    )
+  return whole
+
+
+def row_key(cells: Sequence[str]) -> str | int:
+  """Joins the folders and the file name of an index; a lone number is a frame."""
+  texts = [cell.strip().replace("\\", "/") for cell in cells if cell.strip()]
+  joined = "/".join(texts)
+  return int(joined) if joined.isdigit() else joined
+
+
+def frame_number(name: str) -> int | None:
+  """Returns the last number in the name of a file, without its suffix."""
+  numbers = re.findall(r"\d+", pathlib.PurePosixPath(name).stem)
+  return int(numbers[-1]) if numbers else None
+
+
+def _key_by_name(cells: Sequence[str], header: Sequence[str]) -> str | int:
+  """Returns the frame, or else the file, of a row below a header of one row."""
+  named = {name.strip().lower(): cell.strip() for name, cell in zip(header, cells)}
+  for name in ("frame_idx", "frame"):
+    if named.get(name, "").isdigit():
+      return int(named[name])
+  if "image" in named:
+    return row_key([named["image"]])
+  texts = [cell for cell in cells if cell.strip()]
+  files = [text for text in texts if re.search(r"\.[a-z]\w*$", text, re.IGNORECASE)]
+  numbers = [text for text in texts if text.strip().isdigit()]
+  return row_key((files or numbers or texts or [""])[-1:])
+
+
+def _points(
+  row: Sequence[str],
+  places: dict[tuple[str, str], tuple[int, int]],
+  path: pathlib.Path,
+) -> list[list[float]]:
+  found = []
+  for (_, name), pair in places.items():
+    cells = [row[place].strip() if place < len(row) else "" for place in pair]
+    try:
+      found.append([float(cell or "nan") for cell in cells])
+    except ValueError as error:
+      raise ValueError(f"{path}: {name!r} is {cells}, expected numbers") from error
+  return found
+
+
+def to_labels(table: Table, path: pathlib.Path) -> Labels:
+  """Makes labels of a table; `path` is named in messages.
+
+  Raises:
+    ValueError: two rows of one image, or an infinite number.
+  """
+  if np.isinf(table.points).any():
+    raise ValueError(
+      f"{path}: holds an infinite coordinate, expected numbers or blanks"
+    )
+  categories: dict[str, dict[str, None]] = {}
+  columns: dict[str, list[int]] = {}
+  several = len({individual for individual, _ in table.columns}) > 1
+  for place, (individual, name) in enumerate(table.columns):
+    species = UNIQUE if several and individual == UNIQUE else ""
+    categories.setdefault(species, {})[name] = None
+    columns.setdefault(individual, []).append(place)
+  objects: dict[str | int, list[LabelledObject]] = {}
+  for key, points in zip(table.rows, table.points):
+    if key in objects and not table.object_per_row:
+      raise ValueError(f"{path}: two rows are of the same image {key!r}")
+    found = objects.setdefault(key, [])
+    for individual, numbers in columns.items():
+      keypoints = {
+        table.columns[i][1]: Keypoint(float(points[i, 0]), float(points[i, 1]))
+        for i in numbers
+        if not np.isnan(points[i]).any()
+      }
+      species = UNIQUE if several and individual == UNIQUE else ""
+      if keypoints:
+        found.append(LabelledObject(keypoints, species))
+  return Labels(
+    tuple(LabelledImage(key, None, tuple(found)) for key, found in objects.items()),
+    {species: Category(tuple(names)) for species, names in categories.items()},
+  )
+
+
+def from_labels(labels: Labels) -> Table:
+  """Makes a table of labels; individuals are numbered by their place in the image."""
+  names = keypoint_names(labels)
+  count = max([len(image.objects) for image in labels.images], default=1) or 1
+  individuals = [f"individual{i + 1}" for i in range(count)] if count > 1 else [""]
+  points = np.full((len(labels.images), count, len(names), 2), np.nan)
+  place = {name: i for i, name in enumerate(names)}
+  for row, image in enumerate(labels.images):
+    for number, found in enumerate(image.objects):
+      for name, point in found.keypoints.items():
+        points[row, number, place[name]] = point.x, point.y
+  columns = [(individual, name) for individual in individuals for name in names]
+  rows = [image.name for image in labels.images]
+  return Table(columns, rows, points.reshape(len(rows), len(columns), 2))
