@@ -142,7 +142,9 @@ class EpisodeSampler:
       return f"min_support_types={cfg.min_support_types}"
     num_types = (visible[self.shots :] & in_support).sum(axis=1)
     num_good = (num_types >= cfg.min_query_types).sum()
-    if num_good < cfg.min_query_fraction * self.queries - 1e-9 or not num_types.any():
+    too_few = num_good < cfg.min_query_fraction * self.queries - 1e-9
+    # Thresholds of 0 refuse nothing: what is drawn stays equally often.
+    if too_few or (cfg.min_query_types and not num_types.any()):
       return (
         f"min_query_types={cfg.min_query_types} in "
         f"min_query_fraction={cfg.min_query_fraction} of the queries"

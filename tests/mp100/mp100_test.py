@@ -3,8 +3,10 @@ import pathlib
 import random
 import shutil
 
+import mp100_files
 import numpy as np
 import pytest
+from mp100_files import CATEGORIES, PER_CATEGORY, SIDE
 from PIL import ExifTags, Image
 
 from fskd_jax import cli, geometry, predictor
@@ -14,71 +16,13 @@ from fskd_jax.interop.compare import Model
 from fskd_jax.mp100 import evaluation, metrics, pairs
 from fskd_jax.mp100.metrics import Pairs
 
-CATEGORIES, PER_CATEGORY, SIDE = 5, 24, 48
-
-
-def _content():
-  """Many categories, objects to be left out, boxes over the border, hidden points."""
-  rng = np.random.default_rng(0)
-  images, entries = [], []
-  for number in range(CATEGORIES * PER_CATEGORY):
-    category = number % CATEGORIES
-    images.append(
-      {
-        "id": 900 - number,
-        "file_name": f"c{category}/{number}.png",
-        "width": SIDE,
-        "height": SIDE - 4,
-      }
-    )
-    count = 3 + category
-    points = rng.uniform(2, SIDE - 8, (count, 2)).round(1)
-    visible = rng.choice([0, 1, 2], count, p=[0.5, 0.2, 0.3])
-    visible[number % count] = 2
-    x, y = rng.uniform(-6, 12, 2).round(1).tolist()
-    w, h = rng.uniform(18, 50, 2).round(1).tolist()
-    entries.append(
-      {
-        "id": 10 * number,
-        "image_id": 900 - number,
-        "category_id": category + 7,
-        "bbox": [x, y, w, h],
-        "area": w * h,
-        "iscrowd": 0,
-        "num_keypoints": int((visible > 0).sum()),
-        "keypoints": np.c_[points * (visible > 0)[:, None], visible].ravel().tolist(),
-      }
-    )
-  whole = entries[40]
-  for i, change in enumerate(
-    (
-      {"iscrowd": 1},
-      {"bbox": [5, 5, 1, 9]},
-      {"bbox": [SIDE + 1, 5, 9, 9]},
-      {"area": 0},
-      {"num_keypoints": 0},
-      {"keypoints": [0] * len(whole["keypoints"])},
-    )
-  ):
-    entries.insert(17 * i, whole | {"id": 5000 + i} | change)
-  rng.shuffle(entries)  # objects come in the order of the images, not of this list
-  categories = [
-    {"id": c + 7, "name": f"category {c}", "keypoints": [f"k{i}" for i in range(3 + c)]}
-    for c in range(CATEGORIES)
-  ]
-  return {"images": images, "annotations": entries, "categories": categories}
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
   root = tmp_path_factory.mktemp("mp100")
-  content, rng = _content(), np.random.default_rng(1)
+  content = mp100_files.content()
   (root / "annotations.json").write_text(json.dumps(content))
-  for entry in content["images"]:
-    path = root / "images" / entry["file_name"]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    size = (entry["height"], entry["width"], 3)
-    Image.fromarray(rng.integers(0, 256, size, np.uint8)).save(path)
+  mp100_files.write_images(content, root / "images")
   return root
 
 
@@ -110,7 +54,7 @@ def _slow_objects(content):
 
 
 def test_objects_equal_the_facts(file):
-  slow = _slow_objects(_content())
+  slow = _slow_objects(mp100_files.content())
   assert list(file.categories) == list(slow)
   for name, objects in file.categories.items():
     assert [(x.object_id, x.box) for x in objects] == [x[:2] for x in slow[name]]
@@ -125,7 +69,9 @@ def test_objects_equal_the_facts(file):
 def test_pairs_are_those_of_the_seeded_stream(file, shots):
   found = pairs.draw(file, shots, episodes=7)
   random.seed(1)
-  for number, (name, objects) in enumerate(_slow_objects(_content()).items()):
+  for number, (name, objects) in enumerate(
+    _slow_objects(mp100_files.content()).items()
+  ):
     for i in range(7):
       ids = [x[0] for x in random.sample(objects, shots + 15)]
       episode = found[7 * number + i]
@@ -138,7 +84,7 @@ def test_pairs_are_those_of_the_seeded_stream(file, shots):
 def test_the_manifest_changes_with_one_object(file, tmp_path):
   first = pairs.manifest(pairs.draw(file, 1, 3))
   assert first == pairs.manifest(pairs.draw(file, 1, 3))
-  content = _content()
+  content = mp100_files.content()
   content["images"].pop(50)
   gone = {x["id"] for x in content["images"]}
   content["annotations"] = [x for x in content["annotations"] if x["image_id"] in gone]
@@ -298,7 +244,7 @@ def test_what_no_support_shows_lies_at_the_centre_of_the_crop(file, folder, mode
   ],
 )
 def test_a_malformed_file_is_told_in_one_sentence(tmp_path, place, change, message):
-  content = _content()
+  content = mp100_files.content()
   content[place][0] |= change
   path = tmp_path / "damaged.json"
   path.write_text(json.dumps(content))
@@ -309,7 +255,7 @@ def test_a_malformed_file_is_told_in_one_sentence(tmp_path, place, change, messa
 
 @pytest.mark.parametrize("key", ["bbox", "keypoints"])
 def test_objects_without_box_or_keypoints_are_left_out(tmp_path, key):
-  content = _content()
+  content = mp100_files.content()
   whole = next(x for x in content["annotations"] if x["id"] < 5000)
   del whole[key]
   path = tmp_path / "less.json"
@@ -354,7 +300,7 @@ def command(folder, trained, tmp_path):
 def test_the_command_stops_on_lost_images_and_stamps_the_coverage(
   command, tmp_path, capsys
 ):
-  content, out = _content(), tmp_path / "out"
+  content, out = mp100_files.content(), tmp_path / "out"
   content["images"][3]["file_name"] = "c3/lost.png"
   assert command(content, "--episodes", "1") == 2
   assert "1 images in" in (told := capsys.readouterr().err) and "c3/lost.png" in told
@@ -378,6 +324,6 @@ def test_the_command_stops_on_lost_images_and_stamps_the_coverage(
 
 def test_only_the_pairs_of_the_reference_are_called_so(command, monkeypatch, tmp_path):
   monkeypatch.setattr(pairs, "episodes_of", lambda path: 1)
-  assert command(_content()) == 0
+  assert command(mp100_files.content()) == 0
   results = json.loads((tmp_path / "out" / "results.json").read_text())
   assert results["protocol"] == "MP-100 reference pairs" and results["episodes"] == 1

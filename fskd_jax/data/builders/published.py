@@ -17,20 +17,25 @@ class PublishedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   PUBLISHED: ClassVar[Published]
   VERSION = tfds.core.Version("1.0.0")
 
+  def _published(self) -> Published:
+    return self.PUBLISHED
+
   def _info(self) -> tfds.core.DatasetInfo:
+    published = self._published()
     return records.info(
       self,
-      f"{self.PUBLISHED.title}. Terms: {self.PUBLISHED.terms}.",
-      name=self.PUBLISHED.name,
-      keypoint_names=self.PUBLISHED.keypoint_names,
+      f"{published.title}. Terms: {published.terms}.",
+      name=published.name,
+      keypoint_names=published.keypoint_names,
       skeleton=(),
       species=(),  # the files tell, when they are read
     )
 
   def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-    folder = pathlib.Path(self._data_dir_root) / f"{self.PUBLISHED.name}_coco"
+    published = self._published()
+    folder = pathlib.Path(self._data_dir_root) / f"{published.name}_coco"
     if not folder.is_dir():
-      prepare(self.PUBLISHED, dl_manager.manual_dir / self.PUBLISHED.name, folder)
+      prepare(published, dl_manager.manual_dir / self.name, folder)
     dataset = read_coco(folder)
     metadata: Any = self.info.metadata
     metadata["species"] = dataset.species

@@ -1,1 +1,1 @@
-"""The four published data sets: their facts, their files, and how to prepare them."""
+"""The published data sets: their facts, their files, and how to prepare them."""

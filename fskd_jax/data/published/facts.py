@@ -6,6 +6,7 @@ citations sum up what the makers of each data set ask for: read their pages.
 
 from fskd_jax.data import keypoints
 from fskd_jax.data.creatures import skeleton
+from fskd_jax.data.published.mp100 import MAX_KEYPOINTS
 from fskd_jax.data.published.schema import Published, SpeciesRule
 
 # spec/fskd.md, at its head.
@@ -195,4 +196,45 @@ NABIRDS = Published(
 PUBLISHED = {
   published.name: published for published in (ANIMAL_POSE, AWA_POSE, CUB, NABIRDS)
 }
-"""All of them, by name."""
+"""The data sets of the papers, by name."""
+
+# Source: spec/ecosystem.md section 2a. The reference, too, pads objects to 100.
+_MP100_KEYPOINTS = tuple(f"keypoint {i + 1}" for i in range(MAX_KEYPOINTS))
+
+MP100 = {
+  f"mp100_split{split}": Published(
+    name=f"mp100_split{split}",
+    title=f"MP-100, split {split} of 5",
+    keypoint_names=_MP100_KEYPOINTS,
+    base=_MP100_KEYPOINTS,
+    novel=(),
+    flip_pairs=(),
+    auxiliary_paths=(),
+    files={
+      "train": f"mp100_split{split}_train.json",
+      "validation": f"mp100_split{split}_val.json",
+      "unseen": f"mp100_split{split}_test.json",
+    },
+    makers="MP-100",
+    drive="https://github.com/luminxu/Pose-for-Everything",
+    is_numbered=True,
+    collections=(
+      *("COCO", "300W", "AFLW", "OneHand10K", "DeepFashion2 (13 categories)"),
+      *("AP-10K (34)", "MacaquePose", "fly", "locust"),
+      *("CUB-200-2011 (8)", "CarFusion (3)", "AnimalWeb (30)", "Keypoint-5 (5)"),
+    ),
+    image_folders=("images", "."),
+    classes=100,
+    split_sizes=(70, 10, 20),
+    terms=(
+      "non-commercial research; the images come from 13 data sets, each with terms of"
+      " its own, and are not distributed with the annotations"
+    ),
+    citation=(
+      "Xu et al., Pose for Everything: Towards Category-Agnostic Pose Estimation,"
+      " ECCV 2022; and the 13 data sets"
+    ),
+  )
+  for split in range(1, 6)
+}
+"""The five splits of MP-100, by name."""

@@ -15,6 +15,8 @@ from jaxtyping import Bool, Float
 from PIL import ExifTags, Image
 
 from fskd_jax.data import coco_file, images
+from fskd_jax.data.published.release import Animal, Release
+from fskd_jax.data.published.schema import Published
 
 MAX_KEYPOINTS = 100
 """Of an object; the reference pads all objects to as many."""
@@ -108,6 +110,43 @@ def read(path: pathlib.Path) -> MP100File:
       x["name"]: str(x.get("supercategory") or x["name"]) for x in categories.values()
     },
   )
+
+
+def release(
+  published: Published, folder: pathlib.Path, paths: Mapping[str, pathlib.Path]
+) -> Release:
+  """Joins the files of a split, for training.
+
+  Boxes are the cleaned ones, as in the training of the reference; keypoints go by their
+  number in the category, up to `MAX_KEYPOINTS` of them.
+
+  Args:
+    published: which split.
+    folder: of the images.
+    paths: of the files for "train", "validation" and "unseen".
+
+  Raises:
+    ValueError: something in a file is wrong, or a category is in two of them.
+  """
+  sizes, animals, parents, splits = {}, [], {}, {}
+  for split, path in paths.items():
+    file = read(path)
+    both = sorted(parents.keys() & file.categories.keys())
+    if both:
+      raise ValueError(f"{path}: categories of {published.title} in two files: {both}")
+    splits[split] = tuple(file.categories)
+    parents |= {name: file.parents[name] for name in file.categories}
+    for name, objects in file.categories.items():
+      for found in objects:
+        sizes[found.image] = found.image_size
+        animals.append(Animal(found.image, name, [*found.box], _numbered(found)))
+  return Release(folder, sizes, animals, parents, splits)
+
+
+def _numbered(found: MP100Object) -> list[float]:
+  triples = np.zeros((MAX_KEYPOINTS, 3))
+  triples[: len(found.visible)] = np.c_[found.keypoints, 2 * found.visible]
+  return triples.ravel().tolist()
 
 
 def image_root(folder: pathlib.Path) -> pathlib.Path:

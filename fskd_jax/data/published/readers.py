@@ -4,7 +4,7 @@ import collections
 import pathlib
 
 from fskd_jax.data import coco_file
-from fskd_jax.data.published import text_files
+from fskd_jax.data.published import mp100, text_files
 from fskd_jax.data.published.release import SPLITS, Animal, Release
 from fskd_jax.data.published.schema import Published
 
@@ -29,7 +29,8 @@ def read(published: Published, source: pathlib.Path) -> Release:
   if missing:
     names = ", ".join(missing)
     raise FileNotFoundError(f"{source}: missing files of {published.title}: {names}")
-  return _read_coco_files(
+  read_files = mp100.release if published.is_numbered else _read_coco_files
+  return read_files(
     published,
     image_folder(published, source),
     {split: path for split, path in found.items() if path},
