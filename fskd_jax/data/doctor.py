@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image, ImageOps
 
-from fskd_jax.data import coco_file
+from fskd_jax.data import coco_file, label_checks
 from fskd_jax.data.coco_file import CocoFile
 from fskd_jax.data.images import BROKEN, SUFFIXES
 from fskd_jax.data.published.facts import PUBLISHED
@@ -46,12 +46,14 @@ class Report(NamedTuple):
     path: what was looked at.
     kind: which data set it seems to be.
     counts: annotation files, images, instances and so on.
+    labels: visibility, mirror pairs and index base of the keypoints, in words.
     findings: errors first.
   """
 
   path: str
   kind: str
   counts: dict[str, int]
+  labels: tuple[str, ...]
   findings: list[Finding]
 
   @property
@@ -81,12 +83,14 @@ def examine(
   found: dict[tuple[str, str], list[str]] = collections.defaultdict(list)
   images: dict[str, dict] = {}
   species, counts = collections.Counter(), collections.Counter()
+  cocos: list[CocoFile] = []
   for file in files:
     try:
       coco, problems = coco_file.examine(file)
     except ValueError as error:
       found[ERROR, "annotation files that cannot be read"].append(str(error))
       continue
+    cocos.append(coco)
     counts["annotation files"] += 1
     counts["instances"] += len(coco.annotations)
     found[ERROR, "faults in the annotations"] += [f"{file.name}: {x}" for x in problems]
@@ -97,6 +101,9 @@ def examine(
     for level, what, case in _doubts(coco):
       found[level, what].append(f"{file.name}: {case}")
   counts |= {"images named": len(images), "categories": len(species)}
+  labels = label_checks.summarise(cocos)
+  for what, case in labels.doubts:
+    found[WARNING, what].append(case)
   for level, what, case in _image_findings(root, images, progress):
     found[level, what].append(case)
   kind = _kind(files, species)
@@ -110,7 +117,7 @@ def examine(
     )
     if cases
   ]
-  return Report(str(path), kind, dict(counts), findings)
+  return Report(str(path), kind, dict(counts), labels.lines, findings)
 
 
 def _annotation_files(path: pathlib.Path) -> list[pathlib.Path]:
@@ -261,6 +268,7 @@ def text(report: Report, shown: int = 5) -> str:
   """Formats a report; of every finding the first cases."""
   lines = [f"{report.path}: {report.kind}"]
   lines.append("  " + ", ".join(f"{n} {what}" for what, n in report.counts.items()))
+  lines += [f"  {line}" for line in report.labels]
   for finding in report.findings:
     lines.append(f"{finding.level}: {len(finding.cases)} x {finding.what}")
     lines += [f"    {case}" for case in finding.cases[:shown]]

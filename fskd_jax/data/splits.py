@@ -89,9 +89,9 @@ def flip_permutation(
   """
   names = list(keypoint_names)
   pairs = list(flip_pairs) or [
-    (name, _mirror_name(name))
+    (name, mirror_name(name))
     for name in names
-    if name < _mirror_name(name) and _mirror_name(name) in names
+    if name < mirror_name(name) and mirror_name(name) in names
   ]
   permutation = np.arange(len(names), dtype=np.int32)
   numbers = keypoint_ids([name for pair in pairs for name in pair], names)
@@ -239,7 +239,9 @@ def _outside(instances: Iterable[Instance], images: set[int]) -> tuple[Instance,
   return tuple(instance for instance in instances if instance.image not in images)
 
 
-def _mirror_name(name: str) -> str:
+def mirror_name(name: str) -> str:
+  """Returns a name with left and right exchanged."""
+
   def other(match: re.Match) -> str:
     word = match.group()
     swapped = _OTHER_SIDE[word.lower()]

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from fskd_jax import cli
-from fskd_jax.data import doctor
+from fskd_jax.data import doctor, label_checks
+from fskd_jax.data.coco_file import CocoFile
 
 
 def _content(folder):
@@ -68,6 +69,21 @@ def _keypoint(values):
   return _edit(change)
 
 
+def _count_from_1(content):
+  for entry in content["annotations"]:
+    image = next(i for i in content["images"] if i["id"] == entry["image_id"])
+    ends = image["width"], image["height"]
+    values = entry["keypoints"]
+    for i in range(0, len(values), 3):
+      values[i : i + 2] = (min(max(round(v), 1), e) for v, e in zip(values[i:], ends))
+  entry["keypoints"][:3] = [*ends, 2]
+
+
+def _name_a_side(content):
+  for category in content["categories"]:
+    category["keypoints"][0] = "left north"
+
+
 def _repeat(content):
   content["annotations"].append(content["annotations"][0] | {"id": 10**6})
 
@@ -101,6 +117,8 @@ DAMAGES = {
   "unknown category": (
     _edit(lambda c: c["annotations"][0].update(category_id=99)), "error", "category_id"
   ),
+  "counted from 1": (_edit(_count_from_1), "warning", "seem to count from 1"),
+  "a side alone": (_edit(_name_a_side), "warning", "left north"),
   "no annotation": (
     _edit(lambda c: c["annotations"].pop(0)), "note", "without an annotation"
   ),
@@ -158,6 +176,34 @@ def test_all_damages_are_in_one_report_and_the_exit_status_says_so(
   assert (
     sum(x["level"] == "error" for x in json.loads(out.read_text())["findings"]) == 3
   )
+
+
+@pytest.mark.parametrize(
+  "points, words",
+  [
+    ([[0.5, 3, 2]], "fractions from 0.5"),
+    ([[0, 3, 2]], "counted from 0"),
+    ([[1, 3, 2]], "nothing tells"),
+    ([[30, 20, 2], [1, 1, 1]], "seem to count from 1"),
+    ([[31, 20, 2], [1, 1, 1]], "nothing tells"),
+    ([[30, 20, 0]], "no labelled keypoint"),
+  ],
+)
+def test_index_base_and_visibility_are_told(points, words):
+  names = ["left ear", "Right Ear", "left eye", "nose"]
+  values = [v for point in points for v in point] + [0] * 3 * (4 - len(points))
+  file = CocoFile(
+    {1: {"width": 30, "height": 20, "file_name": "a"}},
+    {1: {"name": "cat", "keypoints": names}},
+    [{"image_id": 1, "category_id": 1, "keypoints": values}],
+  )
+  summary = label_checks.summarise([file, file])
+  visibility, sides, base = summary.lines
+  counts = [2 * sum(p[2] == v for p in points) for v in (2, 1)]
+  assert f"{counts[0]} visible (v = 2), {counts[1]} occluded" in visibility
+  assert "nose 2" in visibility and words in base
+  assert sides == "exchanged by a mirror: none"
+  assert sum("other side" in what for what, _ in summary.doubts) == 3
 
 
 def test_known_traps_are_told(folder):

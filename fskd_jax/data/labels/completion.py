@@ -1,5 +1,6 @@
 """What a format leaves out and COCO needs: image files, their sizes, boxes."""
 
+import collections
 import pathlib
 import re
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ from fskd_jax.data.labels.schema import (
   LabelledImage,
   LabelledObject,
   Labels,
+  keypoint_names,
 )
 from fskd_jax.data.labels.tables import frame_number
 
@@ -39,7 +41,8 @@ def complete(labels: Labels, folder: pathlib.Path | None, source: str) -> Comple
   """Finds the image files, takes their sizes, and makes boxes where there are none.
 
   A file is found by the longest end of its path that the folder has, so that
-  labeled-data/clip/a.png is clip/a.png or a.png in it. A frame is the image whose name
+  labeled-data/clip/a.png is clip/a.png or a.png in it, or else the only a.png in any
+  folder below. A frame is the image whose name
   ends in its number; frames without an image are left out. A made box surrounds the
   labelled keypoints by 10 % of the longer side, at least 8 pixels.
 
@@ -50,14 +53,16 @@ def complete(labels: Labels, folder: pathlib.Path | None, source: str) -> Comple
 
   Raises:
     FileNotFoundError: an image is not in the folder.
-    ValueError: a size is missing or differs, two entries are of one image, or a
-      keypoint or box is outside its image.
+    ValueError: no image or no keypoint, a size is missing or differs, two entries are
+      of one image, or a keypoint or box is outside its image.
   """
+  if not labels.images or not keypoint_names(labels):
+    raise ValueError(f"{source}: has no {'keypoints' if labels.images else 'images'}")
   images = [*(_sized(labels, source) if folder is None else _found(labels, folder))]
   labelled = [sum(bool(i.objects) for i in every) for every in (labels.images, images)]
   left_out = labelled[0] - labelled[1]
-  names = [image.name for image in images]
-  twice = [str(name) for name in dict.fromkeys(names) if names.count(name) > 1]
+  counts = collections.Counter(image.name for image in images)
+  twice = [str(name) for name, count in counts.items() if count > 1]
   _raise_if(twice, ValueError, f"{source}: several entries are of one image")
   outside = [text for image in images for text in _outside(image)]
   _raise_if(outside, ValueError, f"{source}: labels outside their image")
@@ -92,7 +97,13 @@ def _found(labels: Labels, folder: pathlib.Path) -> Iterator[LabelledImage]:
     for file in folder.rglob("*")
     if file.suffix.lower() in SUFFIXES
   )
-  known, numbered = {*files}, {}
+  known = {file: file for file in files}
+  counts = collections.Counter(file.rsplit("/", 1)[-1] for file in files)
+  for file in files:  # a file may be named without its folders if that is clear
+    name = file.rsplit("/", 1)[-1]
+    if counts[name] == 1:
+      known.setdefault(name, file)
+  numbered = {}
   if any(isinstance(image.name, int) for image in labels.images):
     numbered = _numbered(files, folder)
   lost, empty = [], True
@@ -100,7 +111,7 @@ def _found(labels: Labels, folder: pathlib.Path) -> Iterator[LabelledImage]:
     if isinstance(image.name, int):
       name = numbered.get(image.name)
     else:
-      name = next((end for end in _ends(image.name) if end in known), None)
+      name = next((known[end] for end in _ends(image.name) if end in known), None)
       if name is None:
         lost.append(image.name)
     if name is not None:
@@ -164,11 +175,9 @@ def _outside(image: LabelledImage) -> Iterator[str]:
 
 
 def _boxed(found: LabelledObject, image: LabelledImage) -> LabelledObject:
-  """Makes a box; an object of a format without boxes has keypoints."""
   if found.box is not None:
     return found
-  if not found.keypoints or image.size is None:
-    raise ValueError(f"{image.name}: an object has neither keypoints nor a box")
+  assert found.keypoints and image.size
   return found._replace(box=_around(found.keypoints.values(), image.size))
 
 

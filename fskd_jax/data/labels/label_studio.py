@@ -37,7 +37,8 @@ def read(path: pathlib.Path) -> Labels:
     raise ValueError(f"{path}: expected a list of tasks of Label Studio")
   images = []
   for place, task in enumerate(content):
-    if not isinstance(task, dict) or not isinstance(task.get("annotations"), list):
+    given = task.get("annotations") if isinstance(task, dict) else None
+    if not isinstance(given, list) or not all(isinstance(a, dict) for a in given):
       raise ValueError(
         f"{path}: the entry at place {place} has no annotations; expected a task of "
         "Label Studio, exported as JSON (not JSON-MIN)"
@@ -58,7 +59,9 @@ def _read_task(task: dict[str, Any], where: str) -> LabelledImage:
     raise ValueError(
       f"{where}: {len(chosen)} annotations; mark one as ground truth in Label Studio"
     )
-  results = chosen[0].get("result", []) if chosen else []
+  results = chosen[0].get("result") if chosen else []
+  if not isinstance(results, list) or not all(isinstance(r, dict) for r in results):
+    raise ValueError(f"{where}: its result is {results!r}, expected a list of regions")
   size = parsing.size_of(data.get("width"), data.get("height"))
   for result in results:
     size = size or parsing.size_of(
@@ -190,7 +193,11 @@ def interface(labels: Labels) -> str:
     ("KeyPointLabels", "keypoints", keypoint_names(labels)),
   ):
     lines.append(f'  <{tag} name="{name}" toName="image">')
-    lines += [f"    <Label value={quoteattr(value)}/>" for value in values]
+    # model_index is the order in which Label Studio's own COCO export puts keypoints.
+    lines += [
+      f'    <Label value={quoteattr(value)} model_index="{i}"/>'
+      for i, value in enumerate(values)
+    ]
     lines.append(f"  </{tag}>")
   choices = '<Choices name="visibility" toName="image" perRegion="true">'
   lines.append(f'  {choices}<Choice value="occluded"/></Choices>')

@@ -82,7 +82,8 @@ def _marks(shape: dict[str, Any], path: pathlib.Path) -> list[Mark]:
     (x0, x1), (y0, y1) = (sorted(axis) for axis in zip(*points))
     return [Mark(label, group, box=(x0, y0, x1 - x0, y1 - y0))]
   x, y = (value + TO_CENTER for value in points[0])
-  occluded = bool((shape.get("flags") or {}).get("occluded"))
+  flags = shape.get("flags")
+  occluded = isinstance(flags, dict) and bool(flags.get("occluded"))
   return [Mark(label, group, Keypoint(x, y, occluded))]
 
 
@@ -107,7 +108,7 @@ def write(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
         for number, found in enumerate(image.objects, 1)
         for shape in _shapes(found, number)
       ],
-      "imagePath": file.with_name(pathlib.Path(image.name).name).name,
+      "imagePath": pathlib.Path(image.name).name,
       "imageData": None,
       "imageHeight": image.size[1],
       "imageWidth": image.size[0],

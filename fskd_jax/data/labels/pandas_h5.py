@@ -156,4 +156,6 @@ def _write_array(group: Any, name: str, values: np.ndarray) -> h5py.Dataset:
 
 def _set(node: Any, **texts: str) -> None:
   for key, text in texts.items():
-    node.attrs[key] = np.bytes_(text.encode("utf-8"))
+    data = text.encode("utf-8")  # of fixed length and declared so, or pandas gets bytes
+    dtype = h5py.string_dtype("utf-8", max(len(data), 1))
+    node.attrs.create(key, np.array(data, dtype=dtype), dtype=dtype)

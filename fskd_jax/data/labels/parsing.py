@@ -32,6 +32,8 @@ def assemble(
 ) -> tuple[LabelledObject, ...]:
   """Makes objects of marks: marks without a group belong to the only object there is.
 
+  An object with neither keypoints nor a box is left out.
+
   Args:
     marks: of an image, in order.
     where: names the image in messages.
@@ -53,7 +55,8 @@ def assemble(
   if loose:
     (key,) = groups or (None,)
     groups[key] = [*groups.get(key, []), *loose]
-  return tuple(_object(group, where, grouping) for group in groups.values())
+  objects = [_object(group, where, grouping) for group in groups.values()]
+  return tuple(found for found in objects if found.keypoints or found.box)
 
 
 def _object(marks: Sequence[Mark], where: str, grouping: str) -> LabelledObject:

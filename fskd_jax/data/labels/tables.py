@@ -50,7 +50,7 @@ def read_csv(path: pathlib.Path) -> Labels:
     ValueError: the header is none of these, or a cell is no number.
   """
   try:
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
       rows = [row for row in csv.reader(file) if any(row)]
   except (csv.Error, UnicodeDecodeError) as error:
     raise ValueError(f"{path}: not a CSV file: {error}") from error
