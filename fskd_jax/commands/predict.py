@@ -59,8 +59,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     nargs="+",
     required=True,
     metavar="FILE",
-    help="one file per support image, or one for all: COCO JSON, LabelMe JSON, "
-    "{name: [x, y]} JSON, DeepLabCut or SLEAP CSV",
+    help="one file per support image, or one for all: {name: [x, y]} JSON, COCO JSON, "
+    "or a file of DeepLabCut, lightning-pose, SLEAP, LabelMe, Label Studio or CVAT",
   )
   parser.add_argument(
     "--query",

@@ -356,7 +356,7 @@ FAULTS = {
   "only a header": ("a.csv", SINGLE[: SINGLE.index("labeled")], "has no images"),
   "two rows": ("a.csv", SINGLE + SINGLE[SINGLE.index("labeled") :], "two rows"),
   "column twice": ("a.csv", SINGLE.replace("left", "right"), "right eye, x occurs"),
-  "outside": ("a.csv", SINGLE.replace("10", "40"), "'nose' at (40, 20), outside 40 x"),
+  "outside": ("a.csv", SINGLE.replace("10", "41"), "'nose' at (41, 20), outside 40 x"),
   "other image": ("a.csv", SINGLE.replace("img007", "x"), "clip/x.png"),
   "other frames": ("a.csv", SINGLE.replace("labeled-data/clip/img007.png", "3"),
                    "no image is one of the 1 frames"),

@@ -20,6 +20,7 @@ from fskd_jax.data.labels.tables import frame_number
 
 _MARGIN = 0.1
 _LEAST_MARGIN = 8.0  # pixels: a single keypoint gives no size
+_SLACK = 0.5  # pixels: what rounding, or another index base, may put beyond the edge
 _SHOWN = 5
 
 
@@ -54,7 +55,8 @@ def complete(labels: Labels, folder: pathlib.Path | None, source: str) -> Comple
   Raises:
     FileNotFoundError: an image is not in the folder.
     ValueError: no image or no keypoint, a size is missing or differs, two entries are
-      of one image, or a keypoint or box is outside its image.
+      of one image, a keypoint is outside its image by more than half a pixel, or a box
+      wholly.
   """
   if not labels.images or not keypoint_names(labels):
     raise ValueError(f"{source}: has no {'keypoints' if labels.images else 'images'}")
@@ -154,9 +156,10 @@ def _size(path: pathlib.Path, told: tuple[int, int] | None) -> tuple[int, int]:
   except BROKEN as error:
     raise ValueError(f"image {path} cannot be read: {error}") from error
   if told not in (None, size):
+    hint = "; if its EXIF data turns it, store it turned" if told == size[::-1] else ""
     raise ValueError(
       f"image {path} has {size[0]} x {size[1]} stored pixels, but was labelled with "
-      f"{told[0]} x {told[1]}"
+      f"{told[0]} x {told[1]}{hint}"
     )
   return size
 
@@ -167,7 +170,8 @@ def _outside(image: LabelledImage) -> Iterator[str]:
   of = f"outside {width} x {height} pixels"
   for found in image.objects:
     for name, point in found.keypoints.items():
-      if not (-0.5 <= point.x <= width - 0.5 and -0.5 <= point.y <= height - 0.5):
+      beyond = max(-point.x, -point.y, point.x - width + 1, point.y - height + 1) - 0.5
+      if beyond > _SLACK:
         yield f"{image.name}: {name!r} at ({point.x:g}, {point.y:g}), {of}"
     x, y, w, h = found.box or (0, 0, 1, 1)
     if w <= 0 or h <= 0 or x >= width or y >= height or x + w <= 0 or y + h <= 0:
