@@ -171,6 +171,9 @@ class EvalConfig:
   batch_episodes: int = 8
   seed: int = 1
   thresholds: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2)  # of the longer box side
+  # "ours": crops fixed by the box, exact distances; or "reference": random crops and
+  # distances as the original code has them (docs/evaluation.md).
+  protocol: str = "ours"
   # <split>/<types>; "other": types of the vocabulary that are in neither list. Pose:
   # <split>/base, every instance of it; "all" is the whole data set.
   settings: tuple[str, ...] = (
@@ -244,6 +247,7 @@ CHOICES = {
   "optim.optimizer": ("adam", "adamw"),
   "optim.schedule": ("constant", "cosine"),
   "train.backend": ("pmap", "shard_map", "single"),
+  "eval.protocol": ("ours", "reference"),
   "pose.decoding": ("dark", "argmax"),
 }
 """The values that fields of fixed choice accept."""
@@ -326,6 +330,8 @@ def _few_shot_problems(cfg: Config) -> Iterator[str]:
 
 def _pose_problems(cfg: Config) -> Iterator[str]:
   pose = cfg.pose
+  if cfg.eval.protocol != "ours":
+    yield f"eval.protocol = {cfg.eval.protocol!r}: is one of few-shot detectors"
   if not cfg.model.transformer.layers:
     yield "model.transformer.layers = 0: TransPose has at least one"
   if cfg.model.freeze_until:

@@ -59,7 +59,7 @@ def score(
     predictors: by name; all see the same episodes.
     feed: gives the episodes their pixels.
     sampler: of the setting.
-    cfg: thresholds and batch size.
+    cfg: thresholds, protocol and batch size.
     episodes: how many.
     label: of the progress bar; none is shown without.
 
@@ -68,7 +68,10 @@ def score(
     episodes (`EpisodeRecord.to_json`).
   """
   names = feed.dataset.keypoint_names
-  scores = {name: metrics.EpisodeScores(cfg.thresholds, names) for name in predictors}
+  recovery = metrics.recovery_scale(cfg.protocol, feed.cfg.image_size)
+  scores = {
+    name: metrics.EpisodeScores(cfg.thresholds, names, recovery) for name in predictors
+  }
   record = EpisodeRecord(feed.type_names)
   batch_size = parallel.divisible_batch(cfg.batch_episodes)
   indices = evaluation_index_batches(episodes, batch_size, 0, 1)
@@ -93,8 +96,9 @@ def evaluate(
 ) -> dict[str, Any]:
   """Evaluates a trained detector in every setting, and writes what it found.
 
-  Does `measure` in eval/ below the workdir, and calibrates the run's confidence
-  (`calibration.calibrate`).
+  Does `measure` in the `results_folder`, and calibrates the run's confidence
+  (`calibration.calibrate`); not by the reference's protocol, whose crops are not those
+  of prediction.
 
   Args:
     cfg: of the run; `eval` and `data` may differ from training.
@@ -110,9 +114,17 @@ def evaluate(
   """
   place = functools.partial(parallel.replicate, backend=cfg.train.backend)
   feed, variables = Feed.open(cfg.data, place), place(variables)
-  results = measure(cfg, feed, variables, step, pathlib.Path(workdir) / "eval")
-  calibration.calibrate(cfg, feed, variables, step, workdir)
+  folder = results_folder(workdir, cfg.eval)
+  results = measure(cfg, feed, variables, step, folder)
+  if cfg.eval.protocol == "ours":
+    calibration.calibrate(cfg, feed, variables, step, workdir)
   return results
+
+
+def results_folder(workdir: str | os.PathLike, cfg: EvalConfig) -> pathlib.Path:
+  """Returns where the results of a run go: eval/, or eval/reference/ by protocol."""
+  folder = pathlib.Path(workdir) / "eval"
+  return folder if cfg.protocol == "ours" else folder / cfg.protocol
 
 
 def measure(
@@ -172,6 +184,7 @@ def measure(
     "config": cfg.name,
     "data": feed.dataset.name,
     "device": jax.devices()[0].device_kind,
+    "protocol": cfg.eval.protocol,
     "shots": cfg.eval.shots,
     "queries": cfg.eval.queries,
     "seed": cfg.eval.seed,
@@ -242,13 +255,17 @@ def headline(cfg: EvalConfig) -> float:
 
 
 def table(results: Mapping[str, Any], threshold: float) -> str:
-  """Formats results as text: a line per setting, a column per predictor.
+  """Formats results as text: the protocol, then a line per setting.
 
+  A column per predictor.
   A cell is the mean, its t-interval, and in brackets its bootstrap interval.
   """
   key = f"{threshold:g}"
   heads = (f"{name:>26s}" for name in ("detector", "copy", "untrained"))
-  lines = [f"{'PCK@' + key + ' in %':16s}" + "".join(heads)]
+  lines = [
+    f"protocol: {results['protocol']}",
+    f"{'PCK@' + key + ' in %':16s}" + "".join(heads),
+  ]
   for setting, found in results["settings"].items():
     columns = [found, *found["baselines"].values()]
     cells = [_cell(column["pck"][key]) for column in columns]

@@ -34,6 +34,17 @@ def decode(heatmaps: Float[Array, "... h w"], stride: float) -> Float[Array, "..
   return geometry.grid_to_pixels(cells, jnp.float32(stride))
 
 
+def recovery_scale(protocol: str, image_size: int) -> float:
+  """Returns the factor that a protocol puts on all distances: exactly 1 for ours.
+
+  The original divides by the side L of its input going to normalised coordinates, and
+  multiplies by L - 1 coming back, with predictions and annotations alike.
+
+  Source: spec/fskd.md section 3, "recover".
+  """
+  return (image_size - 1) / image_size if protocol == "reference" else 1.0
+
+
 class Distances(NamedTuple):
   """One entry per valid query keypoint, all arrays of one length.
 
@@ -53,7 +64,10 @@ class Distances(NamedTuple):
 
 
 def distances(
-  batch: EpisodeBatch, predictions: np.ndarray, species: np.ndarray
+  batch: EpisodeBatch,
+  predictions: np.ndarray,
+  species: np.ndarray,
+  recovery: float = 1.0,
 ) -> Distances:
   """Measures predictions in original pixels.
 
@@ -61,6 +75,7 @@ def distances(
     batch: NumPy arrays.
     predictions: float [b m n 2], pixels of the network's input.
     species: str [b m], of the instance in each query image.
+    recovery: of `recovery_scale`.
 
   Raises:
     ValueError: the shapes do not fit together, or a valid query has an empty box.
@@ -73,7 +88,7 @@ def distances(
   offsets = geometry.apply_affine(
     query.to_original.astype(np.float64), predictions
   ) - geometry.apply_affine(query.to_original.astype(np.float64), query.keypoints)
-  errors = np.hypot(offsets[..., 0], offsets[..., 1])
+  errors = np.hypot(offsets[..., 0], offsets[..., 1]) * recovery
   box_side = query.box[..., 2:].max(-1)
   if (box_side[valid.any(-1)] <= 0).any():
     raise ValueError("a query instance with visible keypoints has an empty box")
@@ -93,13 +108,20 @@ def distances(
 class EpisodeScores:
   """Collects episodes batch by batch; `summary` scores them."""
 
-  def __init__(self, thresholds: Sequence[float], keypoint_names: Sequence[str]):
+  def __init__(
+    self,
+    thresholds: Sequence[float],
+    keypoint_names: Sequence[str],
+    recovery: float = 1.0,
+  ):
     """Prepares an empty collection.
 
     Args:
       thresholds: of PCK, parts of the longer box side.
       keypoint_names: of the data set's types, indexed by their id.
+      recovery: of `recovery_scale`.
     """
+    self._recovery = recovery
     self._thresholds = tuple(thresholds)
     self._names = tuple(keypoint_names)
     self._parts: list[Distances] = []
@@ -107,7 +129,7 @@ class EpisodeScores:
 
   def add(self, batch: EpisodeBatch, predictions: np.ndarray, species: np.ndarray):
     """Adds a batch; padded episodes are left out. Arguments as of `distances`."""
-    part = distances(batch, predictions, species)
+    part = distances(batch, predictions, species, self._recovery)
     is_real = np.asarray(batch.episode_index) != PADDING
     number = self._num_episodes + np.cumsum(is_real) - 1
     self._parts.append(part._replace(episode=number[part.episode]))

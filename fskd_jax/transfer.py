@@ -3,7 +3,6 @@
 import copy
 import functools
 import os
-import pathlib
 from typing import Any
 
 from fskd_jax import evaluator, parallel
@@ -50,8 +49,8 @@ def evaluate(
 ) -> dict[str, Any]:
   """Does `evaluator.measure` on another data set.
 
-  Writes to eval/DATA_Kshot below the workdir, DATA being the name of the folder and K
-  the number of shots. The calibration of the run stays as it is.
+  Writes to DATA_Kshot in the run's `evaluator.results_folder`, DATA being the name of
+  the folder and K the number of shots. The calibration of the run stays as it is.
 
   Args:
     cfg: of the run.
@@ -71,5 +70,6 @@ def evaluate(
   cfg = moved(cfg, folder)
   place = functools.partial(parallel.replicate, backend=cfg.train.backend)
   feed = Feed.open(cfg.data, place)
-  out = pathlib.Path(workdir) / "eval" / f"{feed.dataset.name}_{cfg.eval.shots}shot"
+  name = f"{feed.dataset.name}_{cfg.eval.shots}shot"
+  out = evaluator.results_folder(workdir, cfg.eval) / name
   return evaluator.measure(cfg, feed, place(variables), step, out)

@@ -90,6 +90,7 @@ POSE_FAULTS = {
   "pose.scale_std": lambda cfg: setattr(cfg.pose, "scale_std", 1.0),
   "pose.decoding": lambda cfg: setattr(cfg.pose, "decoding", "mean"),
   "pose.detections": lambda cfg: setattr(cfg.pose, "detections", "boxes.json"),
+  "eval.protocol": lambda cfg: setattr(cfg.eval, "protocol", "reference"),
   "eval.settings": lambda cfg: setattr(cfg.eval, "settings", ("unseen/novel",)),
 }
 

@@ -75,7 +75,7 @@ def test_results_have_the_promised_form(trained, reference):
 def test_every_episode_keeps_its_scores(trained, reference):
   results, workdir, _ = reference
   records = episode_record.read(workdir)
-  for key in ("step", "config", "data", "shots", "queries", "seed"):
+  for key in ("step", "config", "data", "protocol", "shots", "queries", "seed"):
     assert records[key] == results[key]
   per_episode = trained[0].eval.shots + trained[0].eval.queries
   for setting, found in results["settings"].items():
@@ -104,14 +104,15 @@ def test_what_was_learned_beats_both_baselines(reference):
 def test_the_table_tells_the_results(reference):
   results, workdir, _ = reference
   lines = (workdir / "eval" / "table.txt").read_text().splitlines()
-  assert lines[0].split() == ["PCK@0.1", "in", "%", "detector", "copy", "untrained"]
-  for line, (setting, found) in zip(lines[1:], results["settings"].items()):
+  assert lines[0] == "protocol: ours"
+  assert lines[1].split() == ["PCK@0.1", "in", "%", "detector", "copy", "untrained"]
+  for line, (setting, found) in zip(lines[2:], results["settings"].items()):
     baselines = [found["baselines"][n] for n in ("copy_support", "untrained_encoder")]
     pck = [scores["pck"]["0.1"] for scores in (found, *baselines)]
     numbers = [x for m in pck for x in (m["mean"], m["ci95"], *m["bootstrap95"])]
     cells = [f"{100 * number:.1f}" for number in numbers]
     assert re.sub(r"[±\[\],]", " ", line).split() == [setting, *cells]
-  assert len(lines) == 4
+  assert len(lines) == 5
 
 
 def test_worst_typical_and_best_episodes_are_drawn(reference):
@@ -177,6 +178,26 @@ def test_the_seed_chooses_the_episodes(evaluate, reference):
   assert results["seed"] == 2
   expected = reference[0]["settings"]["unseen/base"]["baselines"]["copy_support"]
   assert results["settings"]["unseen/base"]["baselines"]["copy_support"] != expected
+
+
+def test_the_protocol_of_the_reference_is_stamped_and_kept_apart(
+  evaluate, reference, tmp_path
+):
+  setting = "unseen/base"
+  results = evaluate(settings=(setting,), protocol="reference")
+  assert (reference[0]["protocol"], results["protocol"]) == ("ours", "reference")
+  folder = tmp_path / "eval" / "reference"
+  assert json.loads((folder / "results.json").read_text()) == results
+  assert (folder / "table.txt").read_text().startswith("protocol: reference\n")
+  assert episode_record.read(folder)["protocol"] == "reference"
+  # Prediction crops as ours does: its confidence is calibrated on nothing else.
+  assert {p.name for p in tmp_path.rglob("*.json")} == {
+    "results.json",
+    episode_record.FILE,
+  }
+  assert {p.parent.name for p in tmp_path.rglob("*.json")} == {"reference"}
+  ours, theirs = (r["settings"][setting]["pck"] for r in (reference[0], results))
+  assert ours != theirs
 
 
 def test_an_impossible_setting_costs_nothing(evaluate, tmp_path, monkeypatch):

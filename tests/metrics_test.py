@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fskd_jax import episode, losses, metrics
+from fskd_jax import episode, geometry, losses, metrics
 
 SIZE = 64
 
@@ -235,3 +235,33 @@ def test_wrong_shapes_and_empty_boxes_are_named():
   batch.query.box[:, :, 2:] = 0
   with pytest.raises(ValueError, match="empty box"):
     metrics.distances(batch, predictions, species)
+
+
+def test_the_reference_recovers_distances_shorter_by_one_pixel_of_its_input():
+  """Against its own way: pixels to normalised by L, and back by L - 1."""
+  batch, predictions, species = _batch()
+  recovery = metrics.recovery_scale("reference", SIZE)
+  ours = metrics.distances(batch, predictions, species)
+  found = metrics.distances(batch, predictions, species, recovery)
+  assert metrics.recovery_scale("ours", SIZE) == 1.0
+
+  def recovered(points):
+    normalised = 2 * (points / SIZE - 0.5)
+    back = (normalised / 2 + 0.5) * (SIZE - 1)
+    return geometry.apply_affine(batch.query.to_original.astype(np.float64), back)
+
+  errors = np.linalg.norm(
+    recovered(np.float64(predictions)) - recovered(np.float64(batch.query.keypoints)),
+    axis=-1,
+  )
+  expected = errors / batch.query.box[..., 2:].max(-1)[..., None]
+  valid = np.asarray(episode.valid_queries(batch))
+  np.testing.assert_allclose(found.to_box, expected[valid], rtol=1e-6)
+  np.testing.assert_allclose(found.to_box, ours.to_box * 63 / 64)
+  # A keypoint just beyond the threshold is found by the reference alone.
+  limit = float(np.median(ours.to_box)) * (1 - 1e-3)
+  scores = [metrics.EpisodeScores((limit,), NAMES, r) for r in (1.0, recovery)]
+  for s in scores:
+    s.add(batch, predictions, species)
+  strict, lenient = (s.summary()["pck_micro"][f"{limit:g}"] for s in scores)
+  assert lenient > strict

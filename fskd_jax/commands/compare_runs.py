@@ -68,8 +68,10 @@ def compare(
     has "a", "b" (means), "difference" (b - a) and "interval95", [low, high] or None.
 
   Raises:
-    ValueError: a setting is missing, or the episodes differ; says in what.
+    ValueError: the protocols differ, a setting is missing, or the episodes differ; says
+      in what.
   """
+  _check_protocols(a, b)
   both = [name for name in a["settings"] if name in b["settings"]]
   missing = [name for name in settings or () if name not in both]
   if missing or not both:
@@ -82,6 +84,16 @@ def compare(
     _check(name, a, b)
     found[name] = _compare(a["settings"][name], b["settings"][name])
   return found
+
+
+def _check_protocols(a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
+  # Records from before there was a second protocol do not name it.
+  mine, other = (run.get("protocol", "ours") for run in (a, b))
+  if mine != other:
+    raise ValueError(
+      f"A was evaluated by the protocol {mine!r} and B by {other!r}, whose crops and "
+      "distances differ: evaluate both by one (--config.eval.protocol)"
+    )
 
 
 def _check(name: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> None:

@@ -15,6 +15,9 @@ from fskd_jax.config import DataConfig
 BORDER_COLOR = (124, 116, 104)
 """RGB outside the image. Source: spec/fskd.md section 3."""
 
+REFERENCE_CONTEXT = 0.8
+"""Largest part of the way to the border in the original. Source: the same."""
+
 
 def training_crops(
   boxes: Float[np.ndarray, "t 4"],
@@ -75,10 +78,38 @@ def evaluation_crops(
 
   Source: our own; the original draws random crops for testing, too.
   """
-  axes = np.broadcast_to(np.eye(2), (len(boxes), 2, 2))
   centers = boxes[:, :2] + (boxes[:, 2:] - 1) / 2
   sides = cfg.crop_margin * boxes[:, 2:].max(axis=1)
-  return _square_crops(axes, centers, sides, cfg.image_size)
+  return _square_crops(_upright(boxes), centers, sides, cfg.image_size)
+
+
+def reference_crops(
+  boxes: Float[np.ndarray, "t 4"],
+  image_sizes: Float[np.ndarray, "t 2"],
+  cfg: DataConfig,
+  rng: np.random.Generator,
+) -> Float32[np.ndarray, "t 2 3"]:
+  """Draws the crops that the original tests on.
+
+  Whole pixels around the box, each side moved out by int(0.8 u), u being a random
+  whole number from 0 to the distance to the border, then completed to a square.
+
+  Args:
+    boxes: (x, y, w, h) in pixels, inside their images.
+    image_sizes: (width, height).
+    cfg: `image_size`.
+    rng: consumed; the original has no seed.
+
+  Source: spec/fskd.md section 3. What completes the square is image where there is
+  image; the original pads it.
+  """
+  low = np.floor(boxes[:, :2])
+  high = np.minimum(np.floor(boxes[:, :2] + boxes[:, 2:]) + 1, image_sizes - 1)
+  room = np.stack([low, image_sizes - 1 - high]).astype(np.int64)
+  margins = np.floor(REFERENCE_CONTEXT * rng.integers(0, room, endpoint=True))
+  low, high = low - margins[0], high + margins[1]
+  sides = (high - low + 1).max(axis=1)
+  return _square_crops(_upright(boxes), (low + high) / 2, sides, cfg.image_size)
 
 
 def place_keypoints(
@@ -115,6 +146,10 @@ def place_keypoints(
   visible = visible & inside
   clamped = np.clip(moved, 0, extent - 1)
   return np.where(visible[..., None], moved, clamped).astype(np.float32), visible
+
+
+def _upright(boxes: Float[np.ndarray, "t 4"]) -> Float[np.ndarray, "t 2 2"]:
+  return np.broadcast_to(np.eye(2), (len(boxes), 2, 2))
 
 
 def _crop_axes(

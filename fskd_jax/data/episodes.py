@@ -83,6 +83,7 @@ class EpisodeSampler:
   cfg: DataConfig
   seed: int
   training: bool
+  protocol: str
 
   def plan(self, index: int) -> EpisodeBatch:
     """Draws episode `index` of the stream, again and again until it is accepted.
@@ -156,6 +157,8 @@ class EpisodeSampler:
     boxes, sizes = self.table.box[rows], self.table.image_size[rows]
     if self.training:
       to_original = augment.training_crops(boxes, sizes, self.cfg, rng)
+    elif self.protocol == "reference":
+      to_original = augment.reference_crops(boxes, sizes, self.cfg, rng)
     else:
       to_original = augment.evaluation_crops(boxes, self.cfg)
     moved, seen = augment.place_keypoints(
@@ -198,6 +201,7 @@ def make_sampler(
   cfg: DataConfig,
   seed: int,
   training: bool,
+  protocol: str = "ours",
 ) -> EpisodeSampler:
   """Prepares the pools of a stream of episodes.
 
@@ -212,6 +216,7 @@ def make_sampler(
     cfg: thresholds and crops; valid, see `config.validate`.
     seed: of the stream.
     training: random crops instead of evaluation crops.
+    protocol: of the evaluation crops, see `EvalConfig`.
 
   Raises:
     ValueError: thresholds that no episode can meet, too few slots or images.
@@ -244,6 +249,7 @@ def make_sampler(
     cfg=cfg,
     seed=seed,
     training=training,
+    protocol=protocol,
   )
 
 

@@ -112,13 +112,13 @@ class Feed:
     )
 
   def evaluation_sampler(self, setting: str, cfg: EvalConfig) -> EpisodeSampler:
-    """Returns the sampler of a setting: fixed crops.
+    """Returns the sampler of a setting: the crops of the protocol.
 
     Args:
       setting: "<split>/<types>": split is unseen, seen, validation or all, the whole
         data set; types is base, novel or other (types of the vocabulary that are in
         neither list).
-      cfg: shots, queries and seed.
+      cfg: shots, queries, seed and protocol.
 
     Raises:
       ValueError: the split or the list of types is empty, or holds too little for
@@ -150,6 +150,7 @@ class Feed:
         cfg=thresholds,
         seed=cfg.seed,
         training=False,
+        protocol=cfg.protocol,
       )
     except ValueError as error:
       raise ValueError(f"setting {setting!r}: {error}") from error

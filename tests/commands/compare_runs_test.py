@@ -145,6 +145,24 @@ def test_other_episodes_are_refused_by_name(pcks, tmp_path, capsys):
   assert "['seen/base']: not in both runs" in capsys.readouterr().err
 
 
+def test_other_protocols_are_refused_even_on_the_same_episodes(pcks, tmp_path, capsys):
+  unnamed, ours, reference = (
+    _write(tmp_path / name, _record(pcks[0]) | head)
+    for name, head in (
+      ("a", {}),
+      ("b", {"protocol": "ours"}),
+      ("c", {"protocol": "reference"}),
+    )
+  )
+  assert cli.main(["compare-runs", str(unnamed), str(ours)]) == 0
+  capsys.readouterr()
+  for run in (unnamed, ours):
+    assert cli.main(["compare-runs", str(run), str(reference)]) == 2
+    error = capsys.readouterr().err
+    assert "A was evaluated by the protocol 'ours' and B by 'reference'" in error
+    assert error.count("\n") == 1
+
+
 def test_what_is_no_evaluation_is_named(tmp_path, capsys):
   assert cli.main(["compare-runs", str(tmp_path), str(tmp_path)]) == 2
   assert f"there is no {episode_record.FILE} in it" in capsys.readouterr().err

@@ -51,6 +51,53 @@ def test_the_evaluation_crop_is_a_square_about_the_box():
   assert matrix.dtype == np.float32
 
 
+def _reference_crops(seed: int = 0) -> np.ndarray:
+  boxes, sizes = _scene()
+  rng = np.random.default_rng(seed)
+  return augment.reference_crops(boxes, sizes, _config(), rng)
+
+
+def test_a_reference_crop_contains_the_box_and_varies_with_the_seed():
+  boxes, sizes = _scene()
+  points = _to_crop(_reference_crops(), _corners(boxes))
+  assert points.min() > -0.5 - 1e-4 and points.max() < SIDE - 0.5 + 1e-4
+  np.testing.assert_array_equal(_reference_crops(), _reference_crops())
+  moved = np.abs(_reference_crops() - _reference_crops(1)).max(axis=(1, 2))
+  assert (moved > 1e-3).mean() > 0.99
+
+
+def test_reference_crops_are_whole_pixels_up_to_the_context_of_the_original():
+  """Each side of the crop's longer axis, over many draws, against plain loops."""
+  # Long in x, so that the square's left and right are those of the crop.
+  box, size, draws = np.array([[100.6, 40.2, 70.7, 5.0]]), np.array([[240.0, 60]]), 3000
+  matrices = augment.reference_crops(
+    box.repeat(draws, 0), size.repeat(draws, 0), _config(), np.random.default_rng(0)
+  )
+  edges = np.array([[-0.5, 0], [SIDE - 0.5, 0]])
+  x = geometry.apply_affine(matrices.astype(float), edges[None].repeat(draws, 0))[
+    ..., 0
+  ]
+  left, right = (x + 0.5).round(3).T
+  np.testing.assert_allclose(left, left.round(), atol=2e-3)
+  # The pixels 100 .. 172 hold the box; 100 lie left of them and 67 right.
+  assert {*left.round()} == {100 - int(0.8 * u) for u in range(101)}
+  assert {*right.round()} == {173 + int(0.8 * u) for u in range(68)}
+  expected = np.mean([int(0.8 * u) for u in range(101)])
+  assert 100 - left.mean() == pytest.approx(expected, abs=2)
+
+
+def test_a_reference_crop_of_the_whole_image_is_the_image():
+  matrix = augment.reference_crops(
+    np.array([[0.0, 0, 40, 30]]),
+    np.array([[40.0, 30]]),
+    _config(),
+    np.random.default_rng(0),
+  )
+  corners = np.array([[[-0.5, -0.5], [SIDE - 0.5, SIDE - 0.5]]])
+  moved = geometry.apply_affine(matrix, corners)
+  np.testing.assert_allclose(moved, [[[-0.5, -5.5], [39.5, 34.5]]], atol=1e-4)
+
+
 def test_a_still_training_crop_of_the_box_is_the_evaluation_crop():
   expected = augment.evaluation_crops(_scene()[0], _config())
   np.testing.assert_allclose(_crops(crop="box", **STILL), expected, atol=1e-4)
