@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
@@ -66,6 +67,15 @@ def settings(loss: LossConfig) -> dict[tuple[str, float], LossConfig]:
   }
 
 
+def draw_points(
+  batch: EpisodeBatch, cfg: Config
+) -> dict[tuple[str, float], Float[np.ndarray, "b t g 2"]]:
+  """Returns the negatives of a batch under every setting."""
+  losses = settings(cfg.loss)
+  draw = jax.jit(lambda batch: [points(batch, cfg, x) for x in losses.values()])
+  return dict(zip(losses, map(np.asarray, draw(batch))))
+
+
 def measure(
   cfg: Config,
   variables: Any,
@@ -80,29 +90,34 @@ def measure(
     variables: of the network.
     feed: gives the batches their pixels.
     batches: episodes.
-    progress: wraps the list of settings.
+    progress: wraps the list of batches.
 
   Returns:
     By field and value: "mean" and "hardest" cosine, averaged over the keypoints.
   """
+  losses = settings(cfg.loss)
+
+  def all_points(batch: EpisodeBatch) -> Array:
+    anchors = episode.all_views(batch).keypoints
+    drawn = [points(batch, cfg, loss) for loss in losses.values()]
+    return jnp.concatenate([anchors, *drawn], axis=2)
+
+  read = reader(cfg, all_points)
+  cosines = np.concatenate(
+    [
+      anchor_cosines(
+        np.asarray(read(variables, batch, feed.store)),
+        np.asarray(episode.all_views(batch).visible),
+      )
+      for batch in progress(batches)
+    ]
+  )
+  ends = np.cumsum([loss.negatives_per_image for loss in losses.values()])
   found: dict[str, dict[float, dict[str, float]]] = {field: {} for field in VALUES}
-  for (field, value), loss in progress(list(settings(cfg.loss).items())):
-
-    def joined(batch: EpisodeBatch, loss: LossConfig = loss) -> Array:
-      anchors = episode.all_views(batch).keypoints
-      return jnp.concatenate([anchors, points(batch, cfg, loss)], axis=2)
-
-    read = reader(cfg, joined)
-    means, hardest = [], []
-    for batch in batches:
-      visible = np.asarray(episode.all_views(batch).visible)
-      features = np.asarray(read(variables, batch, feed.store))
-      cosines = anchor_cosines(features, visible)
-      means.append(cosines.mean(-1))
-      hardest.append(cosines.max(-1))
+  for (field, value), part in zip(losses, np.split(cosines, ends[:-1], axis=1)):
     found[field][value] = {
-      "mean": float(np.concatenate(means).mean()),
-      "hardest": float(np.concatenate(hardest).mean()),
+      "mean": float(part.mean()),
+      "hardest": float(part.max(-1).mean()),
     }
   return found
 

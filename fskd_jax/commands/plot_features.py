@@ -58,10 +58,7 @@ def _run_negatives(args: argparse.Namespace) -> int:
   found = hardness.measure(cfg, variables, feed, batches, tqdm)
   first, image = batches[0], feed.pixels(batches[0])[0][0, 0]
   views = episode.all_views(first)
-  drawn = {
-    key: np.asarray(hardness.points(first, cfg, loss))[0, 0]
-    for key, loss in hardness.settings(cfg.loss).items()
-  }
+  drawn = {key: x[0, 0] for key, x in hardness.draw_points(first, cfg).items()}
   shown = np.asarray(views.keypoints)[0, 0][np.asarray(views.visible)[0, 0]]
   print(json.dumps(found, indent=2))
   return save(hardness.draw(image, shown, drawn, found), args.out)

@@ -84,10 +84,7 @@ def test_hardness_is_measured_under_every_setting(shapes_folder):
   sampler = feed.training_sampler(cfg.train)
   with feed.batches(sampler, [[0, 1]], 2) as stream:
     batch = next(stream)
-  drawn = {
-    key: np.asarray(hardness.points(batch, cfg, loss))
-    for key, loss in hardness.settings(cfg.loss).items()
-  }
+  drawn = hardness.draw_points(batch, cfg)
   views = episode.all_views(batch)
   for (field, value), points in drawn.items():
     count = value if field == "negatives_per_image" else 10
