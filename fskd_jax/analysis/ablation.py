@@ -35,12 +35,15 @@ _PLAIN = {
   "model.plain_scale": 1.0,
   "model.temperature": 1.0,
 }
+_MDS = {"model.head": "mds", "model.mds_widths": (64, 64, 128)}
 _OTHER_SPECIES = ("sheep", "mouse", "bear", "giraffe", "dachshund", "deer")
 
 VARIANTS: dict[str, dict[str, Any]] = {
   BASELINE: {},
   # How a type is looked for.
-  "MDS": {"model.head": "mds", "model.mds_widths": (64, 64, 128)},
+  "MDS": _MDS,
+  "MDS, rate 1e-3": _MDS | {"optim.learning_rate": 1e-3},
+  "MDS, 4,000 steps": _MDS | {"train.steps": 4000},
   "SMD, plain similarity": _PLAIN,
   "S = {3}": {"model.kernel_sizes": (3,)},
   "S = {5}": {"model.kernel_sizes": (5,)},
