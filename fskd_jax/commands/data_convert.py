@@ -22,7 +22,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
   parser = commands.add_parser(
     "convert", help="convert labels of annotation tools", description=__doc__
   )
-  parser.add_argument("source", type=pathlib.Path, help="file, or folder of LabelMe")
+  parser.add_argument(
+    "source",
+    type=pathlib.Path,
+    nargs="+",
+    help="file, or folder of LabelMe; several become one",
+  )
   parser.add_argument("--out", type=pathlib.Path, required=True, help="new file")
   parser.add_argument(
     "--to", choices=FORMATS, default="coco", help="format of --out (%(default)s)"
@@ -50,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
   from fskd_jax.data.labels import completion, formats, label_studio, schema
 
   formats.check_out(args.to, args.out)
-  source = str(args.source)
-  labels = formats.read(args.source)
+  source = ", ".join(map(str, args.source))
+  labels = schema.merge([formats.read(path) for path in args.source])
   if args.keypoints:
     names = [name.strip() for name in args.keypoints.split(",")]
     labels = schema.with_names(labels, names, source)

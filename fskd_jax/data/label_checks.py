@@ -48,7 +48,7 @@ def _visibility(names: dict[str, list[int]]) -> str:
   )
   most = collections.Counter({n: c[0] for n, c in names.items() if c[0]}).most_common()
   return text + (
-    f"; missing most: {_first(f'{n} {k}' for n, k in most)}" if most else ""
+    f"; missing most: {_first(f'{n} ({k})' for n, k in most)}" if most else ""
   )
 
 

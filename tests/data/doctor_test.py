@@ -201,7 +201,7 @@ def test_index_base_and_visibility_are_told(points, words):
   visibility, sides, base = summary.lines
   counts = [2 * sum(p[2] == v for p in points) for v in (2, 1)]
   assert f"{counts[0]} visible (v = 2), {counts[1]} occluded" in visibility
-  assert "nose 2" in visibility and words in base
+  assert "nose (2)" in visibility and words in base
   assert sides == "exchanged by a mirror: none"
   assert sum("other side" in what for what, _ in summary.doubts) == 3
 

@@ -296,6 +296,20 @@ def test_individuals_of_deeplabcut_and_what_belongs_to_none(images, tmp_path):
   assert found["clip/img012.png"][0][2] == {"nose": (5, 6, 2)}
 
 
+def test_several_files_become_one(images, tmp_path):
+  other = SINGLE.replace("img007", "img012").replace("left eye", "tail")
+  paths = [_write(tmp_path, "a.csv", SINGLE), _write(tmp_path, "b.csv", other)]
+  out = tmp_path / "out.json"
+  more = ["--images", images, "--out", out]
+  assert cli.main(["data", "convert", *map(str, [*paths, *more])]) == 0
+  found, names = _content(out)
+  assert names == [[*NAMES, "tail"]]
+  assert {name: len(x) for name, x in found.items()} == {
+    "clip/img007.png": 1,
+    "clip/img012.png": 1,
+  }
+
+
 def test_frames_are_images_by_number_and_others_are_left_out(images, tmp_path, capsys):
   path, out = _write(tmp_path, "a.h5", _sleap), tmp_path / "out.json"
   assert _convert(path, out, "--images", images) == 0

@@ -113,17 +113,27 @@ def with_species(labels: Labels, species: str) -> Labels:
   def named(found: LabelledObject) -> LabelledObject:
     return found if found.species else found._replace(species=species)
 
-  categories: dict[str, Category] = {}
-  for name, category in labels.categories.items():
-    name = name or species
-    if name in categories:  # the given species is in the file, too
-      both = (*categories[name].keypoints, *category.keypoints)
-      category = Category(tuple(dict.fromkeys(both)), category.skeleton)
-    categories[name] = category
   return Labels(
     tuple(i._replace(objects=tuple(map(named, i.objects))) for i in labels.images),
-    categories,
+    _join((name or species, category) for name, category in labels.categories.items()),
   )
+
+
+def merge(parts: Sequence[Labels]) -> Labels:
+  """Puts the labels of several files together."""
+  return Labels(
+    tuple(image for part in parts for image in part.images),
+    _join(item for part in parts for item in part.categories.items()),
+  )
+
+
+def _join(items: Iterable[tuple[str, Category]]) -> dict[str, Category]:
+  """Makes one category of those of a species: all their names, by first appearance."""
+  joined: dict[str, Category] = {}
+  for species, category in items:
+    pairs = zip(joined.get(species, Category(())), category)
+    joined[species] = Category(*(tuple(dict.fromkeys(a + b)) for a, b in pairs))
+  return joined
 
 
 def summary(labels: Labels) -> str:
