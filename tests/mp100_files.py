@@ -6,11 +6,11 @@ from PIL import Image
 CATEGORIES, PER_CATEGORY, SIDE = 5, 24, 48
 
 
-def content(first=0):
-  """Many categories, objects to be left out, boxes over the border, hidden points."""
+def content(first=0, per_category=PER_CATEGORY):
+  """Objects to be left out, boxes over the border, hidden points."""
   rng = np.random.default_rng(0)
   images, entries = [], []
-  for number in range(CATEGORIES * PER_CATEGORY):
+  for number in range(CATEGORIES * per_category):
     category = number % CATEGORIES
     images.append(
       {
