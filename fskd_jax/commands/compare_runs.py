@@ -32,7 +32,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
       name,
       metavar=name.upper(),
-      help="folder of a run, or of one of its evaluations (RUN/eval/DATA_1shot)",
+      help="folder of a run, or of one evaluation (RUN/eval/DATA_1shot, mp100 --out)",
     )
   parser.add_argument("--setting", action="append", help="only this; may be repeated")
   parser.add_argument("--json", help="also write the numbers here")
@@ -209,7 +209,8 @@ def _text(setting: str, found: Mapping[str, Any]) -> str:
   groups = [("all", found["metrics"])]
   if len(found["per_species"]) > 1:
     groups.append((f"species, PCK@{found['threshold']}", found["per_species"]))
-  groups.append((f"keypoint type, PCK@{found['threshold']}", found["per_keypoint"]))
+  if found["per_keypoint"]:
+    groups.append((f"keypoint type, PCK@{found['threshold']}", found["per_keypoint"]))
   for title, rows in groups:
     lines.append(f"  {title:28s}{'A':>8s}{'B':>8s}{'B - A':>8s}   interval")
     lines += [_row(name, row) for name, row in rows.items() if row is not None]

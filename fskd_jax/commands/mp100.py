@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from fskd_jax.interop.files import written_whole
 
+_REFERENCE, _OTHER = "MP-100 reference pairs", "MP-100, not the reference's pairs"
 _SHOWN = 5
 
 
@@ -44,7 +45,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-  """Writes results.json and manifest.json, and prints the means."""
+  """Writes results, manifest and the scores of episodes, and prints the means."""
+  from fskd_jax import episode_record
   from fskd_jax.commands.source import load_run
   from fskd_jax.data.published import mp100
   from fskd_jax.mp100 import evaluation, metrics, pairs
@@ -73,25 +75,38 @@ def run(args: argparse.Namespace) -> int:
     lambda x: tqdm(x, desc="MP-100", unit="ep"),
   )
   manifest = pairs.manifest(episodes)
-  results = {
+  is_proper = count == proper and not lost
+  head = {
     "run": str(args.workdir),
     "step": step,
-    "annotations": args.annotations.name,
-    "protocol": "MP-100 reference pairs"
-    if count == proper and not lost
-    else "MP-100, not the reference's pairs",
+    "data": args.annotations.name,
+    "protocol": _REFERENCE if is_proper else _OTHER,
     "shots": args.shots,
-    "episodes": count,
-    "manifest": manifest["sha256"],
-    "coverage": {
-      "objects": sum(1 for _ in file.objects()),
-      "of": sum(1 for _ in whole.objects()),
-      "lost_images": lost,
-    },
-    "seconds": round(time.perf_counter() - start, 1),
-  } | metrics.summary(found, file.keypoint_names)
+    "queries": pairs.QUERIES,
+    "seed": pairs.SEED,
+  }
+  results = (
+    head
+    | {
+      "episodes": count,
+      "manifest": manifest["sha256"],
+      "coverage": {
+        "objects": sum(1 for _ in file.objects()),
+        "of": sum(1 for _ in whole.objects()),
+        "lost_images": lost,
+      },
+      "seconds": round(time.perf_counter() - start, 1),
+    }
+    | metrics.summary(found, file.keypoint_names)
+  )
+  record = pairs.record(episodes, metrics.per_episode(found))
+  written = {
+    "manifest.json": manifest,
+    episode_record.FILE: head | {"settings": {args.annotations.stem: record}},
+    "results.json": results,
+  }
   args.out.mkdir(parents=True)
-  for name, content in (("manifest.json", manifest), ("results.json", results)):
+  for name, content in written.items():
     with written_whole(args.out / name) as unfinished:
       unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
   print(_text(results, proper))

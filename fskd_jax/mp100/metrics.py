@@ -38,6 +38,36 @@ def pck(pairs: Pairs, threshold: float) -> Float[np.ndarray, " p"]:
   return _pair_mean(pairs, pairs.distances / pairs.size[:, None] < threshold)
 
 
+def auc(pairs: Pairs) -> Float[np.ndarray, " p"]:
+  """Returns each pair's mean PCK at 0.00, 0.05 .. 0.95; 0.95 is the best there is."""
+  return np.stack([pck(pairs, i / AUC_STEPS) for i in range(AUC_STEPS)]).mean(0)
+
+
+def nme(pairs: Pairs) -> Float[np.ndarray, " p"]:
+  """Returns each pair's mean distance over the longer side of the query's box."""
+  return _pair_mean(pairs, pairs.distances / pairs.size[:, None])
+
+
+def per_episode(pairs: Pairs) -> dict[str, Any]:
+  """Returns each episode's mean over its pairs, for `fskd compare-runs`.
+
+  As of `EpisodeScores.per_episode`, but for the keypoints, which are of a category.
+  Episodes have equally many pairs, so that the mean over them is that of `summary`.
+  """
+
+  def means(values: np.ndarray) -> list[float]:
+    return np.round(
+      np.bincount(pairs.episode, values) / np.bincount(pairs.episode), 6
+    ).tolist()
+
+  return {
+    "pck": {f"{t:g}": means(pck(pairs, t)) for t in THRESHOLDS},
+    "ne": means(nme(pairs)),
+    "auc": means(auc(pairs)),
+    "per_keypoint": {},
+  }
+
+
 def summary(
   pairs: Pairs, keypoint_names: Mapping[str, tuple[str, ...]]
 ) -> dict[str, Any]:
@@ -53,13 +83,12 @@ def summary(
   """
   scores = {f"{t:g}": pck(pairs, t) for t in THRESHOLDS}
   by_threshold = np.stack(list(scores.values()))
-  area = np.stack([pck(pairs, i / AUC_STEPS) for i in range(AUC_STEPS)]).mean(0)
   columns = {
     **{f"pck {name}": values for name, values in scores.items()},
     "mpck": by_threshold.mean(0),
     "mpck_to_0.2": by_threshold[:4].mean(0),
-    "auc": area,
-    "nme": _pair_mean(pairs, pairs.distances / pairs.size[:, None]),
+    "auc": auc(pairs),
+    "nme": nme(pairs),
     "epe": _pair_mean(pairs, pairs.distances),
   }
   found = _means(np.stack(list(columns.values()), 1), pairs)

@@ -51,6 +51,21 @@ def draw(file: MP100File, shots: int, episodes: int) -> list[MP100Episode]:
   return found
 
 
+def record(episodes: list[MP100Episode], scores: dict[str, Any]) -> dict[str, Any]:
+  """Returns what `fskd compare-runs` reads of a setting, as `EpisodeRecord.to_json`.
+
+  Args:
+    episodes: of `draw`.
+    scores: of the detector, `metrics.per_episode`.
+  """
+  return {
+    "manifest": manifest(episodes)["sha256"],
+    "instances": [[x.object_id for x in (*e.support, *e.queries)] for e in episodes],
+    "species": [episode.category for episode in episodes],
+    "scores": {"detector": scores},
+  }
+
+
 def manifest(episodes: list[MP100Episode]) -> dict[str, Any]:
   """Returns the ids of all pairs and their SHA-256, to compare evaluations by."""
   listed = [

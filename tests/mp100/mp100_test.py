@@ -1,3 +1,4 @@
+import copy
 import json
 import pathlib
 import random
@@ -9,7 +10,7 @@ import pytest
 from mp100_files import CATEGORIES, PER_CATEGORY, SIDE
 from PIL import ExifTags, Image
 
-from fskd_jax import cli, geometry, predictor
+from fskd_jax import cli, episode_record, geometry, predictor
 from fskd_jax.data import augment
 from fskd_jax.data.published import mp100
 from fskd_jax.interop.compare import Model
@@ -322,8 +323,28 @@ def test_the_command_stops_on_lost_images_and_stamps_the_coverage(
   assert json.loads((out / "results.json").read_text()) == results
 
 
-def test_only_the_pairs_of_the_reference_are_called_so(command, monkeypatch, tmp_path):
+def test_only_the_pairs_of_the_reference_are_called_so(
+  command, monkeypatch, tmp_path, capsys
+):
   monkeypatch.setattr(pairs, "episodes_of", lambda path: 1)
   assert command(mp100_files.content()) == 0
   results = json.loads((tmp_path / "out" / "results.json").read_text())
   assert results["protocol"] == "MP-100 reference pairs" and results["episodes"] == 1
+  # The same folder tells `fskd compare-runs` all that it needs.
+  records = episode_record.read(tmp_path / "out")
+  record = records["settings"]["mp100_split1_test"]
+  assert record["species"] == [f"category {i}" for i in range(CATEGORIES)]
+  for threshold, values in record["scores"]["detector"]["pck"].items():
+    assert np.mean(values) == pytest.approx(results["pck"][threshold]["mean"], abs=1e-6)
+  for ours, theirs in (("ne", "nme"), ("auc", "auc")):
+    mean = np.mean(record["scores"]["detector"][ours])
+    assert mean == pytest.approx(results[theirs]["mean"], abs=1e-6)
+  better = copy.deepcopy(records)
+  scores = better["settings"]["mp100_split1_test"]["scores"]["detector"]["pck"]
+  scores["0.1"] = [x + 0.1 for x in scores["0.1"]]
+  (tmp_path / "b").mkdir()
+  (tmp_path / "b" / episode_record.FILE).write_text(json.dumps(better))
+  capsys.readouterr()
+  assert cli.main(["compare-runs", str(tmp_path / "out"), str(tmp_path / "b")]) == 0
+  told = capsys.readouterr().out
+  assert "B is better by 10.0 points (10.0 to 10.0)" in told and "5 species" in told
