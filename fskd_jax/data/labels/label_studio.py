@@ -25,6 +25,8 @@ from fskd_jax.data.labels.schema import (
   keypoint_names,
 )
 
+_POINT, _BOX = "keypointlabels", "rectanglelabels"
+
 
 def read(path: pathlib.Path) -> Labels:
   """Reads an export of the format JSON (not JSON-MIN).
@@ -48,7 +50,8 @@ def read(path: pathlib.Path) -> Labels:
 
 
 def _read_task(task: dict[str, Any], where: str) -> LabelledImage:
-  data = task.get("data") or {}
+  data = task.get("data")
+  data = data if isinstance(data, dict) else {}
   urls = [value for value in data.values() if isinstance(value, str)]
   url = data.get("image") or (urls[0] if len(urls) == 1 else None)
   if not isinstance(url, str):
@@ -60,61 +63,77 @@ def _read_task(task: dict[str, Any], where: str) -> LabelledImage:
       f"{where}: {len(chosen)} annotations; mark one as ground truth in Label Studio"
     )
   results = chosen[0].get("result") if chosen else []
-  if not isinstance(results, list) or not all(isinstance(r, dict) for r in results):
+  if not isinstance(results, list) or not all(
+    isinstance(r, dict) and isinstance(r.get("value", {}), dict) for r in results
+  ):
     raise ValueError(f"{where}: its result is {results!r}, expected a list of regions")
-  size = parsing.size_of(data.get("width"), data.get("height"))
-  for result in results:
-    size = size or parsing.size_of(
-      result.get("original_width"), result.get("original_height")
-    )
-  marks = _marks(results, size, where)
+  sizes = [(r.get("original_width"), r.get("original_height")) for r in results]
+  sizes.append((data.get("width"), data.get("height")))  # as `write` tells it
+  size = next(filter(None, (parsing.size_of(*pair) for pair in sizes)), None)
+  parents, occluded = _parents(results), _occluded(results)
+  marks = [
+    _mark(result, size, parents, occluded, where)
+    for result in results
+    if result.get("type") in (_POINT, _BOX)
+  ]
   objects = parsing.assemble(marks, where, "parent region (a rectangle)")
   return LabelledImage(_image_name(url), size, objects)
 
 
-def _marks(
-  results: list[dict[str, Any]], size: tuple[int, int] | None, where: str
-) -> list[Mark]:
-  boxes = {r.get("id") for r in results if r.get("type") == "rectanglelabels"}
-  parents, hidden = {}, set()
+def _parents(results: list[dict[str, Any]]) -> dict[str | None, str | None]:
+  """Returns the rectangle of each region that is told to belong to one."""
+  boxes = {parsing.identity(r.get("id")) for r in results if r.get("type") == _BOX}
+  pairs = []
   for result in results:
     if result.get("type") == "relation":
-      for one, other in (("from_id", "to_id"), ("to_id", "from_id")):
-        if result.get(other) in boxes:
-          parents[result.get(one)] = result[other]
-    elif result.get("parentID") in boxes:
-      parents[result.get("id")] = result["parentID"]
-    if "occluded" in (result.get("value") or {}).get("choices", []):
-      hidden.add(result.get("id"))
-  marks = []
-  for result in results:
-    kind = result.get("type")
-    if kind not in ("keypointlabels", "rectanglelabels"):
-      continue
-    value, number = result.get("value") or {}, result.get("id")
-    labels = value.get(kind)
-    if not isinstance(labels, list) or len(labels) != 1:
-      raise ValueError(f"{where}: a region has the labels {labels!r}, expected one")
-    if result.get("image_rotation"):
-      raise ValueError(
-        f"{where}: its image was turned by {result['image_rotation']} degrees in Label "
-        "Studio; turn the file and label it again"
-      )
-    if size is None:
-      raise ValueError(f"{where}: no original_width and original_height of the image")
-    fields = ("x", "y") if kind == "keypointlabels" else ("x", "y", "width", "height")
-    percents = [
-      parsing.number(value.get(f), f"{where}: {f} of {labels[0]!r}") for f in fields
-    ]
-    lengths = [p / 100 * side for p, side in zip(percents, size * 2)]
-    if kind == "rectanglelabels":
-      box = _upright(lengths, float(value.get("rotation") or 0))
-      marks.append(Mark(str(labels[0]), number, box=box))
+      ends = result.get("from_id"), result.get("to_id")
+      pairs += [ends, ends[::-1]]
     else:
-      x, y = (length + TO_CENTER for length in lengths)
-      point = Keypoint(x, y, number in hidden)
-      marks.append(Mark(str(labels[0]), parents.get(number), point))
-  return marks
+      pairs.append((result.get("id"), result.get("parentID")))
+  texts = [(parsing.identity(a), parsing.identity(b)) for a, b in pairs]
+  return {region: box for region, box in texts if box in boxes - {None}}
+
+
+def _occluded(results: list[dict[str, Any]]) -> set[str | None]:
+  found = set()
+  for result in results:
+    choices = result.get("value", {}).get("choices")
+    if isinstance(choices, list) and "occluded" in choices:
+      found.add(parsing.identity(result.get("id")))
+  return found
+
+
+def _mark(
+  result: dict[str, Any],
+  size: tuple[int, int] | None,
+  parents: dict[str | None, str | None],
+  occluded: set[str | None],
+  where: str,
+) -> Mark:
+  kind, value = result["type"], result.get("value", {})
+  labels = value.get(kind)
+  if not isinstance(labels, list) or len(labels) != 1:
+    raise ValueError(f"{where}: a region has the labels {labels!r}, expected one")
+  label, number = str(labels[0]), parsing.identity(result.get("id"))
+  if result.get("image_rotation"):
+    raise ValueError(
+      f"{where}: its image was turned by {result['image_rotation']} degrees in Label "
+      "Studio; turn the file and label it again"
+    )
+  if size is None:
+    raise ValueError(f"{where}: no original_width and original_height of the image")
+  fields = ("x", "y") if kind == _POINT else ("x", "y", "width", "height")
+  percents = [
+    parsing.number(value.get(field), f"{where}: {field} of {label!r}")
+    for field in fields
+  ]
+  lengths = [percent / 100 * side for percent, side in zip(percents, size * 2)]
+  if kind == _BOX:
+    turned = value.get("rotation") or 0
+    degrees = parsing.number(turned, f"{where}: rotation of {label!r}")
+    return Mark(label, number, box=_upright(lengths, degrees))
+  x, y = (length + TO_CENTER for length in lengths)
+  return Mark(label, parents.get(number), Keypoint(x, y, number in occluded))
 
 
 def _upright(box: list[float], degrees: float) -> tuple[float, float, float, float]:

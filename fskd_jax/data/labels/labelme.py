@@ -77,7 +77,7 @@ def _marks(shape: dict[str, Any], path: pathlib.Path) -> list[Mark]:
       f"{path}: the points of {label!r} are {pairs!r}, expected {count} of [x, y]"
     )
   points = [[parsing.number(value, where) for value in pair] for pair in pairs]
-  group = shape.get("group_id")
+  group = parsing.identity(shape.get("group_id"))
   if kind == "rectangle":
     (x0, x1), (y0, y1) = (sorted(axis) for axis in zip(*points))
     return [Mark(label, group, box=(x0, y0, x1 - x0, y1 - y0))]

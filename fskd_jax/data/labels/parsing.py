@@ -3,10 +3,12 @@
 import json
 import math
 import pathlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from fskd_jax.data.labels.schema import Keypoint, LabelledObject
+
+_SHOWN = 5
 
 
 class Mark(NamedTuple):
@@ -21,7 +23,7 @@ class Mark(NamedTuple):
   """
 
   label: str
-  group: Hashable = None
+  group: str | None = None
   point: Keypoint | None = None
   box: tuple[float, float, float, float] | None = None
   species: str = ""
@@ -43,7 +45,7 @@ def assemble(
     ValueError: a label or a box occurs twice in an object, or a mark without a group
       could belong to several.
   """
-  groups: dict[Hashable, list[Mark]] = {}
+  groups: dict[str | None, list[Mark]] = {}
   for mark in marks:
     groups.setdefault(mark.group, []).append(mark)
   loose = groups.pop(None, [])
@@ -110,10 +112,22 @@ def number(value: Any, where: str) -> float:
   return parsed
 
 
+def raise_if(cases: Sequence[str], kind: type[Exception], what: str) -> None:
+  """Raises an error that tells the first cases, if there are any."""
+  if cases:
+    more = f" and {len(cases) - _SHOWN} more" if len(cases) > _SHOWN else ""
+    raise kind(f"{what}: {'; '.join(cases[:_SHOWN])}{more}")
+
+
+def identity(value: Any) -> str | None:
+  """Returns a group or id as text; None stays None."""
+  return None if value is None else str(value)
+
+
 def size_of(width: Any, height: Any) -> tuple[int, int] | None:
   """Returns an image size, or None unless both are whole numbers above 0."""
   try:
     size = int(width), int(height)
-  except (TypeError, ValueError):
+  except (TypeError, ValueError, OverflowError):
     return None
   return size if min(size) > 0 else None

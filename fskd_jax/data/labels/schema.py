@@ -131,8 +131,11 @@ def _join(items: Iterable[tuple[str, Category]]) -> dict[str, Category]:
   """Makes one category of those of a species: all their names, by first appearance."""
   joined: dict[str, Category] = {}
   for species, category in items:
-    pairs = zip(joined.get(species, Category(())), category)
-    joined[species] = Category(*(tuple(dict.fromkeys(a + b)) for a, b in pairs))
+    known = joined.get(species, Category(()))
+    joined[species] = Category(
+      tuple(dict.fromkeys((*known.keypoints, *category.keypoints))),
+      tuple(dict.fromkeys((*known.skeleton, *category.skeleton))),
+    )
   return joined
 
 
