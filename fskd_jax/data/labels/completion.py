@@ -53,6 +53,8 @@ def complete(labels: Labels, folder: pathlib.Path | None, source: str) -> Comple
   """
   if not labels.images or not keypoint_names(labels):
     raise ValueError(f"{source}: has no {'keypoints' if labels.images else 'images'}")
+  if "" in keypoint_names(labels):
+    raise ValueError(f"{source}: a keypoint has no name")
   if folder is None:
     images = [*_sized(labels, source)]
   else:
@@ -77,10 +79,10 @@ def _sized(labels: Labels, source: str) -> Iterator[LabelledImage]:
     name = pathlib.PurePosixPath(str(image.name))
     if isinstance(image.name, int):
       lacks = f"frame {image.name} has no file name"
-    elif name.is_absolute() or ".." in name.parts:
-      lacks = f"{name} is not below a folder of images"
+    elif not image.name or name.is_absolute() or ".." in name.parts:
+      lacks = f"{image.name!r} is not below a folder of images"
     elif image.size is None:
-      lacks = f"{name} has no width and height"
+      lacks = f"{image.name!r} has no width and height"
     else:
       yield image
       continue

@@ -38,7 +38,7 @@ def find(labels: Labels, folder: pathlib.Path) -> list[LabelledImage]:
   if frames:
     known |= _by_number(files, folder)
   found = [(image, _file(image.name, known)) for image in labels.images]
-  lost = [str(i.name) for i, file in found if file is None and i.name not in {*frames}]
+  lost = [repr(i.name) for i, file in found if file is None and i.name not in {*frames}]
   raise_if(lost, FileNotFoundError, f"images that are not in {folder}")
   there = [
     image._replace(name=file, size=_size(folder / file, image.size))

@@ -5,8 +5,9 @@ levels and numbers into them, and the values lie in blocks. Plain arrays through
 other format ("table") pickles the column names; nothing is ever unpickled here.
 """
 
+import contextlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import h5py
@@ -53,32 +54,33 @@ def read(path: pathlib.Path) -> Frame:
     kind = _text(group.attrs["pandas_type"])
     if kind != "frame":
       raise _pickled(path, f"of the kind {kind!r}")
-    try:
-      levels, columns = _axis(group, "axis0", path)
-      _, index = _axis(group, "axis1", path)
-      values = np.full((len(index), len(columns)), np.nan)
-      place = {column: i for i, column in enumerate(columns)}
-      for block in range(int(group.attrs["nblocks"])):
-        _, items = _axis(group, f"block{block}_items", path)
-        data = _array(group, f"block{block}_values", path)
-        if not group[f"block{block}_values"].attrs.get("transposed", 0):
-          data = data.T
-        values[:, [place[item] for item in items]] = data
-    except (KeyError, IndexError, TypeError, OSError) as error:
-      raise ValueError(f"{path}: damaged table of pandas: {error}") from error
+    levels, columns = _axis(group, "axis0", path)
+    _, index = _axis(group, "axis1", path)
+    values = np.full((len(index), len(columns)), np.nan)
+    place = {column: i for i, column in enumerate(columns)}
+    for block in range(int(group.attrs["nblocks"])):
+      _, items = _axis(group, f"block{block}_items", path)
+      data = _array(group, f"block{block}_values", path)
+      if not group[f"block{block}_values"].attrs.get("transposed", 0):
+        data = data.T
+      values[:, [place[item] for item in items]] = data
   return Frame(levels, columns, index, values)
 
 
-def open_h5(path: pathlib.Path) -> h5py.File:
+@contextlib.contextmanager
+def open_h5(path: pathlib.Path) -> Iterator[h5py.File]:
   """Opens a file for reading.
 
   Raises:
-    ValueError: it is no HDF5 file.
+    ValueError: it is no HDF5 file, or what is read from it meanwhile is damaged.
   """
   try:
-    return h5py.File(path, "r")
-  except OSError as error:
-    raise ValueError(f"{path}: not an HDF5 file: {error}") from error
+    with h5py.File(path, "r") as file:
+      yield file
+  except (OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
+    if isinstance(error, ValueError) and str(path) in str(error):
+      raise  # told already
+    raise ValueError(f"{path}: not an HDF5 file, or damaged: {error}") from error
 
 
 def _pickled(path: pathlib.Path, what: str) -> ValueError:
