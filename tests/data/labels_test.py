@@ -285,6 +285,18 @@ def test_every_format_says_the_same(name, content, images, tmp_path):
   assert marked.keypoints["right eye"] == pytest.approx((3.5, 4))
 
 
+def test_species_of_cvat_may_share_names_of_keypoints(tmp_path):
+  two = json.loads(json.dumps(COCO))
+  two["categories"].append({"id": 6, "name": "dog", "keypoints": ["tail", *NAMES]})
+  two["annotations"].append(
+    _annotation(3, 9, [0, 0, 0] + [1, 2, 2] * 3) | {"category_id": 6}
+  )
+  path, middle = _write(tmp_path, "two.json", two), tmp_path / "a.xml"
+  assert _convert(path, middle, "--to", "cvat") == 0
+  assert _convert(middle, tmp_path / "back.json") == 0
+  assert _content(tmp_path / "back.json") == _content(path)
+
+
 def test_individuals_of_deeplabcut_and_what_belongs_to_none(images, tmp_path):
   out = tmp_path / "out.json"
   assert _convert(_write(tmp_path, "a.csv", MULTI), out, "--images", images) == 0

@@ -7,6 +7,7 @@ pixel. Source: docs.cvat.ai, "XML annotation format" (version 1.1).
 """
 
 import pathlib
+from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from fskd_jax.data.labels import parsing
@@ -51,38 +52,41 @@ def read(path: pathlib.Path) -> Labels:
   return found._replace(categories=_in_order(found.categories, listed))
 
 
-def _listed(root: ElementTree.Element) -> dict[str, str]:
-  """Returns the labels that the file lists, each with the label above it."""
-  return {
-    label.findtext("name", ""): label.findtext("parent", "")
+def _listed(root: ElementTree.Element) -> list[tuple[str, str]]:
+  """Returns the labels that the file lists, each with the label above it or ""."""
+  return [
+    (label.findtext("name", ""), label.findtext("parent", ""))
     for label in root.iterfind("meta//labels/label")
-  }
+  ]
 
 
 def _in_order(
-  categories: dict[str, Category], listed: dict[str, str]
+  categories: dict[str, Category], listed: Sequence[tuple[str, str]]
 ) -> dict[str, Category]:
   """Brings keypoints into the order of the list; a skeleton has all of its points."""
   ordered = {}
   for species, category in categories.items():
-    own = [name for name, parent in listed.items() if parent == species and species]
-    names = own or sorted(category.keypoints, key=[*listed, *category.keypoints].index)
-    extra = [name for name in category.keypoints if name not in names]
-    ordered[species] = Category((*names, *extra))
+    names = [
+      name
+      for name, parent in listed
+      if (parent == species if parent else name in category.keypoints)
+    ]
+    ordered[species] = Category(tuple(dict.fromkeys((*names, *category.keypoints))))
   return ordered
 
 
 def _read_image(
-  entry: ElementTree.Element, listed: dict[str, str], path: pathlib.Path
+  entry: ElementTree.Element, listed: Sequence[tuple[str, str]], path: pathlib.Path
 ) -> LabelledImage:
+  known = {label: None for label, parent in listed if not parent}
   name = entry.get("name", "")
   where = f"{path}: image {name!r}"
   marks = []
   for place, shape in enumerate(entry):
     label = shape.get("label", "")
-    if listed and shape.tag in ("skeleton", "points", "box") and label not in listed:
+    if known and shape.tag in ("skeleton", "points", "box") and label not in known:
       raise ValueError(
-        f"{where}: unknown label {label!r}; the file lists {', '.join(listed)}"
+        f"{where}: unknown label {label!r}; the file lists {', '.join(known)}"
       )
     group = shape.get("group_id", "0")
     group = None if group == "0" else group
