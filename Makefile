@@ -9,7 +9,7 @@ quickstart: .venv/installed
 	$(BIN)/python evaluate.py --workdir=runs/quickstart
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # All cases beside PyTorch; BENCH="--size small" is to see that it works.
 bench: .venv/installed

@@ -26,9 +26,17 @@ import shapes
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+LONG = ("multiprocess_test", "scripts_test", "notebook_test", "parity_test")
+"""Files of a few long tests: first, so that no worker is left with one at the end."""
+
 SHARED = pathlib.Path(
   os.environ.get("FSKD_SHARED", pathlib.Path(__file__).parents[2] / "shared")
 )
+
+
+def pytest_collection_modifyitems(items):
+  """Brings the long files to the front; `make test` keeps this order."""
+  items.sort(key=lambda item: item.path.stem not in LONG)
 
 
 def _require(path: pathlib.Path) -> pathlib.Path:

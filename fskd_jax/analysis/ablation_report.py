@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from fskd_jax.analysis.ablation import BASELINE
+from fskd_jax.analysis.ablation import BASELINE, VARIANTS
 from fskd_jax.intervals import Interval, crossed_bootstrap
 
 THRESHOLD = "0.1"
@@ -38,6 +38,8 @@ class Difference(NamedTuple):
 def differences(lines: Sequence[Mapping[str, Any]]) -> list[Difference]:
   """Compares every variant with the baseline, over the seeds that both have.
 
+  In the order of `VARIANTS`.
+
   Raises:
     ValueError: there is no line of the baseline, or it has other episodes.
   """
@@ -47,7 +49,9 @@ def differences(lines: Sequence[Mapping[str, Any]]) -> list[Difference]:
   if BASELINE not in by_variant:
     raise ValueError(f"there is no result of the variant {BASELINE!r}: run it first")
   baseline, found = by_variant[BASELINE], []
-  for variant, runs in by_variant.items():
+  order = {name: place for place, name in enumerate(VARIANTS)}
+  for variant in sorted(by_variant, key=lambda name: order.get(name, len(order))):
+    runs = by_variant[variant]
     seeds = sorted(set(runs) & set(baseline))
     if not seeds:
       continue

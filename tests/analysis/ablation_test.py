@@ -80,7 +80,8 @@ def test_differences_are_of_the_same_seeds_and_episodes():
   other = base + 0.1 + 0.01 * other
   lines = [_line(BASELINE, s, base[s].tolist()) for s in range(3)]
   lines += [_line("MDS", s, other[s].tolist()) for s in (2, 0)]  # seed 1 is missing
-  found = {x.variant: x for x in ablation_report.differences(lines)}
+  found = {x.variant: x for x in ablation_report.differences(lines[::-1])}
+  assert list(found) == [BASELINE, "MDS"]  # in the order of VARIANTS
   row = found["MDS"]
   assert row.seeds == 2
   expected = np.mean([other[s] - base[s] for s in (0, 2)])
