@@ -43,8 +43,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
   # How a type is looked for.
   "MDS": _MDS,
   "MDS, rate 1e-3": _MDS | {"optim.learning_rate": 1e-3},
-  "MDS, rate 1e-3, 4,000 steps": _MDS
-  | {"optim.learning_rate": 1e-3, "train.steps": 4000},
   "SMD, plain similarity": _PLAIN,
   "S = {3}": {"model.kernel_sizes": (3,)},
   "S = {5}": {"model.kernel_sizes": (5,)},
