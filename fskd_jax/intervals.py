@@ -29,6 +29,12 @@ class Interval(NamedTuple):
   high: np.ndarray
 
 
+def points(interval: Interval) -> str:
+  """Formats a difference of parts of 1 in points, "+1.2 (+0.1 to +2.3)"."""
+  mean, low, high = (100 * float(x) for x in interval)
+  return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
 def t_half_width(means: Float[np.ndarray, " n"], level: float = 0.95) -> float | None:
   """Returns half the width of the t-interval of independent values; None for one."""
   count = len(means)

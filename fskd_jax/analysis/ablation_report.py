@@ -8,7 +8,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from fskd_jax.analysis.ablation import BASELINE, VARIANTS
-from fskd_jax.intervals import Interval, crossed_bootstrap
+from fskd_jax.intervals import Interval, crossed_bootstrap, points
 
 THRESHOLD = "0.1"
 
@@ -109,9 +109,8 @@ def markdown(found: Sequence[Difference]) -> str:
 
 
 def _difference(interval: Interval) -> str:
-  mean, low, high = (100 * float(x) for x in interval)
-  text = f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
-  return f"**{text}**" if low > 0 or high < 0 else text
+  text = points(interval)
+  return f"**{text}**" if interval.low > 0 or interval.high < 0 else text
 
 
 def draw(found: Sequence[Difference]) -> Figure:

@@ -7,7 +7,6 @@ more images show more types.
 """
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -61,36 +60,45 @@ class ShotScores(NamedTuple):
 
 
 def measure(
-  model: Model, shots: int, episodes: int, setting: str, threshold: float
-) -> ShotScores:
-  """Scores a detector with 1 to `shots` support images.
+  model: Model,
+  feed: Feed,
+  settings: Sequence[str],
+  *,
+  shots: int,
+  episodes: int,
+  threshold: float,
+) -> dict[str, ShotScores]:
+  """Scores a detector with 1 to `shots` support images, in every setting.
 
   Args:
-    model: of a run; its data set is opened.
+    model: of a run.
+    feed: of its data set, on one device.
+    settings: see `Feed.evaluation_sampler`.
     shots: K, at least 2.
-    episodes: how many.
-    setting: see `Feed.evaluation_sampler`.
+    episodes: how many, in each setting.
     threshold: of PCK, one of `eval.thresholds`.
 
   Raises:
-    ValueError: the data set holds too little for such episodes.
+    ValueError: a setting holds too little for such episodes.
   """
-  cfg, place = model.config, functools.partial(parallel.replicate, backend="single")
-  feed = Feed.open(cfg.data, place)
+  cfg = model.config
   detector = FewShotDetector(cfg.model, cfg.data.image_size)
   network = evaluator.network_predictor(detector, feed, "single")
-  variables = place(model.variables)
+  variables = parallel.replicate(model.variables, backend="single")
   predictors = {
     str(k): lambda batch, k=k: network(variables, first_shots(batch, k))
     for k in range(1, shots + 1)
   }
   drawn = dataclasses.replace(cfg.eval, shots=shots)
-  sampler = SameTypes(feed.evaluation_sampler(setting, drawn))
-  _, record = evaluator.score(
-    predictors, feed, sampler, drawn, episodes=episodes, label=setting
-  )
-  pck = [record["scores"][k]["pck"][f"{threshold:g}"] for k in predictors]
-  return ShotScores(record["manifest"], np.array(pck, np.float64))
+  found = {}
+  for setting in settings:
+    sampler = SameTypes(feed.evaluation_sampler(setting, drawn))
+    _, record = evaluator.score(
+      predictors, feed, sampler, drawn, episodes=episodes, label=setting
+    )
+    pck = [record["scores"][k]["pck"][f"{threshold:g}"] for k in predictors]
+    found[setting] = ShotScores(record["manifest"], np.array(pck, np.float64))
+  return found
 
 
 class Gain(NamedTuple):

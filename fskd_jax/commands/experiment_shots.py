@@ -8,7 +8,8 @@ import argparse
 import json
 import pathlib
 
-from fskd_jax.commands.source import load_run
+from fskd_jax.commands.source import load_run, open_feed
+from fskd_jax.intervals import points
 
 TYPES = ("base", "novel")
 
@@ -41,20 +42,29 @@ def run(args: argparse.Namespace) -> int:
       "an episode or more"
     )
   models = [load_run(workdir)[0] for workdir in args.workdirs]
-  for workdir, model in zip(args.workdirs, models):
+  for workdir, model in zip(args.workdirs, models):  # before any of them is scored
     if model.config.task != "few_shot":
       raise ValueError(f"{workdir} is of the task {model.config.task!r}: no episodes")
-  threshold = evaluator.headline(models[0].config.eval)
-  found = {}
-  for kind in TYPES:
-    if not getattr(models[0].config.data, kind):
-      continue
-    setting = f"{args.split}/{kind}"
-    found[setting] = shots.gains(
-      [shots.measure(m, args.shots, args.episodes, setting, threshold) for m in models]
-    )
-  if not found:
+  cfg = models[0].config
+  threshold = evaluator.headline(cfg.eval)
+  settings = [f"{args.split}/{kind}" for kind in TYPES if getattr(cfg.data, kind)]
+  if not settings:
     raise ValueError(f"{args.workdirs[0]} names neither base nor novel types")
+  measured = [
+    shots.measure(
+      model,
+      open_feed(model.config),
+      settings,
+      shots=args.shots,
+      episodes=args.episodes,
+      threshold=threshold,
+    )
+    for model in models
+  ]
+  found = {
+    setting: shots.gains([scores[setting] for scores in measured])
+    for setting in settings
+  }
   args.out.mkdir(parents=True, exist_ok=True)
   shots.draw(found, threshold).savefig(args.out / "shots.png")
   numbers = {
@@ -73,7 +83,6 @@ def run(args: argparse.Namespace) -> int:
   for setting, rows in found.items():
     print(f"{setting}, PCK@{threshold:g} in % and what it adds to one shot")
     for row in rows:
-      pck, gain = (100 * float(x.mean) for x in (row.pck, row.gain))
-      low, high = 100 * float(row.gain.low), 100 * float(row.gain.high)
-      print(f"  {row.shots}: {pck:.1f}  {gain:+.1f} ({low:+.1f} to {high:+.1f})")
+      mean = 100 * float(row.pck.mean)
+      print(f"  {row.shots}: {mean:.1f}  {points(row.gain)}")
   return 0

@@ -1,7 +1,6 @@
 """Pictures of what contrastive learning works on: negatives, and prototypes."""
 
 import argparse
-import functools
 import json
 import pathlib
 from typing import Any
@@ -9,12 +8,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from fskd_jax import episode, parallel
+from fskd_jax import episode
 from fskd_jax.analysis import features, hardness, prototypes
 from fskd_jax.commands.picture_files import add_out, save
-from fskd_jax.commands.source import load_config, load_run
+from fskd_jax.commands.source import load_config, load_run, open_feed
 from fskd_jax.config import Config
-from fskd_jax.data.feed import Feed
 from fskd_jax.models.detector import FewShotDetector, init_variables
 
 TYPES = ("base", "novel")
@@ -46,7 +44,7 @@ def add_parsers(kinds: argparse._SubParsersAction) -> None:
 
 def _run_negatives(args: argparse.Namespace) -> int:
   cfg, variables = _network(args)
-  feed = _open(cfg)
+  feed = open_feed(cfg)
   sampler, size = feed.training_sampler(cfg.train), cfg.eval.batch_episodes
   last = args.index + max(args.episodes, 1)
   indices = [list(range(i, min(i + size, last))) for i in range(args.index, last, size)]
@@ -68,7 +66,7 @@ def _run_prototypes(args: argparse.Namespace) -> int:
   studies = {}
   for workdir in args.workdirs:
     model, _ = load_run(workdir)
-    cfg, feed = model.config, _open(model.config)
+    cfg, feed = model.config, open_feed(model.config)
     parts = [
       features.at_keypoints(
         cfg,
@@ -94,9 +92,3 @@ def _network(args: argparse.Namespace) -> tuple[Config, Any]:
   cfg = load_config(args.config)
   detector = FewShotDetector(cfg.model, cfg.data.image_size)
   return cfg, init_variables(detector, cfg.train.seed)
-
-
-def _open(cfg: Config) -> Feed:
-  if cfg.task != "few_shot":
-    raise ValueError(f"{cfg.name} is of the task {cfg.task!r}, which has no episodes")
-  return Feed.open(cfg.data, functools.partial(parallel.replicate, backend="single"))

@@ -1,13 +1,15 @@
 """Where a command takes its detector from: a run, or a file and its configuration."""
 
 import contextlib
+import functools
 import importlib.util
 import pathlib
 import sys
 
-from fskd_jax import config
+from fskd_jax import config, parallel
 from fskd_jax.checkpoint import CheckpointStore
 from fskd_jax.config import Config
+from fskd_jax.data.feed import Feed
 from fskd_jax.interop import state_dicts
 from fskd_jax.interop.compare import Model
 from fskd_jax.interop.weights import read_config, read_weights
@@ -47,6 +49,18 @@ def load_run(workdir: str) -> tuple[Model, int]:
   with contextlib.closing(CheckpointStore(workdir)) as checkpoints:
     saved = checkpoints.restore_model()
   return Model(config.from_dict(saved.config), saved.variables), saved.step
+
+
+def open_feed(cfg: Config) -> Feed:
+  """Opens the data set of a few-shot detector, on one device.
+
+  Raises:
+    ValueError: it is no few-shot detector, or as `Feed.open`.
+    FileNotFoundError: as `Feed.open`.
+  """
+  if cfg.task != "few_shot":
+    raise ValueError(f"{cfg.name} is of the task {cfg.task!r}, which has no episodes")
+  return Feed.open(cfg.data, functools.partial(parallel.replicate, backend="single"))
 
 
 def load_file(path: str, config_path: str | None) -> Model:
