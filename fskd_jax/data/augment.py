@@ -51,7 +51,7 @@ def training_crops(
   limit = np.deg2rad(cfg.rotation_degrees)
   axes = _crop_axes(mirrored, rng.uniform(-limit, limit, num) * turned)
 
-  offsets = boxes[:, :2] + (boxes[:, 2:] - 1) / 2 - (image_sizes - 1) / 2
+  offsets = box_centers(boxes) - (image_sizes - 1) / 2
   centers = np.einsum("tij,ti->tj", axes, offsets)
   if cfg.crop == "context":
     # Extents of a rectangle along turned axes: the sum of |cos| and |sin| parts.
@@ -71,6 +71,11 @@ def training_crops(
   return _square_crops(axes, origins, sides, cfg.image_size)
 
 
+def box_centers(boxes: Float[np.ndarray, "t 4"]) -> Float[np.ndarray, "t 2"]:
+  """Returns the pixel indices of the centres of boxes (x, y, w, h)."""
+  return boxes[:, :2] + (boxes[:, 2:] - 1) / 2
+
+
 def evaluation_crops(
   boxes: Float[np.ndarray, "t 4"], cfg: DataConfig
 ) -> Float32[np.ndarray, "t 2 3"]:
@@ -78,9 +83,8 @@ def evaluation_crops(
 
   Source: our own; the original draws random crops for testing, too.
   """
-  centers = boxes[:, :2] + (boxes[:, 2:] - 1) / 2
   sides = cfg.crop_margin * boxes[:, 2:].max(axis=1)
-  return _square_crops(_upright(boxes), centers, sides, cfg.image_size)
+  return _square_crops(_upright(boxes), box_centers(boxes), sides, cfg.image_size)
 
 
 def reference_crops(

@@ -98,10 +98,7 @@ def parse(path: pathlib.Path) -> dict[str, list[dict]]:
       f"no file {path}; expected a folder with annotations.json (COCO keypoints) and"
       " images/"
     )
-  try:
-    content = json.loads(path.read_text(encoding="utf-8"))
-  except (ValueError, RecursionError) as error:
-    raise ValueError(f"{path}: not valid JSON: {error}") from error
+  content = read_json(path)
   for key in ("images", "annotations", "categories"):
     value = content.get(key) if isinstance(content, dict) else None
     if not isinstance(value, list) or not all(isinstance(e, dict) for e in value):
@@ -110,6 +107,18 @@ def parse(path: pathlib.Path) -> dict[str, list[dict]]:
         " annotations and categories"
       )
   return content
+
+
+def read_json(path: pathlib.Path) -> Any:
+  """Parses a JSON file.
+
+  Raises:
+    ValueError: it is none.
+  """
+  try:
+    return json.loads(path.read_text(encoding="utf-8"))
+  except (ValueError, RecursionError) as error:
+    raise ValueError(f"{path}: not valid JSON: {error}") from error
 
 
 def by_id(

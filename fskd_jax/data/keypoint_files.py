@@ -8,7 +8,8 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fskd_jax.data.labels import formats, parsing, tables
+from fskd_jax.data import coco_file
+from fskd_jax.data.labels import formats, tables
 
 
 class Marked(NamedTuple):
@@ -45,7 +46,7 @@ def read(path: pathlib.Path, image: str) -> list[Marked]:
   if not path.is_file():
     raise FileNotFoundError(f"there is no keypoint file {path}")
   if path.suffix.lower() == ".json":
-    content = parsing.read_json(path)
+    content = coco_file.read_json(path)
     if isinstance(content, dict) and not content.keys() & {"shapes", "annotations"}:
       return [_from_plain(path, content)]
   labels = formats.read(path)

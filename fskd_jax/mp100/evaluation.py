@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from fskd_jax.data import augment
 from fskd_jax.data.published.mp100 import MAX_KEYPOINTS, MP100Object
 from fskd_jax.interop.compare import Model
 from fskd_jax.mp100.metrics import Pairs
@@ -69,7 +70,7 @@ def _predict(
   detector: KeypointDetector, episode: MP100Episode, images: pathlib.Path
 ) -> Float[np.ndarray, "q n 2"]:
   boxes = [query.box for query in episode.queries]
-  centers = np.stack([_center(box) for box in boxes])[:, None]
+  centers = augment.box_centers(np.array(boxes))[:, None]
   shape = (len(boxes), len(episode.support[0].visible), 2)
   points = [_shown(x) for x in episode.support]
   useful = [i for i, row in enumerate(points) if np.isfinite(row).any()]
@@ -87,15 +88,9 @@ def _predict(
 def _shown(support: MP100Object) -> Float[np.ndarray, "n 2"]:
   """Returns the keypoints that the support crop shows, nan for others."""
   points, half = support.keypoints, CROP_MARGIN * max(support.box[2:]) / 2
-  inside = np.abs(points - _center(support.box)) <= half
+  inside = np.abs(points - augment.box_centers(np.array([support.box]))) <= half
   inside &= (points >= -0.5) & (points <= np.array(support.image_size) - 0.5)
   return np.where((support.visible & inside.all(1))[:, None], points, np.nan)
-
-
-def _center(box: tuple[float, float, float, float]) -> Float[np.ndarray, "2"]:
-  """Returns the centre of a box's crop (`augment.evaluation_crops`)."""
-  x, y, w, h = box
-  return np.array([x + (w - 1) / 2, y + (h - 1) / 2])
 
 
 def _padded(values: np.ndarray) -> np.ndarray:

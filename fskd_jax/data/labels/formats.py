@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
 
+from fskd_jax.data import coco_file
 from fskd_jax.data.labels import (
   coco,
   cvat,
@@ -11,7 +12,6 @@ from fskd_jax.data.labels import (
   label_studio,
   labelme,
   pandas_h5,
-  parsing,
   sleap,
   tables,
 )
@@ -78,7 +78,7 @@ def detect(path: pathlib.Path) -> str:
     raise ValueError(
       f"{path}: expected a folder of LabelMe, or a file .json, .csv, .h5 or .xml"
     )
-  content = parsing.read_json(path)
+  content = coco_file.read_json(path)
   if isinstance(content, list):
     return "label-studio"
   if isinstance(content, dict) and "shapes" in content:

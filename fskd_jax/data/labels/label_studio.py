@@ -13,6 +13,7 @@ import urllib.parse
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
+from fskd_jax.data import coco_file
 from fskd_jax.data.labels import parsing
 from fskd_jax.data.labels.parsing import Mark
 from fskd_jax.data.labels.schema import (
@@ -34,7 +35,7 @@ def read(path: pathlib.Path) -> Labels:
   Raises:
     ValueError: it is none, or a task has several annotations.
   """
-  content = parsing.read_json(path)
+  content = coco_file.read_json(path)
   if not isinstance(content, list) or not content:
     raise ValueError(f"{path}: expected a list of tasks of Label Studio")
   images = []

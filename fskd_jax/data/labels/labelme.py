@@ -11,6 +11,7 @@ import pathlib
 import posixpath
 from typing import Any
 
+from fskd_jax.data import coco_file
 from fskd_jax.data.labels import parsing
 from fskd_jax.data.labels.parsing import Mark
 from fskd_jax.data.labels.schema import (
@@ -46,7 +47,7 @@ def read(path: pathlib.Path) -> Labels:
 
 
 def _read_file(path: pathlib.Path, root: pathlib.Path) -> LabelledImage:
-  content = parsing.read_json(path)
+  content = coco_file.read_json(path)
   shapes = content.get("shapes") if isinstance(content, dict) else None
   if not isinstance(shapes, list) or not all(isinstance(s, dict) for s in shapes):
     raise ValueError(f"{path}: has no list of shapes; expected a file of LabelMe")

@@ -51,7 +51,7 @@ def read(path: pathlib.Path) -> Frame:
     if len(names) != 1:
       raise ValueError(f"{path}: holds {len(names)} tables of pandas, expected one")
     group: Any = file[names[0]]
-    kind = _text(group.attrs["pandas_type"])
+    kind = text(group.attrs["pandas_type"])
     if kind != "frame":
       raise _pickled(path, f"of the kind {kind!r}")
     levels, columns = _axis(group, "axis0", path)
@@ -95,14 +95,14 @@ def _axis(
   group: Any, name: str, path: pathlib.Path
 ) -> tuple[list[str], list[tuple[str, ...]]]:
   """Returns the names of the levels of an axis, and of every place its texts."""
-  if _text(group.attrs[f"{name}_variety"]) != "multi":
+  if text(group.attrs[f"{name}_variety"]) != "multi":
     values = _array(group, name, path)
-    return [""], [(_text(value),) for value in values]
+    return [""], [(text(value),) for value in values]
   texts, names = [], []
   for level in range(int(group.attrs[f"{name}_nlevels"])):
-    known = [_text(value) for value in _array(group, f"{name}_level{level}", path)]
+    known = [text(value) for value in _array(group, f"{name}_level{level}", path)]
     numbers = _array(group, f"{name}_label{level}", path)
-    names.append(_text(group[f"{name}_level{level}"].attrs.get("name", b"")))
+    names.append(text(group[f"{name}_level{level}"].attrs.get("name", b"")))
     texts.append([known[number] if number >= 0 else "" for number in numbers])
   return names, list(zip(*texts))
 
@@ -114,7 +114,8 @@ def _array(group: Any, name: str, path: pathlib.Path) -> np.ndarray:
   return data[()]
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+  """Returns a text of an HDF5 file, which may come as bytes."""
   return value.decode("utf-8") if isinstance(value, bytes) else str(value)
 
 

@@ -1,8 +1,6 @@
 """What the readers of JSON and XML share."""
 
-import json
 import math
-import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -83,18 +81,6 @@ def _object(marks: Sequence[Mark], where: str, grouping: str) -> LabelledObject:
     species=(told or [box.label for box in boxes] or [""])[0],
     box=boxes[0].box if boxes else None,
   )
-
-
-def read_json(path: pathlib.Path) -> Any:
-  """Parses a JSON file.
-
-  Raises:
-    ValueError: it is none.
-  """
-  try:
-    return json.loads(path.read_text(encoding="utf-8"))
-  except (ValueError, RecursionError) as error:
-    raise ValueError(f"{path}: not valid JSON: {error}") from error
 
 
 def number(value: Any, where: str) -> float:

@@ -37,10 +37,10 @@ def read(path: pathlib.Path) -> Labels:
     for name in ("tracks", "node_names"):
       if not isinstance(file.get(name), h5py.Dataset):
         raise ValueError(f"{path}: has no data set {name!r}; expected SLEAP's analysis")
-    nodes = [_text(name) for name in _data(file, "node_names")]
+    nodes = [pandas_h5.text(name) for name in _data(file, "node_names")]
     tracks = _tracks(file, len(nodes), path)
     edges = _data(file, "edge_names") if "edge_names" in file else []
-    skeleton = tuple((_text(a), _text(b)) for a, b in edges)
+    skeleton = tuple((pandas_h5.text(a), pandas_h5.text(b)) for a, b in edges)
   if np.isinf(tracks).any():
     raise ValueError(f"{path}: holds an infinite coordinate, expected numbers or NaN")
   images = []
@@ -129,10 +129,6 @@ def _frames(names: list[str]) -> list[int]:
 def _data(file: h5py.File, name: str) -> Any:
   data: Any = file[name]
   return data[()]
-
-
-def _text(value: Any) -> str:
-  return value.decode("utf-8") if isinstance(value, bytes) else str(value)
 
 
 def _texts(texts: list) -> np.ndarray:
