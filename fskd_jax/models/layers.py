@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -10,28 +9,10 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from fskd_jax.models.convolution import convolve
+
 EPSILON = 1e-5
 """Added to variances."""
-
-
-def convolve(
-  x: Float[Array, "t h w c"],
-  kernel: Float[Array, "i j c d"],
-  strides: tuple[int, int],
-  padding: Any,
-  **options: Any,
-) -> Float[Array, "t y x d"]:
-  """Convolves, for `nn.Conv(conv_general_dilated=convolve)`.
-
-  A 1x1 convolution is written as the matrix product it is: on CPUs several times
-  faster than as a convolution, elsewhere the same.
-  """
-  if kernel.shape[:2] != (1, 1):
-    return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
-  x = x[:, :: strides[0], :: strides[1]]
-  # As rows: the gradient of a product over several axes copies transposed maps.
-  rows = x.reshape(-1, x.shape[-1]) @ kernel[0, 0]
-  return rows.reshape(*x.shape[:-1], -1)
 
 
 def conv_and_norm(

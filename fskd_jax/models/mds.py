@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from fskd_jax.models.convolution import convolve
+
 
 class Modulator(nn.Module):
   """Multiplies maps by prototypes, describes every product and locates in it.
@@ -46,6 +48,7 @@ class Modulator(nn.Module):
         (3, 3),
         strides=(2, 2),
         padding=1,
+        conv_general_dilated=convolve,
         dtype=self.dtype,
         kernel_init=nn.initializers.he_normal(),
         name=f"conv{i + 1}",

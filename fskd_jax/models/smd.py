@@ -60,12 +60,15 @@ def correlate(
   dtype: DTypeLike = jnp.float32,
 ) -> Float[Array, "b m n h w"]:
   """Cross-correlates each map with each kernel of its episode, with zeros around."""
+  b, *cells, channels = query.shape
+  # As rows: XLA copies transposed kernels for a product over several axes.
   products = jnp.einsum(
-    "bmhwc,bnijc->bmhwnij",
-    query.astype(dtype),
-    kernels.astype(dtype),
+    "bpc,btc->bpt",
+    query.astype(dtype).reshape(b, -1, channels),
+    kernels.astype(dtype).reshape(b, -1, channels),
     preferred_element_type=jnp.float32,
   )
+  products = products.reshape(b, *cells, *kernels.shape[1:-1])
   return jnp.moveaxis(_shift_and_add(products), -1, 2)
 
 

@@ -1,0 +1,107 @@
+"""Convolutions in the forms that are fast on each kind of device."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+SMALL_WINDOW = 32
+"""Numbers under a kernel, of one output: on CPUs a product is faster up to here."""
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
+
+
+def convolve(
+  x: Float[Array, "t h w c"],
+  kernel: Float[Array, "i j c d"],
+  strides: tuple[int, int],
+  padding: Any,
+  **options: Any,
+) -> Float[Array, "t y x d"]:
+  """Convolves, for `nn.Conv(conv_general_dilated=convolve)`.
+
+  A 1x1 convolution is written as the matrix product it is: on CPUs several times
+  faster than as a convolution, elsewhere the same. For strided ones see `_strided`.
+  """
+  if kernel.shape[:2] == (1, 1):
+    x = x[:, :: strides[0], :: strides[1]]
+    # As rows: the gradient of a product over several axes copies transposed maps.
+    rows = x.reshape(-1, x.shape[-1]) @ kernel[0, 0]
+    return rows.reshape(*x.shape[:-1], -1)
+  if max(strides) == 1:
+    return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
+  if isinstance(padding, str):
+    padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
+  return _strided(x, kernel, tuple(strides), tuple(map(tuple, padding)))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _strided(
+  x: Array, kernel: Array, strides: tuple[int, int], padding: Padding
+) -> Array:
+  """Convolves with strides.
+
+  On CPUs the gradient is that of `_as_product`: XLA's own, convolutions over maps
+  with holes between their cells, take up to twice the time. So do kernels on RGB.
+  """
+  direct, product = _forms(strides, padding)
+  if kernel[..., 0].size > SMALL_WINDOW:
+    return direct(x, kernel)
+  return jax.lax.platform_dependent(x, kernel, cpu=product, default=direct)
+
+
+def _strided_forward(
+  x: Array, kernel: Array, strides: tuple[int, int], padding: Padding
+) -> tuple[Array, tuple[Array, Array]]:
+  return _strided(x, kernel, strides, padding), (x, kernel)
+
+
+def _strided_backward(
+  strides: tuple[int, int],
+  padding: Padding,
+  operands: tuple[Array, Array],
+  cotangent: Array,
+) -> tuple[Array, Array]:
+  direct, product = (
+    lambda cotangent, *operands, form=form: jax.vjp(form, *operands)[1](cotangent)
+    for form in _forms(strides, padding)
+  )
+  return jax.lax.platform_dependent(cotangent, *operands, cpu=product, default=direct)
+
+
+_strided.defvjp(_strided_forward, _strided_backward)
+
+
+def _forms(
+  strides: tuple[int, int], padding: Padding
+) -> tuple[Callable[[Array, Array], Array], Callable[[Array, Array], Array]]:
+  """Returns two ways to convolve: directly, and `_as_product`."""
+  direct = functools.partial(
+    jax.lax.conv_general_dilated,
+    window_strides=strides,
+    padding=padding,
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+  )
+  return direct, functools.partial(_as_product, strides=strides, padding=padding)
+
+
+def _as_product(
+  x: Array, kernel: Array, strides: tuple[int, int], padding: Padding
+) -> Array:
+  """Convolves by a matrix product: all windows, laid out in rows, and the kernel."""
+  x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+  rows, columns = (
+    (length - side) // stride + 1
+    for length, side, stride in zip(x.shape[1:3], kernel.shape, strides)
+  )
+  cells = [
+    x[:, i :: strides[0], j :: strides[1]][:, :rows, :columns]
+    for i, j in np.ndindex(*kernel.shape[:2])
+  ]
+  windows = jnp.concatenate(cells, axis=-1).reshape(-1, kernel[..., 0].size)
+  products = windows @ kernel.reshape(-1, kernel.shape[-1])
+  return products.reshape(x.shape[0], rows, columns, -1)
