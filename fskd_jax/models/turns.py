@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-MAX_NUMBERS = 2**24
-"""Of one array in a turn: 64 MB, of which a few may live at once."""
+MAX_NUMBERS = 2**23
+"""Of one array in a turn: 32 MB, of which a few may live at once."""
 
 
 def in_turns(
