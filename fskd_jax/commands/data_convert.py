@@ -47,6 +47,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     "--keypoints",
     help="names in order, with commas between: any other label is an error",
   )
+  parser.add_argument(
+    "--from-one",
+    action="store_true",
+    help="the source counts pixels from 1: subtract 1 from keypoints and boxes",
+  )
   parser.set_defaults(run=run)
 
 
@@ -61,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
     names = [name.strip() for name in args.keypoints.split(",")]
     labels = schema.with_names(labels, names, source)
   labels = schema.with_species(labels, args.species)
+  if args.from_one:
+    labels = schema.counted_from_zero(labels)
   labels, left_out, made_boxes = completion.complete(labels, args.images, source)
   with written_whole(args.out) as unfinished:
     formats.FORMATS[args.to].write(labels, unfinished, args.out)

@@ -11,9 +11,9 @@ import time
 from tqdm import tqdm
 
 from fskd_jax.interop.files import written_whole
+from fskd_jax.wording import first
 
 _REFERENCE, _OTHER = "MP-100 reference pairs", "MP-100, not the reference's pairs"
-_SHOWN = 5
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
   lost = mp100.lost_images(whole, root)
   if lost and not args.coverage:
     raise FileNotFoundError(
-      f"{len(lost)} images in {root} cannot be used: {_first(lost)}; every lost image "
+      f"{len(lost)} images in {root} cannot be used: {_told(lost)}; every lost image "
       "changes all later pairs. To score what is there, give --coverage"
     )
   file = whole.without(lost)
@@ -123,7 +123,7 @@ def _text(results: dict, proper: int) -> str:
   if lost := coverage["lost_images"]:
     lines.append(
       f"{coverage['objects']} of {coverage['of']} objects used; {len(lost)} images "
-      f"cannot be: {_first(lost)}"
+      f"cannot be: {_told(lost)}"
     )
   rows = {f"PCK@{t}": x for t, x in results["pck"].items()} | {
     "mPCK (0.05 to 0.25)": results["mpck"],
@@ -138,6 +138,5 @@ def _text(results: dict, proper: int) -> str:
   return "\n".join(lines)
 
 
-def _first(lost: dict[str, str]) -> str:
-  shown = [f"{name} ({problem})" for name, problem in [*lost.items()][:_SHOWN]]
-  return ", ".join(shown) + (", .." if len(lost) > _SHOWN else "")
+def _told(lost: dict[str, str]) -> str:
+  return first(f"{name} ({problem})" for name, problem in lost.items())

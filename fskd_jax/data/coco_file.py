@@ -10,7 +10,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-SHOWN_PROBLEMS = 5
+from fskd_jax.wording import first
 
 
 class CocoFile(NamedTuple):
@@ -220,13 +220,6 @@ def _require_images(folder: pathlib.Path, entries: Iterable[dict]) -> None:
     raise FileNotFoundError(
       f"{len(missing)} of {len(names)} images are not in {folder}: {first(missing)}"
     )
-
-
-def first(texts: list[str]) -> str:
-  """Joins the first texts, and says how many more there are."""
-  more = len(texts) - SHOWN_PROBLEMS
-  shown = "; ".join(texts[:SHOWN_PROBLEMS])
-  return f"{shown}; and {more} more" if more > 0 else shown
 
 
 def _repetitions(kind: str, names: Iterable[str]) -> Iterator[str]:

@@ -9,8 +9,7 @@ from jaxtyping import Float, Int
 
 from fskd_jax.data.coco_file import CocoFile
 from fskd_jax.data.splits import flip_permutation, mirror_name
-
-_SHOWN = 5
+from fskd_jax.wording import first
 
 
 class Summary(NamedTuple):
@@ -48,7 +47,7 @@ def _visibility(names: dict[str, list[int]]) -> str:
   )
   most = collections.Counter({n: c[0] for n, c in names.items() if c[0]}).most_common()
   return text + (
-    f"; missing most: {_first(f'{n} ({k})' for n, k in most)}" if most else ""
+    f"; missing most: {first((f'{n} ({k})' for n, k in most), ', ')}" if most else ""
   )
 
 
@@ -62,7 +61,7 @@ def _sides(names: list[str]) -> tuple[str, list[tuple[str, str]]]:
     if mirror_name(name) not in (name, names[partner])
   ]
   what = "names of a side whose other side is missing: a mirror does not exchange them"
-  text = _first(pairs) if pairs else "none"
+  text = first(pairs, ", ") if pairs else "none"
   return f"exchanged by a mirror: {text}", [(what, name) for name in alone]
 
 
@@ -99,15 +98,9 @@ def _index_base(
   elif low < 1:
     text = f"whole numbers from {low:g}: counted from 0"
   elif last and (points <= sizes).all():
-    what = "coordinates that seem to count from 1: subtract 1"
+    what = "coordinates that seem to count from 1 (fskd data convert --from-one)"
     case = f"whole numbers from {low:g}, of which {last} equal the width or height"
     return "index base: they seem to count from 1", [(what, case)]
   else:
     text = f"whole numbers from {low:g}; nothing tells whether they count from 0 or 1"
   return f"index base: {text}", []
-
-
-def _first(texts: Iterable[str]) -> str:
-  texts = [*texts]
-  more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
-  return ", ".join(texts[:_SHOWN]) + more

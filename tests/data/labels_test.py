@@ -1,5 +1,6 @@
 """Labels of annotation tools: each format said by hand, and there and back."""
 
+import copy
 import json
 
 import h5py
@@ -120,6 +121,24 @@ def test_what_comes_back_can_be_trained_on(coco, images, tmp_path):
   dataset = annotations.read_coco(tmp_path)
   assert dataset.keypoint_names == tuple(NAMES) and dataset.species == ("object",)
   assert [i.visible.tolist() for i in dataset.instances] == [[1, 0, 1], [0, 1, 1]]
+
+
+def test_labels_that_count_from_one_are_moved(images, tmp_path):
+  content = copy.deepcopy(COCO)
+  first, last = content["annotations"]
+  first["bbox"] = [1, 1, *SIZE]
+  last["keypoints"] = [1, 1, 2, 0, 0, 0, *SIZE, 1]
+  source, out = tmp_path / "source.json", tmp_path / "out.json"
+  source.write_text(json.dumps(content))
+  assert _convert(source, out, "--images", images, "--from-one") == 0
+  found, _ = _content(out)
+  ((_, box, points),), ((_, _, corners),) = (
+    found["clip/img007.png"],
+    found["clip/img012.png"],
+  )
+  assert box == [0, 0, *SIZE]
+  assert points == dict(zip(NAMES, [(9.25, 19.5, 2), (0, 0, 0), (2.125, 3, 1)]))
+  assert corners == dict(zip(NAMES, [(0, 0, 2), (0, 0, 0), (39, 29, 1)]))
 
 
 @pytest.mark.parametrize("target", ["deeplabcut", "deeplabcut-h5", "sleap", "cvat"])

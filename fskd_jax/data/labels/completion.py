@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from fskd_jax.data.labels import image_files
-from fskd_jax.data.labels.parsing import raise_if
 from fskd_jax.data.labels.schema import (
   Keypoint,
   LabelledImage,
@@ -14,6 +13,7 @@ from fskd_jax.data.labels.schema import (
   Labels,
   keypoint_names,
 )
+from fskd_jax.wording import raise_if
 
 _MARGIN = 0.1
 _LEAST_MARGIN = 8.0  # pixels: a single keypoint gives no size

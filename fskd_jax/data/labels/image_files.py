@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from PIL import Image
 
 from fskd_jax.data.images import BROKEN, SUFFIXES
-from fskd_jax.data.labels.parsing import raise_if
 from fskd_jax.data.labels.schema import LabelledImage, Labels
 from fskd_jax.data.labels.tables import frame_number
+from fskd_jax.wording import raise_if
 
 
 def find(labels: Labels, folder: pathlib.Path) -> list[LabelledImage]:

@@ -6,8 +6,6 @@ from typing import Any, NamedTuple
 
 from fskd_jax.data.labels.schema import Keypoint, LabelledObject
 
-_SHOWN = 5
-
 
 class Mark(NamedTuple):
   """A point or a box, before it is known to which object it belongs.
@@ -96,13 +94,6 @@ def number(value: Any, where: str) -> float:
   if isinstance(value, bool) or not math.isfinite(parsed):
     raise ValueError(f"{where} is {value!r}, expected a finite number")
   return parsed
-
-
-def raise_if(cases: Sequence[str], kind: type[Exception], what: str) -> None:
-  """Raises an error that tells the first cases, if there are any."""
-  if cases:
-    more = f" and {len(cases) - _SHOWN} more" if len(cases) > _SHOWN else ""
-    raise kind(f"{what}: {'; '.join(cases[:_SHOWN])}{more}")
 
 
 def identity(value: Any) -> str | None:

@@ -119,6 +119,27 @@ def with_species(labels: Labels, species: str) -> Labels:
   )
 
 
+def counted_from_zero(labels: Labels) -> Labels:
+  """Subtracts 1 from the coordinates of keypoints and of the corners of boxes."""
+
+  def moved(found: LabelledObject) -> LabelledObject:
+    keypoints = {
+      name: point._replace(x=point.x - 1, y=point.y - 1)
+      for name, point in found.keypoints.items()
+    }
+    if found.box is None:
+      return found._replace(keypoints=keypoints)
+    x, y, *size = found.box
+    return found._replace(keypoints=keypoints, box=(x - 1, y - 1, *size))
+
+  return labels._replace(
+    images=tuple(
+      image._replace(objects=tuple(map(moved, image.objects)))
+      for image in labels.images
+    )
+  )
+
+
 def merge(parts: Sequence[Labels]) -> Labels:
   """Puts the labels of several files together."""
   return Labels(

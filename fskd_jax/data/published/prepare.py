@@ -6,7 +6,6 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Callable
 
 import tqdm
 from PIL import Image
@@ -15,8 +14,7 @@ from fskd_jax.data import coco_file, images
 from fskd_jax.data.published import readers
 from fskd_jax.data.published.release import SPLITS, Release
 from fskd_jax.data.published.schema import Published
-
-_SHOWN = 5
+from fskd_jax.wording import raise_if
 
 
 def prepare(
@@ -111,11 +109,11 @@ def _check_images(release: Release) -> dict[str, tuple[int, int]]:
     for name in release.sizes
     if pathlib.PurePath(name).is_absolute() or ".." in pathlib.PurePath(name).parts
   ]
-  _raise_if(outside, ValueError, f"images lead out of {release.image_folder}")
+  raise_if(outside, ValueError, f"images lead out of {release.image_folder}")
   missing = [n for n in release.sizes if not (release.image_folder / n).is_file()]
   folder = release.image_folder
-  of = f"of {len(release.sizes)} images are not in {folder}"
-  _raise_if(missing, FileNotFoundError, of)
+  of = f"{len(missing)} of {len(release.sizes)} images are not in {folder}"
+  raise_if(missing, FileNotFoundError, of)
   stored, broken, different = {}, [], []
   for name, size in tqdm.tqdm(release.sizes.items(), desc="Checking", leave=False):
     try:
@@ -126,15 +124,9 @@ def _check_images(release: Release) -> dict[str, tuple[int, int]]:
       continue
     if size not in (None, stored[name]):
       different.append(f"{name} is {stored[name]}, annotated as {size}")
-  _raise_if(broken, ValueError, f"images in {folder} cannot be read")
-  _raise_if(different, ValueError, f"images in {folder} are of another size")
+  raise_if(broken, ValueError, f"images in {folder} cannot be read")
+  raise_if(different, ValueError, f"images in {folder} are of another size")
   return stored
-
-
-def _raise_if(names: list[str], kind: Callable[[str], Exception], what: str) -> None:
-  if names:
-    more = ", ..." if len(names) > _SHOWN else ""
-    raise kind(f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{more}")
 
 
 def _coco(
