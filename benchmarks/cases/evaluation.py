@@ -65,12 +65,17 @@ def _open(cfg: Config) -> tuple[Feed, Any, Any]:
 def _whole(cfg: Config, episodes: int) -> Side:
   feed, sampler, predict = _open(cfg)
 
-  def run() -> np.ndarray:
+  def run() -> dict[str, Any]:
     predictors = {"detector": predict}
     score = functools.partial(evaluator.score, predictors, feed, sampler, cfg.eval)
-    return score(episodes=episodes)[1]
+    _, record = score(episodes=episodes)
+    return record["scores"]["detector"]["pck"]
 
-  return Side(run, lambda pck: [np.nan_to_num(pck)])
+  def numbers(pck: dict[str, Any]) -> list[np.ndarray]:
+    # None, that is NaN, is an episode without a valid keypoint.
+    return [np.nan_to_num(np.array(x, np.float32)) for x in pck.values()]
+
+  return Side(run, numbers)
 
 
 def _one_by_one(cfg: Config, episodes: int) -> Side:

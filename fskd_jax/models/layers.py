@@ -1,4 +1,4 @@
-"""Convolution and batch norm of the encoders: flax's parameters, less work."""
+"""Batch norm with less work than flax's, and what makes the layers of an encoder."""
 
 import functools
 from collections.abc import Callable

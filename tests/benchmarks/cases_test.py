@@ -55,6 +55,17 @@ def test_a_case_from_weights_to_an_entry(monkeypatch):
   assert entry["sides"]["PyTorch"]["variant"] == "channels_last"
 
 
+def test_episodes_one_at_a_time_score_the_same(tmp_path, monkeypatch):
+  case = importlib.import_module("benchmarks.cases.evaluation")
+  monkeypatch.setattr(case, "CACHE", tmp_path)
+  cfg = case.configuration(images_per_species=6)
+  whole, one_by_one = case._whole(cfg, 5), case._one_by_one(cfg, 5)
+  found, expected = (x.numbers(x.run()) for x in (whole, one_by_one))
+  assert len(found) == len(cfg.eval.thresholds) and found[0].shape == (5,)
+  assert np.ptp(found[-1]) > 0
+  np.testing.assert_array_equal(found, expected)
+
+
 def test_what_needs_too_much_memory_is_not_run(monkeypatch):
   monkeypatch.setattr(ours, "MEMORY_LIMIT", 2**20)
   with pytest.raises(SkippedError, match="GiB as compiled"):
