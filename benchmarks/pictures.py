@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 
 class _Row(NamedTuple):
@@ -95,9 +96,14 @@ def _figure(rows: Sequence[tuple[str, Mapping[str, Any]]], label: str) -> Figure
     time.set_ylabel("seconds")
     memory.set_ylabel("peak memory, MiB")
     time.set_title(title, fontsize=10)
+    measured = sorted({x for points in lines.values() for x, *_ in points})
     for axis in (time, memory):
       axis.set_xscale("log")
+      axis.set_xticks(measured, [f"{x:,}" for x in measured])
+      axis.set_xticks([], minor=True)
       axis.set_yscale("log")
+      axis.yaxis.set_major_formatter("{x:g}")
+      axis.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
       axis.set_xlabel(label)
       axis.grid(alpha=0.3)
     time.legend(fontsize=8)
