@@ -66,9 +66,9 @@ def _whole(cfg: Config, episodes: int) -> Side:
   feed, sampler, predict = _open(cfg)
 
   def run() -> dict[str, Any]:
-    predictors = {"detector": predict}
-    score = functools.partial(evaluator.score, predictors, feed, sampler, cfg.eval)
-    _, record = score(episodes=episodes)
+    _, record = evaluator.score(
+      {"detector": predict}, feed, sampler, cfg.eval, episodes=episodes
+    )
     return record["scores"]["detector"]["pck"]
 
   def numbers(pck: dict[str, Any]) -> list[np.ndarray]:

@@ -10,7 +10,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from fskd_jax.wording import first
+from fskd_jax.wording import raise_if
 
 
 class CocoFile(NamedTuple):
@@ -47,8 +47,7 @@ def read(path: pathlib.Path) -> CocoFile:
     ValueError: the file is no COCO keypoint file; tells the first problems.
   """
   coco, problems = examine(path)
-  if problems:
-    raise ValueError(f"{path}: {first(problems)}")
+  raise_if(problems, ValueError, str(path))
   return coco
 
 
@@ -216,10 +215,8 @@ def _keypoint_problem(values: Any, category: dict) -> str | None:
 def _require_images(folder: pathlib.Path, entries: Iterable[dict]) -> None:
   names = [entry["file_name"] for entry in entries]
   missing = [name for name in names if not (folder / name).is_file()]
-  if missing:
-    raise FileNotFoundError(
-      f"{len(missing)} of {len(names)} images are not in {folder}: {first(missing)}"
-    )
+  what = f"{len(missing)} of {len(names)} images are not in {folder}"
+  raise_if(missing, FileNotFoundError, what)
 
 
 def _repetitions(kind: str, names: Iterable[str]) -> Iterator[str]:

@@ -66,10 +66,10 @@ def _strided_backward(
   operands: tuple[Array, Array],
   cotangent: Array,
 ) -> tuple[Array, Array]:
-  direct, product = (
-    lambda cotangent, *operands, form=form: jax.vjp(form, *operands)[1](cotangent)
-    for form in _forms(strides, padding)
-  )
+  def gradient(form: Callable[..., Array]) -> Callable[..., tuple[Array, Array]]:
+    return lambda cotangent, *operands: jax.vjp(form, *operands)[1](cotangent)
+
+  direct, product = map(gradient, _forms(strides, padding))
   return jax.lax.platform_dependent(cotangent, *operands, cpu=product, default=direct)
 
 

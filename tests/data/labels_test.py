@@ -1,6 +1,5 @@
 """Labels of annotation tools: each format said by hand, and there and back."""
 
-import copy
 import json
 
 import h5py
@@ -124,7 +123,7 @@ def test_what_comes_back_can_be_trained_on(coco, images, tmp_path):
 
 
 def test_labels_that_count_from_one_are_moved(images, tmp_path):
-  content = copy.deepcopy(COCO)
+  content = json.loads(json.dumps(COCO))
   first, last = content["annotations"]
   first["bbox"] = [1, 1, *SIZE]
   last["keypoints"] = [1, 1, 2, 0, 0, 0, *SIZE, 1]
@@ -132,10 +131,8 @@ def test_labels_that_count_from_one_are_moved(images, tmp_path):
   source.write_text(json.dumps(content))
   assert _convert(source, out, "--images", images, "--from-one") == 0
   found, _ = _content(out)
-  ((_, box, points),), ((_, _, corners),) = (
-    found["clip/img007.png"],
-    found["clip/img012.png"],
-  )
+  [(_, box, points)] = found["clip/img007.png"]
+  [(_, _, corners)] = found["clip/img012.png"]
   assert box == [0, 0, *SIZE]
   assert points == dict(zip(NAMES, [(9.25, 19.5, 2), (0, 0, 0), (2.125, 3, 1)]))
   assert corners == dict(zip(NAMES, [(0, 0, 2), (0, 0, 0), (39, 29, 1)]))

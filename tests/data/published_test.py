@@ -276,7 +276,7 @@ TEXT_FAULTS = {
   "1 of 10 images are not in .*: 013/0.png": lambda f: (
     f / "images/013/0.png"
   ).unlink(),
-  "images in .* cannot be read: 013/0.png": lambda f: (
+  "1 images in .* cannot be read: 013/0.png": lambda f: (
     f / "images/013/0.png"
   ).write_text("no image"),
   "width and height above 0": ("bounding_boxes.txt", "20.0 10.0", "0.0 10.0"),
@@ -335,7 +335,7 @@ COCO_FAULTS = {
     "cub_split_train.json",
     lambda c: c["images"][0].update(width=99),
   ),
-  "images lead out of": (
+  "1 images lead out of": (
     "cub_split_train.json",
     lambda c: c["images"][0].update(file_name="../x.png"),
   ),

@@ -5,7 +5,7 @@ Keypoints are pixel indices as `geometry` has them: the centre of the first pixe
 box of the whole image is (0, 0, width, height).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 TO_CENTER = -0.5
@@ -114,7 +114,7 @@ def with_species(labels: Labels, species: str) -> Labels:
     return found if found.species else found._replace(species=species)
 
   return Labels(
-    tuple(i._replace(objects=tuple(map(named, i.objects))) for i in labels.images),
+    _with_objects(named, labels.images),
     _join((name or species, category) for name, category in labels.categories.items()),
   )
 
@@ -132,12 +132,7 @@ def counted_from_zero(labels: Labels) -> Labels:
     x, y, *size = found.box
     return found._replace(keypoints=keypoints, box=(x - 1, y - 1, *size))
 
-  return labels._replace(
-    images=tuple(
-      image._replace(objects=tuple(map(moved, image.objects)))
-      for image in labels.images
-    )
-  )
+  return labels._replace(images=_with_objects(moved, labels.images))
 
 
 def merge(parts: Sequence[Labels]) -> Labels:
@@ -146,6 +141,12 @@ def merge(parts: Sequence[Labels]) -> Labels:
     tuple(image for part in parts for image in part.images),
     _join(item for part in parts for item in part.categories.items()),
   )
+
+
+def _with_objects(
+  change: Callable[[LabelledObject], LabelledObject], images: Iterable[LabelledImage]
+) -> tuple[LabelledImage, ...]:
+  return tuple(i._replace(objects=tuple(map(change, i.objects))) for i in images)
 
 
 def _join(items: Iterable[tuple[str, Category]]) -> dict[str, Category]:

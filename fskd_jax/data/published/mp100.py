@@ -17,7 +17,7 @@ from PIL import ExifTags, Image
 from fskd_jax.data import coco_file, images
 from fskd_jax.data.published.release import Animal, Release
 from fskd_jax.data.published.schema import Published
-from fskd_jax.wording import first
+from fskd_jax.wording import raise_if
 
 MAX_KEYPOINTS = 100
 """Of an object; the reference pads all objects to as many."""
@@ -97,8 +97,7 @@ def read(path: pathlib.Path) -> MP100File:
   names = [x["name"] for x in categories.values()]
   repeated = sorted({name for name in names if names.count(name) > 1})
   problems += [f"category name {name!r} occurs more than once" for name in repeated]
-  if problems:
-    raise ValueError(f"{path}: {first(problems)}")
+  raise_if(problems, ValueError, str(path))
   found: dict[str, list[MP100Object]] = {name: [] for name in names}
   for image in known.values():
     for entry in by_image.get(image["id"], ()):

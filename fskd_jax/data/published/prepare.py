@@ -109,11 +109,12 @@ def _check_images(release: Release) -> dict[str, tuple[int, int]]:
     for name in release.sizes
     if pathlib.PurePath(name).is_absolute() or ".." in pathlib.PurePath(name).parts
   ]
-  raise_if(outside, ValueError, f"images lead out of {release.image_folder}")
+  what = f"{len(outside)} images lead out of {release.image_folder}"
+  raise_if(outside, ValueError, what)
   missing = [n for n in release.sizes if not (release.image_folder / n).is_file()]
   folder = release.image_folder
-  of = f"{len(missing)} of {len(release.sizes)} images are not in {folder}"
-  raise_if(missing, FileNotFoundError, of)
+  what = f"{len(missing)} of {len(release.sizes)} images are not in {folder}"
+  raise_if(missing, FileNotFoundError, what)
   stored, broken, different = {}, [], []
   for name, size in tqdm.tqdm(release.sizes.items(), desc="Checking", leave=False):
     try:
@@ -124,8 +125,9 @@ def _check_images(release: Release) -> dict[str, tuple[int, int]]:
       continue
     if size not in (None, stored[name]):
       different.append(f"{name} is {stored[name]}, annotated as {size}")
-  raise_if(broken, ValueError, f"images in {folder} cannot be read")
-  raise_if(different, ValueError, f"images in {folder} are of another size")
+  raise_if(broken, ValueError, f"{len(broken)} images in {folder} cannot be read")
+  what = f"{len(different)} images in {folder} are of another size"
+  raise_if(different, ValueError, what)
   return stored
 
 
