@@ -289,7 +289,7 @@ def test_the_command_writes_what_the_interface_returns(
   assert cli.main(command) == 1
   said = capsys.readouterr()
   assert "4 of 5 queries predicted" in said.out
-  assert "text.jpg: not an image, or a broken one" in said.err
+  assert "text.jpg' cannot be decoded: not an image" in said.err
   paths = sorted(p for p in (folder / "images").iterdir() if p.name != "text.jpg")
   path, instance, points = instances[0]
   support = detector.support([path], [points], [instance.box])
@@ -336,7 +336,7 @@ def test_predictions_can_be_the_next_support(folder, run, capsys):
   [
     (("--query", "nowhere/*.jpg"), "there is no file"),
     (("--query", "empty"), "has no images (.jpg"),
-    (("--support", "images/text.jpg"), "not an image, or a broken one"),
+    (("--support", "images/text.jpg"), "cannot be decoded: not an image"),
     (("--keypoints", "none.json"), "there is no keypoint file"),
     (("--workdir", "images"), "no workdir"),
   ],

@@ -5,18 +5,17 @@ Nothing stops at the first fault: everything found is in the report.
 
 import collections
 import hashlib
-import io
 import json
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from fskd_jax.data import coco_file, label_checks
 from fskd_jax.data.coco_file import CocoFile
-from fskd_jax.data.images import BROKEN, SUFFIXES
+from fskd_jax.data.images import SUFFIXES, ImageError, opened
 from fskd_jax.data.published.facts import PUBLISHED
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
@@ -199,11 +198,11 @@ def _image_findings(
       yield WARNING, "images with the same bytes", f"{name} = {digests[digest]}"
     digests.setdefault(digest, name)
     try:
-      with Image.open(io.BytesIO(data)) as image:
+      with opened(data, name) as image:
         stored = image.size
         turned = ImageOps.exif_transpose(image).size  # decodes the whole of it
-    except BROKEN as error:
-      yield ERROR, "images that cannot be decoded", f"{name}: {error}"
+    except ImageError as error:
+      yield ERROR, "images that cannot be decoded", str(error)
       continue
     expected = entry["width"], entry["height"]
     if stored != expected:

@@ -13,8 +13,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 
 from fskd_jax import geometry
+from fskd_jax.data import images
 from fskd_jax.data.augment import BORDER_COLOR
-from fskd_jax.data.images import BROKEN
 
 Photograph = str | os.PathLike | np.ndarray | Image.Image
 """A file, an array as of `read`, or a PIL image."""
@@ -26,8 +26,8 @@ _MAX_LEVEL = 12
 def read(photograph: Photograph, name: str) -> UInt8[np.ndarray, "h w 3"]:
   """Returns the pixels of a photograph, turned as its EXIF data says.
 
-  16 bits per channel count from 0 to 65535. What is transparent shows the colour that
-  lies around every crop. Of several frames the first is taken.
+  16 bits per channel count by those in use (`images.scaled`). What is transparent
+  shows the colour that lies around every crop.
 
   Args:
     photograph: a file; uint8, uint16 or, in 0..1, float [h w] or [h w 1, 3 or 4]
@@ -36,20 +36,15 @@ def read(photograph: Photograph, name: str) -> UInt8[np.ndarray, "h w 3"]:
 
   Raises:
     FileNotFoundError: there is no such file.
-    ValueError: not an image, broken, empty, or of another kind.
+    ValueError: not an image, broken, too large, of several pages, empty, or of another
+      kind.
   """
   if isinstance(photograph, np.ndarray):
     return _from_array(photograph, name)
   if isinstance(photograph, Image.Image):
     return _from_pil(photograph, name)
-  path = pathlib.Path(photograph)
-  if not path.is_file():
-    raise FileNotFoundError(f"{name}: there is no file {path}")
-  try:
-    with Image.open(path) as image:
-      return _from_pil(image, name)
-  except BROKEN as error:
-    raise ValueError(f"{name}: not an image, or a broken one: {error}") from error
+  with images.opened(pathlib.Path(photograph), name) as image:
+    return _from_pil(image, name)
 
 
 def describe(photograph: Photograph, place: int, kind: str) -> str:
@@ -99,7 +94,7 @@ def _from_array(array: np.ndarray, name: str) -> UInt8[np.ndarray, "h w 3"]:
       "[height, width, 1, 3 or 4]"
     )
   if array.dtype == np.uint16:
-    array = array / 65535
+    array = images.scaled(array, name)
   if np.issubdtype(array.dtype, np.floating):
     if not (array.min() >= 0 and array.max() <= 1):  # nan is neither
       raise ValueError(
@@ -115,15 +110,7 @@ def _from_array(array: np.ndarray, name: str) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def _from_pil(image: Image.Image, name: str) -> UInt8[np.ndarray, "h w 3"]:
-  image = ImageOps.exif_transpose(image)
-  if image.mode == "F":
-    raise ValueError(f"{name}: floating-point pixels, expected 8 or 16 bits")
-  if image.mode.startswith("I"):
-    values = np.asarray(image)
-    if values.min() < 0 or values.max() > 65535:
-      raise ValueError(f"{name}: 32-bit pixels, expected 8 or 16 bits")
-    return _from_array(values.astype(np.uint16), name)
-  return _opaque(image)
+  return _opaque(images.eight_bits(image, name, turned=True))
 
 
 def _opaque(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:

@@ -1,12 +1,19 @@
-"""decode: right pixels at every level, stored orientation, named errors."""
+"""Opening and decoding: right pixels, what a file may cost, named errors."""
 
+import ast
 import io
+import logging
+import pathlib
+import stat
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fskd_jax.data import images
+import fskd_jax
+from fskd_jax.data import images, photographs
 
 
 def encode(pixels, kind, **options):
@@ -63,3 +70,134 @@ def test_broken_images_are_named(kind):
   for broken in (b"", b"text", data[:30], data[: len(data) // 2]):
     with pytest.raises(ValueError, match=r"image 'a\.jpg' cannot be decoded"):
       images.decode(broken, "a.jpg")
+
+
+def readers(name):
+  """Both ways to pixels: of a data set, and of a user's photograph."""
+  return (
+    lambda data: images.decode(data, name),
+    lambda data: photographs.read(_file(name, data), name),
+  )
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(images, "_told", set())
+
+
+def _file(name, data):
+  pathlib.Path(name).write_bytes(data)
+  return name
+
+
+def png(pixels, color, size=None):
+  """16 bits per channel, which PIL does not write for colours; or only a header."""
+
+  def chunk(kind, data):
+    checksum = struct.pack(">I", zlib.crc32(kind + data))
+    return struct.pack(">I", len(data)) + kind + data + checksum
+
+  rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+  size = size or pixels.shape[1::-1]
+  return b"".join(
+    [
+      b"\x89PNG\r\n\x1a\n",
+      chunk(b"IHDR", struct.pack(">IIBBBBB", *size, 16, color, 0, 0, 0)),
+      chunk(b"IDAT", zlib.compress(rows)),
+      chunk(b"IEND", b""),
+    ]
+  )
+
+
+def test_there_is_one_door_for_image_files():
+  """What `opened` refuses is refused everywhere."""
+  package = pathlib.Path(fskd_jax.__file__).parent
+  found = set()
+  for path in package.rglob("*.py"):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+      if isinstance(node, ast.Attribute) and ast.unparse(node) == "Image.open":
+        found.add(path.relative_to(package).as_posix())
+  assert found == {"data/images.py"}
+
+
+def test_no_content_starts_another_program(tmp_path, monkeypatch):
+  program = tmp_path / "gs"
+  program.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\nexit 1\n")
+  program.chmod(program.stat().st_mode | stat.S_IXUSR)
+  monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+  eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+  with pytest.raises(Exception, match="gs"):
+    Image.open(io.BytesIO(eps)).load()  # as PIL does it
+  assert (tmp_path / "started").exists()
+  (tmp_path / "started").unlink()
+  for read in readers("cat.png"):
+    with pytest.raises(images.ImageError, match=r"'cat\.png' .* not an image \(JPEG"):
+      read(eps)
+  assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.parametrize("size", [(7072, 7071), (10**5, 10**5), (2**31 - 1, 2**31 - 1)])
+def test_a_bomb_is_refused_by_its_header(size):
+  bomb = png(np.zeros((1, 1), int), 0, size)
+  for read in readers("bomb.png"):
+    with pytest.raises(images.ImageError, match=r"'bomb\.png' (is too large|has 7072)"):
+      read(bomb)
+
+
+def test_the_limit_is_the_users(monkeypatch):
+  data = encode(smooth(20, 60), "PNG")
+  monkeypatch.setenv(images.MAX_MEGAPIXELS, "0.0011")
+  for read in readers("x.png"):
+    with pytest.raises(ValueError, match="has 60 x 20 pixels, more than 0.0011 mill"):
+      read(data)
+  monkeypatch.setenv(images.MAX_MEGAPIXELS, "0.0012")
+  for read in readers("x.png"):
+    assert read(data).shape == (20, 60, 3)
+  monkeypatch.setenv(images.MAX_MEGAPIXELS, "much")
+  with pytest.raises(ValueError, match="FSKD_MAX_MEGAPIXELS is 'much', expected a num"):
+    images.decode(data, "x.png")
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "GIF", "PNG", "WEBP"])
+def test_pages_are_not_passed_over(kind):
+  first, *others = (Image.fromarray(smooth(20, 30) // n) for n in (1, 2, 3))
+  stream = io.BytesIO()
+  first.save(stream, kind, save_all=True, append_images=others)
+  for read in readers("stack"):
+    with pytest.raises(images.ImageError, match="'stack' has 3 pages or frames, expec"):
+      read(stream.getvalue())
+  stream = io.BytesIO()
+  first.save(stream, "MPO", save_all=True, append_images=others[:1])  # a phone's JPEG
+  for read in readers("phone.jpg"):
+    assert abs(read(stream.getvalue()).astype(int) - smooth(20, 30)).mean() < 5
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("kind", ["grey PNG", "grey TIFF", "RGB", "grey and alpha"])
+def test_cameras_of_any_depth_are_seen(bits, kind, caplog):
+  ramp = np.linspace(0, 2**bits - 1, 30 * 20).round().astype(np.uint16).reshape(20, 30)
+  data = {
+    "RGB": lambda: png(np.stack([ramp] * 3, -1), 2),
+    "grey and alpha": lambda: png(np.stack([ramp, np.full_like(ramp, 65535)], -1), 4),
+  }.get(kind, lambda: encode(ramp, kind.split()[1]))()
+  # PIL keeps the higher 8 bits of a colour: of 8 bits none is left.
+  exact, step = (
+    kind in ("grey PNG", "grey TIFF"),
+    255 / (2 ** max(bits - 8, 0) - 1 or 1),
+  )
+  if bits == 8 and not exact:
+    return
+  expected = ramp / (2**bits - 1) * 255
+  with caplog.at_level(logging.WARNING):
+    for read in readers("deep.png"):
+      found = read(data)
+      assert np.ptp(found, axis=-1).max() == 0
+      assert abs(found[..., 0] - expected).max() <= (1 if exact else step)
+  assert caplog.text.count(f"use {bits} bits") == (bits < 16)
+
+
+def test_a_black_image_stays_black(caplog):
+  for read in readers("x.png"):
+    assert not read(encode(np.zeros((5, 6), np.uint16), "PNG")).any()
+  assert not caplog.text

@@ -5,9 +5,8 @@ import pathlib
 import re
 from collections.abc import Iterator, Sequence
 
-from PIL import Image
-
-from fskd_jax.data.images import BROKEN, SUFFIXES
+from fskd_jax.data import images
+from fskd_jax.data.images import SUFFIXES
 from fskd_jax.data.labels.schema import LabelledImage, Labels
 from fskd_jax.data.labels.tables import frame_number
 from fskd_jax.wording import raise_if
@@ -90,11 +89,8 @@ def _ends(name: str) -> Iterator[str]:
 
 
 def _size(path: pathlib.Path, told: tuple[int, int] | None) -> tuple[int, int]:
-  try:
-    with Image.open(path) as image:
-      size = image.size
-  except BROKEN as error:
-    raise ValueError(f"image {path} cannot be read: {error}") from error
+  with images.opened(path, str(path)) as image:
+    size = image.size
   if told not in (None, size):
     hint = "; if its EXIF data turns it, store it turned" if told == size[::-1] else ""
     raise ValueError(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
-from PIL import ExifTags, Image
+from PIL import ExifTags
 
 from fskd_jax.data import coco_file, images
 from fskd_jax.data.published.release import Animal, Release
@@ -174,9 +174,9 @@ def _image_problem(path: pathlib.Path, expected: tuple[int, int]) -> str | None:
   if not path.is_file():
     return "missing"
   try:
-    with Image.open(path) as image:
+    with images.opened(path, str(path)) as image:
       size, turned = image.size, image.getexif().get(ExifTags.Base.Orientation, 1) > 4
-  except images.BROKEN:
+  except images.ImageError:
     return "unreadable"
   width, height = size[::-1] if turned else size
   if (width, height) == expected:

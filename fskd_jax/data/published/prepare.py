@@ -8,7 +8,6 @@ import shutil
 import tempfile
 
 import tqdm
-from PIL import Image
 
 from fskd_jax.data import coco_file, images
 from fskd_jax.data.published import readers
@@ -118,10 +117,10 @@ def _check_images(release: Release) -> dict[str, tuple[int, int]]:
   stored, broken, different = {}, [], []
   for name, size in tqdm.tqdm(release.sizes.items(), desc="Checking", leave=False):
     try:
-      with Image.open(folder / name) as image:  # reads the header alone
+      with images.opened(folder / name, name) as image:  # reads the header alone
         stored[name] = image.size
-    except images.BROKEN:
-      broken.append(name)
+    except images.ImageError as error:
+      broken.append(f"{name} ({error})")
       continue
     if size not in (None, stored[name]):
       different.append(f"{name} is {stored[name]}, annotated as {size}")
