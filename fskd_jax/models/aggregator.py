@@ -1,10 +1,21 @@
 """From support features and annotated keypoints to one prototype per keypoint type."""
 
+import functools
+import math
+import warnings
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from fskd_jax import geometry
+
+SMALLEST_SIGMA = math.sqrt(1.25 / (2 * geometry.GAUSSIAN_CUT))
+"""The smallest sigma of pooling with a useful gradient, in cells: about 0.37.
+
+A keypoint between two cells of a row is sqrt(1.25) cells from the next row. Where that
+is beyond the cut, the weights do not change as the keypoint moves across the row.
+"""
 
 
 def pooling_weights(
@@ -26,13 +37,23 @@ def pooling_weights(
 
   Returns:
     Weights that sum to 1. Beyond `geometry.GAUSSIAN_CUT` they are 0, but the nearest
-    cell always counts.
+    cell always counts. They are differentiable in the keypoints, up to the jumps where
+    a cell passes the cut.
+
+  Warns:
+    UserWarning: the keypoints are differentiated, but the gradient is exactly 0 for
+      some of them or for all: sigma is below `SMALLEST_SIGMA` cells, or the fraction
+      of the centre is dropped. (Within half a cell of the image's border it may be 0
+      for larger sigmas, too.)
 
   Source: spec/fskd.md section 4.2.
   """
   centers = jnp.clip(jnp.asarray(keypoints, jnp.float32), 0, image_size - 1)
   if truncate_center:
-    centers = jnp.floor(centers)
+    centers = jnp.floor(_without_gradient(centers, "truncate_center drops fractions"))
+  elif isinstance(sigma, float | int) and sigma * num_cells < SMALLEST_SIGMA:
+    why = f"sigma is {sigma * num_cells:.2g} cells, below {SMALLEST_SIGMA:.2g}"
+    centers = _without_gradient(centers, why)
   exponents = geometry.gaussian_exponents(
     centers, (num_cells, num_cells), image_size / num_cells, sigma * image_size
   )
@@ -58,6 +79,9 @@ def pool_features(
     image_size: side of the network's input, pixels.
     sigma: see `pooling_weights`.
     truncate_center: see `pooling_weights`.
+
+  Warns:
+    UserWarning: see `pooling_weights`; of a gradient in the keypoints alone.
 
   Source: spec/fskd.md section 4.2.
   """
@@ -87,3 +111,23 @@ def masked_mean(
   total = jnp.where(visible[..., None], pooled, 0.0).sum(1)
   count = visible.sum(1, dtype=jnp.float32)
   return total / jnp.maximum(count, 1.0)[..., None]
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _without_gradient(keypoints: Array, why: str) -> Array:
+  """Returns the keypoints; warns when they are differentiated, as this is traced."""
+  del why
+  return keypoints
+
+
+@_without_gradient.defjvp
+def _warn(
+  why: str, primals: tuple[Array], tangents: tuple[Array]
+) -> tuple[Array, Array]:
+  warnings.warn(
+    "the gradient of pooled features in the keypoints is exactly 0 for some or all "
+    f"keypoints: {why}; raise model.pool_sigma, use a finer stride or larger images, "
+    "and leave model.truncate_pooling_center off",
+    stacklevel=2,
+  )
+  return primals[0], tangents[0]

@@ -1,5 +1,7 @@
 """Gaussian pooling and the masked mean over shots."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,6 +94,71 @@ def test_pooling_is_the_weighted_sum():
       weights[i, j] * features[0, t, i, j] for i in range(4) for j in range(4)
     )
     np.testing.assert_allclose(pooled[0, t, 0], expected, rtol=1e-5)
+
+
+CELLS, STRIDE = 6, 8
+HARDEST = np.float32([[19.5, 27.5], [23.5, 27.5], [27.5, 19.5 + 4]])
+"""At a cell's centre, between two of a row, between two of a column."""
+
+
+def _pooled(keypoints, sigma, features=None, **options):
+  """A weighted sum of what is pooled, for a sigma in cells."""
+  rng = np.random.default_rng(0)
+  drawn = rng.normal(size=(1, 1, CELLS, CELLS, 3)).astype(np.float32)
+  options |= {"image_size": CELLS * STRIDE, "sigma": sigma / CELLS}
+  features = drawn if features is None else features
+  pooled = pool_features(features, keypoints[None, None], **options)
+  return (pooled * rng.normal(size=pooled.shape)).sum()
+
+
+def _slopes(keypoints, sigma, step=0.05):
+  """Central differences in every coordinate."""
+  slopes = np.zeros_like(keypoints)
+  for at in np.ndindex(keypoints.shape):
+    move = np.zeros_like(keypoints)
+    move[at] = step
+    beside = [_pooled(keypoints + sign * move, sigma) for sign in (1, -1)]
+    slopes[at] = (beside[0] - beside[1]) / (2 * step)
+  return slopes
+
+
+def test_above_the_smallest_sigma_every_keypoint_has_a_gradient():
+  sigma = aggregator.SMALLEST_SIGMA + 0.01
+  with warnings.catch_warnings():
+    warnings.simplefilter("error")
+    gradient = np.asarray(jax.grad(_pooled)(HARDEST, sigma))
+  np.testing.assert_allclose(gradient, _slopes(HARDEST, sigma), rtol=2e-2)
+  assert (np.abs(gradient) > 1e-4).all()
+
+
+@pytest.mark.parametrize(
+  "sigma, zeros",
+  [
+    (aggregator.SMALLEST_SIGMA - 0.01, [[0, 0], [0, 1], [1, 0]]),  # along the gap
+    (0.3, [[1, 1], [0, 1], [1, 0]]),
+    (0.2, [[1, 1], [0, 1], [1, 0]]),
+  ],
+)
+def test_below_it_gradients_are_exactly_zero_and_that_is_said(sigma, zeros):
+  with pytest.warns(UserWarning, match=rf"sigma is {sigma:.2g} cells, below 0\.37"):
+    gradient = np.asarray(jax.grad(_pooled)(HARDEST, sigma))
+  np.testing.assert_array_equal(gradient == 0, np.bool(zeros))
+  np.testing.assert_array_equal(_slopes(HARDEST, sigma) == 0, np.bool(zeros))
+
+
+def test_truncated_centres_have_no_gradient_and_that_is_said():
+  with pytest.warns(UserWarning, match="truncate_center drops fractions"):
+    gradient = jax.grad(_pooled)(HARDEST, 1.0, truncate_center=True)
+  assert not np.asarray(gradient).any()
+
+
+def test_nothing_is_said_where_the_keypoints_are_not_differentiated():
+  features = np.ones((1, 1, CELLS, CELLS, 3), np.float32)
+  with warnings.catch_warnings():
+    warnings.simplefilter("error")
+    _pooled(HARDEST, 0.2, truncate_center=True)
+    gradient = jax.grad(_pooled, argnums=2)(HARDEST, 0.2, features)
+  assert np.asarray(gradient).any()
 
 
 def test_masked_mean_counts_only_what_is_visible():
