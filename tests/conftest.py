@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items):
 
 def _require(path: pathlib.Path) -> pathlib.Path:
   if not path.exists():
-    pytest.skip(f"{path} is not on this machine; set FSKD_SHARED to its parent")
+    pytest.skip(f"no {path}: it is not in the repository; FSKD_SHARED names its folder")
   return path
 
 

@@ -7,8 +7,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 
-nbformat = pytest.importorskip("nbformat")
-nbclient = pytest.importorskip("nbclient")
+nbformat = pytest.importorskip("nbformat", reason="notebooks need nbclient")
+nbclient = pytest.importorskip("nbclient", reason="notebooks need nbclient")
 
 
 def test_quickstart_runs_as_in_a_fresh_clone(tmp_path, monkeypatch):

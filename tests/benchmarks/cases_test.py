@@ -4,7 +4,7 @@ import importlib
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
+pytest.importorskip("torch", reason="the opponents are PyTorch: make bench installs it")
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
+pytest.importorskip("torch", reason="the opponents are PyTorch: make bench installs it")
 
 from benchmarks import collectives, machine, pictures, results, tables
 

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
+pytest.importorskip("torch", reason="the opponents are PyTorch: make bench installs it")
 
 from benchmarks import runner
 from benchmarks.problem import Problem, Setup, Side, SkippedError, Work

@@ -13,7 +13,9 @@ from fskd_jax.interop import torch as torch_names
 from fskd_jax.models.detector import FewShotDetector
 from fskd_jax.models.mds import Modulator
 
-torch = pytest.importorskip("torch", reason="the opponents are PyTorch")
+torch = pytest.importorskip(
+  "torch", reason="the opponents are PyTorch: make bench installs it"
+)
 
 SIDE, SIGMA = 32, 0.1
 MULTI_SCALE = ModelConfig(
