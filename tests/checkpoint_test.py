@@ -31,7 +31,8 @@ def _state(seed=0, tx=None, width=300):
     {"encoder": "trained", "head": "frozen"},
   )
   opt_state = tx.init(params)
-  _, opt_state = tx.update(jax.tree.map(jnp.ones_like, params), opt_state, params)
+  # Gradients that differ from seed to seed, so that the moments do, too.
+  _, opt_state = tx.update(params, opt_state, params)
   statistics = {"encoder": {"mean": jnp.float32([1 / 3, -0.0, 1e-42])}}
   return TrainState(jnp.int32(seed), params, statistics, opt_state)
 

@@ -40,6 +40,25 @@ def test_rate_warms_up_and_decays(schedule):
   np.testing.assert_allclose([rate(54), rate(104)], [middle, last], rtol=1e-5)
 
 
+@pytest.mark.parametrize("frozen", ["", "stem"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_every_step_is_as_long_as_the_schedule_says(optimizer, frozen):
+  cfg = OptimConfig(
+    optimizer=optimizer, learning_rate=0.5, schedule="cosine", warmup_steps=3
+  )
+  params = _params()
+  gradients = jax.tree.map(jnp.ones_like, params)
+  tx = optim.make_optimizer(cfg, 12, frozen)
+  state, lengths = tx.init(params), []
+  for _ in range(12):
+    updates, state = tx.update(gradients, state, params)
+    # Of a gradient that stays the same, Adam's step is the rate.
+    lengths.append(-updates["encoder"]["layer4_0"]["conv1"]["bias"][0])
+  rate = optim.learning_rate(cfg, 12)
+  np.testing.assert_allclose(lengths, [rate(step) for step in range(12)], rtol=1e-4)
+  assert max(lengths) > 3 * min(lengths)
+
+
 def test_adam_is_adam():
   params = {"w": jnp.float32([1.0, 2.0])}
   gradients = {"w": jnp.float32([0.5, -3.0])}

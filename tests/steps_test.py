@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import jax
@@ -6,13 +7,14 @@ import optax
 import pytest
 import tiny_detector
 
-from fskd_jax import episode, losses, steps
+from fskd_jax import color, episode, losses, negatives, steps
 from fskd_jax.config import LossConfig
 from fskd_jax.data import resident
+from fskd_jax.models import aggregator
 from fskd_jax.models.detector import init_variables
 
 LOSS = LossConfig(
-  heatmap="mse", target_sigma=0.2, auxiliary_weight=0.5, mfcl_weight=0.1
+  heatmap="mse", target_sigma=0.15, auxiliary_weight=0.5, mfcl_weight=0.1
 )
 DETECTOR = tiny_detector.detector()
 
@@ -23,7 +25,7 @@ def _variables():
 
 
 @functools.lru_cache
-def _compiled(loss_items, rotate_support, rate):
+def _compiled(loss_items, rate, **options):
   return jax.jit(
     functools.partial(
       steps.train_step,
@@ -31,15 +33,29 @@ def _compiled(loss_items, rotate_support, rate):
       tx=optax.sgd(rate),
       loss=LossConfig(**dict(loss_items)),
       seed=5,
-      rotate_support=rotate_support,
+      **options,
     )
   )
 
 
-def _train(batch, store=None, *, rotate_support=False, rate=1.0, state=None, **fields):
+def _train(
+  batch,
+  store=None,
+  *,
+  rotate_support=False,
+  color_jitter=0.0,
+  rate=1.0,
+  state=None,
+  **fields,
+):
   state = state or steps.init_state(_variables(), optax.sgd(rate))
-  options = {name: getattr(LOSS, name) for name in LOSS.__dataclass_fields__} | fields
-  step = _compiled(tuple(sorted(options.items())), rotate_support, rate)
+  options = dataclasses.asdict(LOSS) | fields
+  step = _compiled(
+    tuple(sorted(options.items())),
+    rate,
+    rotate_support=rotate_support,
+    color_jitter=color_jitter,
+  )
   return step(state, batch, store)
 
 
@@ -56,7 +72,7 @@ def _heatmap_mean(batch, mask, variables):
   output, _ = _apply(variables, batch)
   groups = []
   for heatmaps in output.heatmaps:
-    targets = losses.heatmap_targets(batch.query.keypoints, (4, 4), 4, 3.2)
+    targets = losses.heatmap_targets(batch.query.keypoints, (4, 4), 4, 2.4)
     errors = np.square(np.asarray(heatmaps - targets)).mean((-2, -1))
     groups.append(errors[np.asarray(mask)].mean())
   return np.mean(groups)
@@ -120,11 +136,76 @@ def test_without_mfcl_nothing_of_it_is_computed():
     _train(tiny_detector.episodes(b=1))
 
 
-def test_sampled_negatives_enter_and_can_be_left_out():
+OTHER_MFCL = {
+  "mfcl_level": "instance",
+  "mfcl_temperature": 0.3,
+  "negatives_per_image": 4,
+  "negative_distance": 0.15,
+  "negative_box_scale": 0.6,
+}
+
+
+def _mfcl(batch, loss, pool_sigma=DETECTOR.config.pool_sigma):
+  """Mean-feature contrastive loss of the first step, put together by hand."""
+  output, _ = _apply(_variables(), batch)
+  views = episode.all_views(batch)
+  pool = functools.partial(
+    aggregator.pool_features,
+    output.features,
+    image_size=tiny_detector.SIDE,
+    sigma=pool_sigma,
+  )
+  background = None
+  if loss.negatives_per_image:
+    points = np.zeros((*views.visible.shape[:2], loss.negatives_per_image, 2))
+    for b, t in np.ndindex(points.shape[:2]):
+      key = jax.random.fold_in(jax.random.key(5), batch.episode_index[b])
+      points[b, t] = negatives.sample_negatives(
+        jax.random.fold_in(key, t),
+        views.keypoints[b, t],
+        views.visible[b, t],
+        image_size=tiny_detector.SIDE,
+        num=loss.negatives_per_image,
+        distance=loss.negative_distance,
+        box_scale=loss.negative_box_scale,
+      )
+    background = pool(np.float32(points))
+  total, count = losses.mfcl_loss(
+    pool(views.keypoints),
+    views.visible,
+    batch.keypoint_ids,
+    background,
+    loss.mfcl_temperature,
+    loss.mfcl_level,
+  )
+  return total / count
+
+
+@pytest.mark.parametrize("fields", [{}, {"negatives_per_image": 0}, OTHER_MFCL])
+def test_mfcl_contrasts_keypoints_with_negatives_sampled_as_configured(fields):
   batch = tiny_detector.episodes()
-  with_negatives = _train(batch)[1]["loss_mfcl"]
-  without = _train(batch, negatives_per_image=0)[1]["loss_mfcl"]
-  assert with_negatives > without > 0
+  expected = _mfcl(batch, dataclasses.replace(LOSS, **fields))
+  found = _train(batch, **fields)[1]["loss_mfcl"]
+  np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_every_detail_of_mfcl_matters_to_what_is_compared():
+  batch = tiny_detector.episodes()
+  loss = dataclasses.replace(LOSS, **OTHER_MFCL)
+  expected, others = _mfcl(batch, loss), [_mfcl(batch, loss, pool_sigma=0.15)]
+  for field in OTHER_MFCL:
+    default = {field: getattr(LossConfig(), field)}
+    others.append(_mfcl(batch, dataclasses.replace(loss, **default)))
+  assert all(abs(other - expected) > 1e-3 * expected for other in others)
+
+
+def test_colours_are_jittered_by_the_seed_of_the_run():
+  batch = tiny_detector.episodes()
+  plain, found = _train(batch)[1], _train(batch, color_jitter=0.3)[1]
+  expected = _train(color.jitter_batch(batch, 5, 0.3))[1]
+  assert abs(found["loss_main"] - plain["loss_main"]) > 1e-3 * plain["loss_main"]
+  for name, value in expected.items():
+    np.testing.assert_allclose(found[name], value, rtol=1e-5)
 
 
 def test_nothing_valid_gives_zero_not_nan():

@@ -1,4 +1,5 @@
 import collections
+import dataclasses
 import itertools
 
 import jax
@@ -119,6 +120,19 @@ def test_species_are_drawn_uniformly_or_by_count(weighting):
   expected = {"uniform": (1 / 3, 1 / 3, 1 / 3), "count": (1 / 6, 2 / 6, 3 / 6)}
   found = np.array([drawn[name] / 1500 for name in "abc"])
   np.testing.assert_allclose(found, expected[weighting], atol=0.05)
+
+
+def test_the_count_of_a_species_is_that_of_all_its_annotations():
+  """As the original: images without a keypoint of the episode count, too."""
+  instances = _instances(visible=1.0, per_image=1, species="abbb")
+  blind = np.array([False] * 5 + [True] * 2)  # shows other types only
+  for number in range(1, 120, 4):  # a third of b
+    instances[number] = dataclasses.replace(instances[number], visible=blind)
+  cfg = DataConfig(image_size=32, class_weighting="count")
+  sampler = _sampler(instances, cfg)
+  drawn = [instances[sampler.plan(i).query.images[0]].species for i in range(1500)]
+  # 30 of 120, where a part of the usable images would be 30 of 90.
+  assert drawn.count("a") / 1500 == pytest.approx(1 / 4, abs=0.04)
 
 
 def test_instances_of_a_pool_are_drawn_equally_often_in_every_place():

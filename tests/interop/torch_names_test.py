@@ -2,6 +2,7 @@
 
 import ast
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from benchmarks.parity.cases import seeded_weights
 from fskd_jax.config import ModelConfig
 from fskd_jax.interop import torch
+from fskd_jax.models.kernels import SpatialRefinement
+from fskd_jax.models.upsample import MapConvolution
 
 SMALL = {
   "encoder": "small", "small_widths": (4, 4, 4, 4), "strides": (8,), "freeze_until": ""
@@ -80,6 +83,54 @@ def test_round_trip_is_the_identity(options):
     np.testing.assert_array_equal(exported[name], value, err_msg=name)
   again = torch.load_state_dict(exported, config)
   jax.tree.map(np.testing.assert_array_equal, again, variables)
+
+
+def _slow_convolution(image, weight):
+  """PyTorch's Conv2d of [h w in] with [out in kh kw], without padding."""
+  outputs, _, height, width = weight.shape
+  rows, columns = image.shape[0] - height + 1, image.shape[1] - width + 1
+  result = np.zeros((rows, columns, outputs))
+  for y, x, o, i, j in np.ndindex(rows, columns, outputs, height, width):
+    result[y, x, o] += image[y + i, x + j] @ weight[o, :, i, j]
+  return result
+
+
+def test_tensors_do_what_they_do_in_pytorch():
+  config, rng = ModelConfig(**SMALL), np.random.default_rng(0)
+  weights = seeded_weights(_table_shapes(config))
+  params = torch.load_state_dict(weights, config)["params"]
+  generator, parts = params["kernel_generator_8"], "weight_generator_list.0.weight_net_"
+
+  image = rng.standard_normal((6, 5, 3)).astype(np.float32)
+  found = nn.Conv(4, (3, 3), padding="VALID", use_bias=False).apply(
+    {"params": params["encoder"]["conv1"]}, image
+  )
+  expected = _slow_convolution(image, weights["encoder.conv1.weight"])
+  np.testing.assert_allclose(found, expected, atol=1e-5)
+
+  maps = rng.standard_normal((7, 6)).astype(np.float32)
+  found = MapConvolution().apply({"params": params["upsampler_8_3"]["conv1"]}, maps)
+  expected = _slow_convolution(
+    np.pad(maps, 2)[..., None], weights["output_sr_list.1.1.weight"]
+  )
+  bias = weights["output_sr_list.1.1.bias"]
+  np.testing.assert_allclose(found, expected[..., 0] + bias, atol=1e-5)
+
+  # SRM is a depthwise ConvTranspose2d, [channels 1 kh kw], of a single cell.
+  prototype = rng.standard_normal(4).astype(np.float32)
+  taps = SpatialRefinement(3, rectify=True).apply(
+    {"params": generator["srm_3"]}, prototype[None, None]
+  )[0, 0]
+  srm, bias = (weights[f"{parts}part1.1.0.{kind}"] for kind in ("weight", "bias"))
+  for i, j, c in np.ndindex(taps.shape):
+    expected = max(prototype[c] * srm[c, 0, i, j] + bias[c], 0)
+    assert taps[i, j, c] == pytest.approx(expected, abs=1e-6)
+
+  # CRM's layers are 1x1 convolutions.
+  found = nn.Dense(4).apply({"params": generator["crm"]["hidden"]}, prototype)
+  crm, bias = (weights[f"{parts}part2.0.0.{kind}"] for kind in ("weight", "bias"))
+  expected = _slow_convolution(prototype[None, None], crm)[0, 0] + bias
+  np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_every_problem_is_listed_at_once():

@@ -67,6 +67,26 @@ def test_kernels_are_the_original_codes(golden):
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
 
+def test_initial_values_are_the_papers():
+  """Supplement A.1: SRM N(1, 0.001^2); CRM N(0, 0.01^2), then I + N(0, 0.001^2)."""
+  channels = 96
+  prototypes = np.ones((1, 1, channels), np.float32)
+  _, params = _generate(prototypes, kernel_sizes=(1, 3, 5))
+  crm, identity = params["crm"], np.eye(channels)
+  for layer, mean, deviation in (
+    (params["srm_3"], 1.0, 1e-3),
+    (params["srm_5"], 1.0, 1e-3),
+    (crm["hidden"], 0.0, 1e-2),
+    (crm["output"], identity, 1e-3),
+  ):
+    assert not layer["bias"].any()
+    noise = np.asarray(layer["kernel"]) - mean
+    error = deviation / np.sqrt(noise.size)  # of the mean; of the deviation / sqrt(2)
+    assert abs(noise.mean()) < 5 * error
+    assert abs(noise.std() - deviation) < 4 * error
+    assert np.abs(noise).max() > 3 * deviation  # normal, neither cut nor uniform
+
+
 def test_at_first_every_tap_is_almost_the_spatial_copy(prototypes):
   (_, srm), _ = _generate(prototypes, kind="no_crm")
   expected = np.broadcast_to(prototypes[:, :, None, None], srm.taps.shape)

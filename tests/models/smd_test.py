@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from fskd_jax.models import smd
 from fskd_jax.models.kernels import Kernels, materialize
@@ -57,6 +58,29 @@ def test_correlate_is_a_convolution_per_episode():
 
   expected = jax.jit(jax.vmap(convolve))(query, kernels)
   np.testing.assert_allclose(_correlate(query, kernels), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+@pytest.mark.parametrize("plain_scale", [50.0, 7.0])
+def test_plain_detection_divides_by_the_area_and_the_scale(size, plain_scale):
+  query, taps = _random(2, 2, 4, 5, 3), _random(2, 3, size, size, 3, seed=1)
+  expected = _slow_correlate(query, taps) / (size * size * plain_scale)
+  found = smd.detect_keypoints(
+    query, Kernels(taps), similarity="plain", plain_scale=plain_scale
+  )
+  np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_cosine_is_that_of_every_tap_with_the_cell_under_it(size):
+  query, taps = _random(2, 2, 4, 5, 3), _random(2, 3, size, size, 3, seed=1)
+  cells, weights = query.copy(), taps.copy()
+  for at in np.ndindex(cells.shape[:-1]):
+    cells[at] /= np.linalg.norm(cells[at])
+  for at in np.ndindex(weights.shape[:-1]):  # each tap by itself, not the kernel
+    weights[at] /= np.linalg.norm(weights[at])
+  expected = _slow_correlate(cells, weights) / (size * size)
+  np.testing.assert_allclose(COSINE(query, Kernels(taps)), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [1, 3, 5])
@@ -125,7 +149,10 @@ def test_cosine_ignores_lengths_and_survives_zero():
   taps[:, 1] = 0
   gradient = jax.jit(jax.grad(first_type))(taps)
   assert jnp.isfinite(gradient).all()
-  assert not gradient[:, 1].any()
+  assert not gradient[:, 1].any() and gradient[:, 0].any()
+  # Of the type that has a kernel, with the zero vector beside it.
+  with_zero = lambda tap: first_type(jnp.stack([tap, jnp.zeros_like(tap)], axis=1))
+  check_grads(with_zero, (taps[:, 0],), order=1, modes=["rev"], atol=1e-2, rtol=1e-2)
 
 
 def test_bfloat16_products_are_summed_in_float32():
