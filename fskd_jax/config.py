@@ -4,25 +4,48 @@ A config file in configs/ returns a `Config`; the command line overrides single
 fields (`--config.optim.learning_rate=1e-3`), where a misspelt name stops the run.
 The defaults are the paper's light-weight detector (AAAI 2024) as far as its
 sources fix it (spec/fskd.md sections 4 to 7). Plain data: no logic but `validate`.
+
+How to read a field: `one_of` lists what it takes, the default first; `number` has the
+default, the least and the largest value; a `fraction` lies in [0, 1]; a `count` is a
+whole number from 1. No trained weight depends on what `may_change` when a run resumes.
 """
 
+import copy
 import dataclasses
+import functools
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
+
+from fskd_jax import config_fields
+from fskd_jax.config_fields import (
+  count,
+  fraction,
+  local_path,
+  number,
+  one_of,
+  random_seed,
+  section,
+  switch,
+  text,
+  walk,
+)
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class DataConfig:
   """Which images, which keypoints, and how they are split and cropped."""
 
-  name: str = "synthetic_creatures"  # or "coco_keypoints"
-  path: str = ""  # coco_keypoints: folder with annotations.json and images/
-  cache_dir: str = "data_cache"  # prepared data sets (TFDS, rendered creatures)
-  images_per_species: int = 250  # synthetic_creatures
-  executor: str = "tfdata"  # "tfdata": host warps; "resident": device warps
-  image_size: int = 384  # height of the network's input, pixels
-  image_width: int = 0  # its width; 0: square, as the few-shot detector needs it
+  name: str = one_of("synthetic_creatures", "coco_keypoints")
+  path: str = local_path()  # coco_keypoints: folder with annotations.json and images/
+  # Prepared data sets (TFDS, rendered creatures).
+  cache_dir: str = local_path("data_cache")
+  images_per_species: int = number(250, 1, 10**6)  # synthetic_creatures
+  # Who warps: "tfdata" the host, "resident" the device.
+  executor: str = one_of("tfdata", "resident", may_change=True)
+  image_size: int = number(384, 8, 8192)  # height of the network's input, pixels
+  # Its width; 0: square, as the few-shot detector needs it.
+  image_width: int = number(0, 0, 8192)
 
   # Keypoint types by name. Types in neither list are unused.
   base: tuple[str, ...] = ()
@@ -30,48 +53,55 @@ class DataConfig:
   # Interpolated types for training: (start, end) pairs of base types, and where
   # on the line between them they lie (spec/fskd.md section 2.7).
   auxiliary_paths: tuple[tuple[str, str], ...] = ()
-  auxiliary_knots: tuple[float, ...] = (0.5,)
+  auxiliary_knots: tuple[float, ...] = fraction((0.5,))
   flip_pairs: tuple[tuple[str, str], ...] = ()  # default: left/right in names
 
   # Species never trained on. Names, or a seeded fraction of all species.
   unseen_species: tuple[str, ...] = ()
-  unseen_fraction: float = 0.0
+  unseen_fraction: float = fraction(0.0)
   validation_species: tuple[str, ...] = ()
-  validation_fraction: float = 0.0
+  validation_fraction: float = fraction(0.0)
   # Of every species that is trained on, this part of the images is held out. With
   # one species these images are the test split and the validation split.
-  heldout_fraction: float = 0.0
-  split_seed: int = 0
+  heldout_fraction: float = fraction(0.0)
+  split_seed: int = random_seed(0)
 
   # Episodes (spec/fskd.md section 2.2).
-  class_mode: str = "one_class"  # or "mix_class": all species in one pool
-  class_weighting: str = "uniform"  # "uniform" over species, or by "count"
-  min_support_types: int = 3  # types visible in the support, at least
-  min_query_types: int = 3  # of those, visible in a query, at least ...
-  min_query_fraction: float = 0.4  # ... in this part of the queries
+  class_mode: str = one_of("one_class", "mix_class")  # mix: all species in one pool
+  class_weighting: str = one_of("uniform", "count")  # of species
+  # Types visible in the support, at least; of those, in a query, at least; and in
+  # which part of the queries.
+  min_support_types: int = number(3, 0, 10_000)
+  min_query_types: int = number(3, 0, 10_000)
+  min_query_fraction: float = fraction(0.4)
 
   # Augmentation, training only (spec/fskd.md section 3).
-  flip_probability: float = 0.5
-  rotation_probability: float = 0.25
-  rotation_degrees: float = 15.0
-  scale_range: tuple[float, float] = (1.0, 1.0)  # zoom of the crop about its centre
-  color_jitter: float = 0.0  # log range of contrast and of each channel's gain
-  shift: float = 0.0  # of the crop's side, uniform in +-shift per axis
-  crop: str = "context"  # "context": random margin around the box; "box": fixed
-  crop_margin: float = 1.25  # side of a fixed crop over the box's longer side
-  crop_context: float = 0.8  # random margin, up to this part of the way to the border
+  flip_probability: float = fraction(0.5)
+  rotation_probability: float = fraction(0.25)
+  rotation_degrees: float = number(15.0, 0, 180)
+  # Zoom of the crop about its centre.
+  scale_range: tuple[float, float] = number((1.0, 1.0), 0.01, 100)
+  # Log range of contrast and of each channel's gain.
+  color_jitter: float = number(0.0, 0, 5)
+  shift: float = number(0.0, 0, 100)  # of the crop's side, uniform in +-shift per axis
+  # "context": random margin around the box; "box": fixed.
+  crop: str = one_of("context", "box")
+  # Side of a fixed crop over the box's longer side.
+  crop_margin: float = number(1.25, 0.1, 10)
+  # Random margin, up to this part of the way to the border.
+  crop_context: float = fraction(0.8)
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class TransformerConfig:
   """Attention over the cells of a feature map: TransPose (spec/transpose.md 1.4)."""
 
-  layers: int = 0  # 0: none
-  width: int = 256  # channels of a token
-  hidden: int = 1024  # of the feed-forward networks
-  heads: int = 8
-  position: str = "sine"  # "sine", "learnable" or "none"
-  dropout: float = 0.1
+  layers: int = number(0, 0, 1000)  # 0: none
+  width: int = number(256, 1, 10**6)  # channels of a token
+  hidden: int = number(1024, 1, 10**6)  # of the feed-forward networks
+  heads: int = number(8, 1, 10**6)
+  position: str = one_of("sine", "learnable", "none")
+  dropout: float = number(0.1, 0, 0.99)
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -82,98 +112,111 @@ class ModelConfig:
   and of the pretrained weights.
   """
 
-  encoder: str = "resnet50"  # "resnet50", "hrnet" or "small"
-  strides: tuple[int, ...] = (32,)  # feature maps used; see `offered_strides`
-  resnet_blocks: tuple[int, ...] = (3, 4, 6, 2)  # of layer1 .. layer4
-  hrnet_width: int = 32  # channels of the finest branch
-  small_widths: tuple[int, ...] = (24, 48, 96, 128)  # small: strides 2, 4, 8, 16 ..
+  encoder: str = one_of("resnet50", "hrnet", "small")
+  # Feature maps used; see `offered_strides`.
+  strides: tuple[int, ...] = number((32,), 1, 1024)
+  resnet_blocks: tuple[int, ...] = number((3, 4, 6, 2), 1, 1000)  # of layer1 .. layer4
+  hrnet_width: int = number(32, 1, 10_000)  # channels of the finest branch
+  # small: channels at strides 2, 4, 8, 16 ..
+  small_widths: tuple[int, ...] = number((24, 48, 96, 128), 1, 100_000)
   # On top of the encoder's one feature map.
-  transformer: TransformerConfig = dataclasses.field(default_factory=TransformerConfig)
-  batch_norm: str = "running"  # "running": trained statistics; "frozen"
-  batch_norm_momentum: float = 0.9
-  pool_sigma: float = 14 / 384  # of the image side
-  head: str = "smd"  # or "mds": modulate, then detect (spec/fskd.md section 8)
-  mds_widths: tuple[int, ...] = (512, 512, 1024)  # mds: of its descriptor
-  kernel_sizes: tuple[int, ...] = (1, 3, 5)
-  kernel_generator: str = (
-    "srm_crm"  # ablations: no_srm no_crm linear diagonal prototype
+  transformer: TransformerConfig = section(TransformerConfig)
+  batch_norm: str = one_of("running", "frozen")  # running: trained statistics
+  batch_norm_momentum: float = fraction(0.9)
+  pool_sigma: float = number(14 / 384, 1e-4, 1)  # of the image side
+  head: str = one_of("smd", "mds")  # mds: modulate, then detect (spec/fskd.md 8)
+  mds_widths: tuple[int, ...] = number((512, 512, 1024), 1, 100_000)  # descriptor
+  kernel_sizes: tuple[int, ...] = number((1, 3, 5), 1, 99)
+  kernel_generator: str = one_of(  # all but the first are ablations
+    "srm_crm", "no_srm", "no_crm", "linear", "diagonal", "prototype"
   )
-  shared_crm: bool = True  # one CRM for all kernel sizes of a scale
-  residual_crm: bool = False  # kernel = prototype + CRM, second layer near 0
-  bias_net: bool = False
-  similarity: str = "plain"  # "plain" (kernel / (S^2 scale)) or "cosine"
-  plain_scale: float = 50.0
-  temperature: float = 1.0  # factor on the heat-map (logits for cross-entropy)
-  query_upsampling: tuple[float, ...] = (1.0,)  # one factor per stride
-  heatmap_upsampling: str = "conv1"  # none, bilinear, conv1, conv2
-  heatmap_scale: tuple[float, ...] = (2.0,)  # per stride; one value serves all
-  compute_dtype: str = "float32"  # or "bfloat16": encoder and SMD matmuls
-  pretrained: str = ""  # weights file for the encoder (torchvision names)
-  freeze_until: str = "layer3"  # encoder stages up to this one get no gradient
-  truncate_pooling_center: bool = False  # parity: the original's int() of centres
+  shared_crm: bool = switch(True)  # one CRM for all kernel sizes of a scale
+  residual_crm: bool = switch(False)  # kernel = prototype + CRM, second layer near 0
+  bias_net: bool = switch(False)
+  similarity: str = one_of("plain", "cosine")  # plain: kernel / (S^2 scale)
+  plain_scale: float = number(50.0, 1e-6, 1e6)
+  # Factor on the heat-map (logits for cross-entropy).
+  temperature: float = number(1.0, 1e-6, 1e6)
+  # One factor per stride.
+  query_upsampling: tuple[float, ...] = number((1.0,), 1, 64)
+  heatmap_upsampling: str = one_of("conv1", "conv2", "bilinear", "none")
+  # Per stride; one value serves all.
+  heatmap_scale: tuple[float, ...] = number((2.0,), 1, 64)
+  compute_dtype: str = one_of("float32", "bfloat16")  # of encoder and SMD matmuls
+  pretrained: str = local_path()  # weights file for the encoder (torchvision names)
+  # Encoder stages up to this one get no gradient; "": all get one.
+  freeze_until: str = one_of("layer3", "", "stem", "layer1", "layer2", "layer4")
+  # Parity: the original's int() of centres.
+  truncate_pooling_center: bool = switch(False)
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class LossConfig:
   """Losses and their weights (spec/fskd.md section 5)."""
 
-  heatmap: str = "mse"  # "weighted_mse", or "cross_entropy" over the cells
-  target_sigma: float = 14 / 384  # of the image side (data.image_size)
-  main_weight: float = 1.0
-  auxiliary_weight: float = 1.0
-  mfcl_weight: float = 0.002
-  mfcl_level: str = "mean"  # or "instance": contrasts single images, as an ablation
-  mfcl_temperature: float = 0.05
-  negatives_per_image: int = 10  # N_neg; 0 turns sampled negatives off
-  negative_distance: float = 30 / 384  # rho, of the image side
-  negative_box_scale: float = 1.15  # alpha
+  heatmap: str = one_of("mse", "weighted_mse", "cross_entropy")  # last: over the cells
+  # Of the image side (data.image_size).
+  target_sigma: float = number(14 / 384, 1e-4, 1)
+  main_weight: float = number(1.0, 0, 1e6)
+  auxiliary_weight: float = number(1.0, 0, 1e6)
+  mfcl_weight: float = number(0.002, 0, 1e6)
+  # "instance" contrasts single images, as an ablation.
+  mfcl_level: str = one_of("mean", "instance")
+  mfcl_temperature: float = number(0.05, 1e-6, 1e6)
+  # N_neg; 0 turns sampled negatives off.
+  negatives_per_image: int = number(10, 0, 10_000)
+  negative_distance: float = fraction(30 / 384)  # rho, of the image side
+  negative_box_scale: float = number(1.15, 0.01, 100)  # alpha
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class OptimConfig:
   """The optimiser."""
 
-  optimizer: str = "adam"  # or "adamw"
-  learning_rate: float = 1e-4
-  schedule: str = "constant"  # or "cosine"
-  final_rate: float = 0.01  # cosine: ends at this part of the rate
-  warmup_steps: int = 0
-  weight_decay: float = 0.0  # adamw
-  clip_norm: float = 0.0  # global gradient norm; 0 is off
+  optimizer: str = one_of("adam", "adamw")
+  learning_rate: float = number(1e-4, 1e-12, 1e3)
+  schedule: str = one_of("constant", "cosine")
+  final_rate: float = fraction(0.01)  # cosine: ends at this part of the rate
+  warmup_steps: int = count(0, 0)
+  weight_decay: float = number(0.0, 0, 1e3)  # adamw
+  clip_norm: float = number(0.0, 0, 1e9)  # global gradient norm; 0 is off
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class TrainConfig:
   """The training run."""
 
-  steps: int = 20_000
-  episodes_per_step: int = 2  # over all devices
-  shots: int = 1  # k
-  queries: int = 5  # m
-  rotate_support: bool = False  # every image of an episode serves as support once
-  seed: int = 0
-  log_every: int = 20  # steps
-  validate_every: int = 1_000
-  validation_episodes: int = 100
-  picture_every: int = 1_000  # prediction pictures in TensorBoard
-  checkpoint_every: int = 500
-  keep_checkpoints: int = 3
-  backend: str = "pmap"  # "pmap", "shard_map" or "single"
+  steps: int = count(20_000)
+  episodes_per_step: int = number(2, 1, 10**6)  # over all devices
+  shots: int = number(1, 1, 10_000)  # k
+  queries: int = number(5, 1, 10_000)  # m
+  # Every image of an episode serves as support once.
+  rotate_support: bool = switch(False)
+  seed: int = random_seed(0)
+  log_every: int = count(20, may_change=True)  # steps
+  validate_every: int = count(1_000, may_change=True)
+  validation_episodes: int = count(100, may_change=True)
+  # Prediction pictures in TensorBoard.
+  picture_every: int = count(1_000, may_change=True)
+  checkpoint_every: int = count(500, may_change=True)
+  keep_checkpoints: int = count(3, may_change=True)
+  backend: str = one_of("pmap", "shard_map", "single", may_change=True)
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class EvalConfig:
   """The evaluation: fixed, listed episodes per setting."""
 
-  episodes: int = 1_000  # per setting
-  shots: int = 1
-  queries: int = 5
-  batch_episodes: int = 8
-  seed: int = 1
-  thresholds: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2)  # of the longer box side
+  episodes: int = count(1_000)  # per setting
+  shots: int = number(1, 1, 10_000)
+  queries: int = number(5, 1, 10_000)
+  batch_episodes: int = number(8, 1, 10**6)
+  seed: int = random_seed(1)
+  # Of the longer box side.
+  thresholds: tuple[float, ...] = number((0.05, 0.1, 0.15, 0.2), 1e-6, 10)
   # "ours": crops fixed by the box, exact distances; or "reference": random crops and
   # distances as the original code has them (docs/evaluation.md).
-  protocol: str = "ours"
+  protocol: str = one_of("ours", "reference")
   # <split>/<types>; "other": types of the vocabulary that are in neither list. Pose:
   # <split>/base, every instance of it; "all" is the whole data set.
   settings: tuple[str, ...] = (
@@ -190,81 +233,39 @@ class PoseConfig:
   """
 
   # Augmentation, training only.
-  half_body_probability: float = 0.3  # shows the upper or the lower body alone
+  half_body_probability: float = fraction(0.3)  # shows the upper or lower body alone
   lower_body: tuple[str, ...] = ()  # types of the lower body; none: no half bodies
-  scale_std: float = 0.35  # normal factor on the crop's size, cut at one std
-  rotation_probability: float = 0.6
-  rotation_std: float = 45.0  # degrees, normal, cut at two std
+  # Normal factor on the crop's size, cut at one std.
+  scale_std: float = number(0.35, 0, 0.99)
+  rotation_probability: float = fraction(0.6)
+  rotation_std: float = number(45.0, 0, 180)  # degrees, normal, cut at two std
 
-  # Decoding and evaluation.
-  decoding: str = "dark"  # subpixel by the shape of the peak; or "argmax"
-  flip_test: bool = True  # average with the mirrored image
-  detections: str = ""  # COCO detection results (JSON); "" takes the annotated boxes
+  # Decoding ("dark": subpixel by the shape of the peak) and evaluation, where the flip
+  # test averages with the mirrored image.
+  decoding: str = one_of("dark", "argmax", may_change=True)
+  flip_test: bool = switch(True, may_change=True)
+  # COCO detection results (JSON); "" takes the annotated boxes.
+  detections: str = local_path()
   # Of OKS, one for each type. Default: COCO's by name, 0.079 for other types.
-  oks_sigmas: tuple[float, ...] = ()
+  oks_sigmas: tuple[float, ...] = number((), 1e-6, 10, may_change=True)
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class Config:
   """One experiment."""
 
-  name: str = "base"
-  task: str = "few_shot"  # or "pose": TransPose on the fixed keypoints of data.base
-  data: DataConfig = dataclasses.field(default_factory=DataConfig)
-  model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
-  loss: LossConfig = dataclasses.field(default_factory=LossConfig)
-  optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
-  train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
-  eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
-  pose: PoseConfig = dataclasses.field(default_factory=PoseConfig)
+  name: str = text("base", may_change=True)
+  # "pose": TransPose on the fixed keypoints of data.base.
+  task: str = one_of("few_shot", "pose")
+  data: DataConfig = section(DataConfig)
+  model: ModelConfig = section(ModelConfig)
+  loss: LossConfig = section(LossConfig)
+  optim: OptimConfig = section(OptimConfig)
+  train: TrainConfig = section(TrainConfig)
+  eval: EvalConfig = section(EvalConfig, may_change=True)
+  pose: PoseConfig = section(PoseConfig)
 
 
-CHOICES = {
-  "task": ("few_shot", "pose"),
-  "data.name": ("synthetic_creatures", "coco_keypoints"),
-  "data.executor": ("tfdata", "resident"),
-  "data.class_mode": ("one_class", "mix_class"),
-  "data.class_weighting": ("uniform", "count"),
-  "data.crop": ("context", "box"),
-  "model.encoder": ("resnet50", "hrnet", "small"),
-  "model.transformer.position": ("sine", "learnable", "none"),
-  "model.head": ("smd", "mds"),
-  "model.batch_norm": ("running", "frozen"),
-  "model.kernel_generator": (
-    "srm_crm",
-    "no_srm",
-    "no_crm",
-    "linear",
-    "diagonal",
-    "prototype",
-  ),
-  "model.similarity": ("plain", "cosine"),
-  "model.heatmap_upsampling": ("none", "bilinear", "conv1", "conv2"),
-  "model.compute_dtype": ("float32", "bfloat16"),
-  "model.freeze_until": ("", "stem", "layer1", "layer2", "layer3", "layer4"),
-  "loss.heatmap": ("mse", "weighted_mse", "cross_entropy"),
-  "loss.mfcl_level": ("mean", "instance"),
-  "optim.optimizer": ("adam", "adamw"),
-  "optim.schedule": ("constant", "cosine"),
-  "train.backend": ("pmap", "shard_map", "single"),
-  "eval.protocol": ("ours", "reference"),
-  "pose.decoding": ("dark", "argmax"),
-}
-"""The values that fields of fixed choice accept."""
-
-_POSITIVE = """
-  data.image_size data.images_per_species data.crop_margin model.pool_sigma
-  model.plain_scale model.temperature loss.target_sigma loss.mfcl_temperature
-  optim.learning_rate train.steps train.episodes_per_step train.shots train.queries
-  train.log_every train.validate_every train.validation_episodes train.picture_every
-  train.checkpoint_every train.keep_checkpoints eval.episodes eval.shots eval.queries
-  eval.batch_episodes
-""".split()
-_FRACTIONS = """
-  data.unseen_fraction data.validation_fraction data.heldout_fraction
-  data.flip_probability data.rotation_probability data.min_query_fraction
-  pose.half_body_probability pose.rotation_probability optim.final_rate
-""".split()
 _SETTINGS = {
   "few_shot": tuple(
     f"{split}/{types}"
@@ -281,43 +282,74 @@ def validate(cfg: Config) -> None:
   Raises:
     ValueError: lists every problem with the field, its value and what it takes.
   """
-  values = flatten(cfg)
-  problems = [
-    f"{field} = {values[field]!r}: choose one of {', '.join(map(repr, allowed))}"
-    for field, allowed in CHOICES.items()
-    if values[field] not in allowed
-  ]
-  problems += [
-    f"{field} = {values[field]!r}: must be above 0"
-    for field in _POSITIVE
-    if not values[field] > 0
-  ]
-  problems += [
-    f"{field} = {values[field]!r}: must lie in [0, 1]"
-    for field in _FRACTIONS
-    if not 0 <= values[field] <= 1
-  ]
-  if cfg.model.encoder in CHOICES["model.encoder"]:
-    problems += _model_problems(cfg.model, cfg.data)
-  if cfg.train.checkpoint_every % cfg.train.log_every:
-    problems.append(
-      f"train.checkpoint_every = {cfg.train.checkpoint_every}: must be a multiple of "
-      f"train.log_every = {cfg.train.log_every}, so that a resumed run logs the same"
+  faults = {f.name: problem for f in walk(cfg) if (problem := config_fields.problem(f))}
+  # Fields that depend on others are checked with defaults in place of the faulty ones.
+  sound = _with_defaults(cfg, faults) if faults else cfg
+  related = [
+    problem
+    for problem in (
+      *_data_problems(sound),
+      *_run_problems(sound),
+      *_task_problems(sound),
     )
-  if not cfg.data.base:
-    problems.append("data.base is empty: name the keypoint types to train on")
-  if cfg.data.name == "coco_keypoints" and not cfg.data.path:
-    problems.append("data.path is empty: name the folder that holds annotations.json")
-  if cfg.task in _SETTINGS:
-    allowed = _SETTINGS[cfg.task]
-    if not cfg.eval.settings or not {*cfg.eval.settings} <= {*allowed}:
-      problems.append(f"eval.settings = {cfg.eval.settings}: choose of {allowed}")
-  low, high = cfg.data.scale_range
-  if not 0 < low <= high:
-    problems.append(f"data.scale_range = {(low, high)}: must be 0 < low <= high")
-  problems += _pose_problems(cfg) if cfg.task == "pose" else _few_shot_problems(cfg)
-  if problems:
-    raise ValueError("configuration: " + "; ".join(problems))
+    if not any(name in problem for name in faults)
+  ]
+  if faults or related:
+    raise ValueError("configuration: " + "; ".join([*faults.values(), *related]))
+
+
+def may_change() -> tuple[str, ...]:
+  """Returns the fields and sections that a resumed run may have other values of."""
+  return tuple(config_fields.changeable(Config()))
+
+
+def shared(cfg: Config) -> dict[str, Any]:
+  """Returns the fields that are the same on all machines of a run: all but paths."""
+  return {f.name: f.value for f in walk(cfg) if not f.limits.get("path")}
+
+
+def _with_defaults(cfg: Config, names: Iterable[str]) -> Config:
+  cfg = copy.deepcopy(cfg)
+  for field in walk(Config()):
+    if field.name in names:
+      *sections, last = field.name.split(".")
+      setattr(functools.reduce(getattr, sections, cfg), last, field.default)
+  return cfg
+
+
+def _data_problems(cfg: Config) -> Iterator[str]:
+  data = cfg.data
+  if not data.base:
+    yield "data.base is empty: name the keypoint types to train on"
+  if data.name == "coco_keypoints" and not data.path:
+    yield "data.path is empty: name the folder that holds annotations.json"
+  low, high = data.scale_range
+  if low > high:
+    yield f"data.scale_range = {(low, high)}: the first must not be above the second"
+
+
+def _run_problems(cfg: Config) -> Iterator[str]:
+  train, warmup = cfg.train, cfg.optim.warmup_steps
+  if train.checkpoint_every % train.log_every:
+    yield (
+      f"train.checkpoint_every = {train.checkpoint_every}: must be a multiple of "
+      f"train.log_every = {train.log_every}, so that a resumed run logs the same"
+    )
+  if warmup >= train.steps:
+    yield (
+      f"optim.warmup_steps = {warmup}: must be below train.steps = {train.steps}; a "
+      f"tenth of them is {train.steps // 10}"
+    )
+  if not cfg.eval.thresholds:
+    yield "eval.thresholds is empty: name at least one"
+  allowed = _SETTINGS[cfg.task]
+  if not cfg.eval.settings or not {*cfg.eval.settings} <= {*allowed}:
+    yield f"eval.settings = {cfg.eval.settings}: choose of {allowed}"
+
+
+def _task_problems(cfg: Config) -> Iterator[str]:
+  yield from _model_problems(cfg.model, cfg.data)
+  yield from _pose_problems(cfg) if cfg.task == "pose" else _few_shot_problems(cfg)
 
 
 def _few_shot_problems(cfg: Config) -> Iterator[str]:
@@ -336,18 +368,12 @@ def _pose_problems(cfg: Config) -> Iterator[str]:
     yield "model.transformer.layers = 0: TransPose has at least one"
   if cfg.model.freeze_until:
     yield f"model.freeze_until = {cfg.model.freeze_until!r}: TransPose trains all ('')"
-  if not 0 <= pose.scale_std < 1:
-    yield f"pose.scale_std = {pose.scale_std}: must lie in [0, 1)"
-  if pose.rotation_std < 0:
-    yield f"pose.rotation_std = {pose.rotation_std}: must not be below 0"
   unknown = [name for name in pose.lower_body if name not in cfg.data.base]
   if unknown:
     yield f"pose.lower_body: {unknown} are not among data.base = {cfg.data.base}"
-  if pose.oks_sigmas and (
-    len(pose.oks_sigmas) != len(cfg.data.base) or min(pose.oks_sigmas) <= 0
-  ):
+  if pose.oks_sigmas and len(pose.oks_sigmas) != len(cfg.data.base):
     yield (
-      f"pose.oks_sigmas = {pose.oks_sigmas}: one number above 0 for each of the "
+      f"pose.oks_sigmas = {pose.oks_sigmas}: one number for each of the "
       f"{len(cfg.data.base)} types in data.base"
     )
   if pose.detections and cfg.data.name != "coco_keypoints":
@@ -355,6 +381,11 @@ def _pose_problems(cfg: Config) -> Iterator[str]:
 
 
 def _model_problems(model: ModelConfig, data: DataConfig) -> Iterator[str]:
+  if len(model.resnet_blocks) != 4:
+    yield f"model.resnet_blocks = {model.resnet_blocks}: one number per layer, 4"
+  if len(model.small_widths) < 3:
+    yield f"model.small_widths = {model.small_widths}: at least 3, for stride 8"
+    return
   strides = offered_strides(model)
   coarsest = coarsest_stride(model)
   if not model.strides or any(s not in strides for s in model.strides):
@@ -378,15 +409,15 @@ def _model_problems(model: ModelConfig, data: DataConfig) -> Iterator[str]:
   if list(model.strides) != sorted(model.strides):
     yield f"model.strides = {model.strides}: must ascend"
   for field in ("image_size", "image_width"):
-    if getattr(data, field) < 0 or getattr(data, field) % coarsest:
+    if getattr(data, field) % coarsest:
       yield f"data.{field} = {getattr(data, field)}: must be a multiple of {coarsest}"
-  if not model.kernel_sizes or any(s < 1 or s % 2 == 0 for s in model.kernel_sizes):
-    yield f"model.kernel_sizes = {model.kernel_sizes}: must be odd and positive"
+  if not model.kernel_sizes or any(s % 2 == 0 for s in model.kernel_sizes):
+    yield f"model.kernel_sizes = {model.kernel_sizes}: at least one, all odd"
   for field in ("query_upsampling", "heatmap_scale"):
     factors = getattr(model, field)
-    if len(factors) not in (1, len(model.strides)) or any(f < 1 for f in factors):
+    if len(factors) not in (1, len(model.strides)):
       yield (
-        f"model.{field} = {factors}: one factor >= 1, or one for each of the "
+        f"model.{field} = {factors}: one factor, or one for each of the "
         f"strides {model.strides}"
       )
 
@@ -422,21 +453,12 @@ def offered_strides(model: ModelConfig) -> tuple[int, ...]:
     return (4,)
   if model.encoder == "small":
     return tuple(2**i for i in range(3, len(model.small_widths) + 1))
-  raise ValueError(
-    f"model.encoder = {model.encoder!r}: choose one of {CHOICES['model.encoder']}"
-  )
+  raise ValueError(f"model.encoder = {model.encoder!r}: there is no such encoder")
 
 
 def flatten(cfg: Any, prefix: str = "") -> dict[str, Any]:
   """Returns {"data.path": ..., ...} of a (sub-)configuration."""
-  flat = {}
-  for field in dataclasses.fields(cfg):
-    value = getattr(cfg, field.name)
-    if dataclasses.is_dataclass(value):
-      flat.update(flatten(value, f"{prefix}{field.name}."))
-    else:
-      flat[prefix + field.name] = value
-  return flat
+  return {field.name: field.value for field in walk(cfg, prefix)}
 
 
 def to_dict(cfg: Config) -> dict[str, Any]:

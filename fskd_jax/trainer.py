@@ -25,27 +25,6 @@ from fskd_jax.train_log import TrainLog, recorded_seconds
 
 _log = logging.getLogger(__name__)
 
-MAY_DIFFER = (
-  "name",
-  "eval",
-  "data.path",
-  "data.cache_dir",
-  "data.executor",
-  "model.pretrained",
-  "train.backend",
-  "train.log_every",
-  "train.validate_every",
-  "train.validation_episodes",
-  "train.picture_every",
-  "train.checkpoint_every",
-  "train.keep_checkpoints",
-  "pose.decoding",
-  "pose.flip_test",
-  "pose.detections",
-  "pose.oks_sigmas",
-)
-"""What may change when a run is resumed: nothing that a trained weight depends on."""
-
 
 def train(cfg: Config, workdir: str | os.PathLike) -> steps.TrainState:
   """Trains, or resumes the training that `workdir` holds.
@@ -67,7 +46,7 @@ def train(cfg: Config, workdir: str | os.PathLike) -> steps.TrainState:
   with contextlib.closing(
     CheckpointStore(workdir, keep=settings.keep_checkpoints)
   ) as checkpoints:
-    checkpoints.check_config(config.to_dict(cfg), MAY_DIFFER)
+    checkpoints.check_config(config.to_dict(cfg), config.may_change())
     place = functools.partial(parallel.replicate, backend=settings.backend)
     feed = Feed.open(cfg.data, place)
     task = make_task(cfg)
