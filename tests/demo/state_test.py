@@ -4,19 +4,19 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fskd_jax import cli
 from fskd_jax.commands.own_images import read_supports
-from fskd_jax.data import photographs
-from fskd_jax.demo import drawing, examples, state
-from fskd_jax.demo.state import Page, Picture
+from fskd_jax.demo import drawing, examples, pictures, state
+from fskd_jax.demo.state import Page
 from fskd_jax.prediction_pictures import Marks, draw_marks
 from fskd_jax.predictor import KeypointDetector, load
 
 
 def _pictures(*names, size=(40, 30)):
   pixels = np.zeros((*size[::-1], 3), np.uint8)
-  return [Picture(name, pixels) for name in names]
+  return [pictures.from_pixels(name, pixels) for name in names]
 
 
 @pytest.fixture
@@ -44,6 +44,69 @@ def test_every_change_can_be_undone_and_drops_the_prediction(page):
   for _ in range(20):
     page = state.undo(page)
   assert page == Page()
+
+
+def _noise(name, side=100):
+  rng = np.random.default_rng(len(name))
+  return pictures.from_pixels(name, rng.integers(0, 256, (side, side, 3), np.uint8))
+
+
+def test_memory_of_a_page_and_its_history_is_bounded(monkeypatch):
+  picture = _noise("a.png")
+  monkeypatch.setattr(state, "MAX_BYTES", 3 * picture.weight + 100)
+  page = state.add(Page(), "support", [picture])
+  for _ in range(50):  # marks share the picture: all can be taken back
+    page = state.bounded(state.place_keypoint(page, "nose", (1.0, 1.0)))
+  start = page
+  for _ in range(50):
+    start = state.undo(start)
+  assert start.support.current.keypoints == {}
+  for _ in range(20):
+    page = state.bounded(state.add(page, "query", [_noise("b.png")]))
+    page = state.bounded(state.remove(page, "query"))
+  kept = {id(p.content): p for p in _everything(page)}
+  assert len(kept) <= 3
+  assert state.undo(page).query.pictures  # the last one can still be taken back
+  with pytest.raises(ValueError, match="remove some first"):
+    state.add(page, "query", (_noise("c.png") for _ in range(10**9)))
+  with pytest.raises(ValueError, match="200 pictures"):
+    state.add(Page(), "query", _pictures("a.png", size=(1, 1)) * 201)
+  monkeypatch.setattr(state, "MAX_UNDO", 10)
+  for x in range(30):
+    page = state.bounded(state.place_keypoint(page, "nose", (x, 1.0)))
+  for _ in range(30):
+    page = state.undo(page)
+  assert page.support.current.keypoints == {"nose": (19, 1.0)}
+
+
+def _everything(page):
+  while page is not None:
+    yield from page.support.pictures + page.query.pictures
+    page = page.before
+
+
+def test_large_pictures_are_kept_small_and_drawn_alike(tmp_path):
+  image = Image.effect_noise((3000, 2001), 60).convert("RGB")
+  image.save(tmp_path / "a.jpg")
+  picture = pictures.read(tmp_path / "a.jpg")
+  assert picture.size == (3000, 2001)
+  assert max(picture.preview.shape) == 1440
+  (opened,) = pictures.Opened([picture])[:]
+  np.testing.assert_array_equal(opened, Image.open(tmp_path / "a.jpg"))
+  page = state.add(Page(), "support", [picture])
+  drawn = drawing.draw_support(state.place_keypoint(page, "x", (1700.0, 800.0)))
+  points = np.array([[1700.0, 800.0]])
+  marks = Marks("", np.asarray(opened), points, np.ones(1, bool))
+  expected = np.asarray(draw_marks(marks, drawing.SIDE), int)
+  assert np.abs(np.asarray(drawn, int) - expected).max() <= 2
+
+
+def test_errors_show_no_folder(tmp_path):
+  (tmp_path / "notes.png").write_text("no picture")
+  for name in ("notes.png", "absent.png"):
+    with pytest.raises(ValueError, match=name) as told:
+      pictures.read(tmp_path / name)
+    assert str(tmp_path) not in str(told.value)
 
 
 def test_names_go_on_where_the_picture_lacks_them(page):
@@ -93,12 +156,12 @@ def test_the_last_picture_removed_leaves_an_empty_page(page):
 def test_clicks_mean_what_is_drawn_there(size):
   (picture,) = _pictures("a.jpg", size=size)
   nothing = np.empty((0, 2)), np.empty(0, bool)
-  drawn = draw_marks(Marks("", picture.image, *nothing), drawing.SIDE).size
+  drawn = draw_marks(Marks("", picture.preview, *nothing), drawing.SIDE).size
   np.testing.assert_allclose(drawing.to_image((0, 0), picture), (-0.5, -0.5))
   expected = np.array(size) - 0.5
   np.testing.assert_allclose(drawing.to_image(drawn, picture), expected)
   # Where a dot is drawn, a click finds its keypoint.
-  picture = picture._replace(image=np.zeros((80, 100, 3), np.uint8))
+  (picture,) = _pictures("a.jpg", size=(100, 80))
   point = (33.0, 21.0)
   page = state.add(Page(), "support", [picture])
   pixels = np.asarray(drawing.draw_support(state.place_keypoint(page, "x", point)))
@@ -132,7 +195,7 @@ def test_numbers_are_those_of_the_command_and_of_the_api(
   supports, queries = files[4:15:5], files[19:40:5]
 
   def opened(paths):
-    return [Picture(p.name, photographs.read(p, p.name)) for p in paths]
+    return [pictures.read(path) for path in paths]
 
   page = state.add(Page(), "query", opened(queries))
   page = state.add(page, "support", opened(supports))
@@ -177,9 +240,9 @@ def test_numbers_are_those_of_the_command_and_of_the_api(
 
 
 def test_predicting_needs_marks_and_queries(page, detector):
-  with pytest.raises(ValueError, match="mark keypoints"):
+  with pytest.raises(ValueError, match="Mark keypoints"):
     state.predict(page, detector)
-  with pytest.raises(ValueError, match="add a query"):
+  with pytest.raises(ValueError, match="Add a query"):
     state.predict(state.place_keypoint(page, "nose", (1.0, 1.0)), detector)
 
 

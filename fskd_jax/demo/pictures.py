@@ -1,0 +1,114 @@
+"""Pictures of a visitor: kept as their files' bytes, decoded when they are needed."""
+
+import io
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, overload
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from fskd_jax.data import images, photographs
+
+SIDE = 720
+"""Longer side of the pictures drawn, pixels."""
+
+Point = tuple[float, float]
+
+
+class Picture(NamedTuple):
+  """An image of the user's, and what was marked on it.
+
+  Attributes:
+    name: of its file.
+    content: the encoded image.
+    size: (width, height) of the image, turned as a viewer shows it.
+    preview: the image, reduced to a longer side of two times `SIDE` at most.
+    keypoints: by name, in pixels of the image; only of support pictures.
+    box: of the object; None is the whole image.
+  """
+
+  name: str
+  content: bytes
+  size: tuple[int, int]
+  preview: UInt8[np.ndarray, "h w 3"]
+  keypoints: Mapping[str, Point] = {}
+  box: tuple[float, ...] | None = None
+
+  @property
+  def weight(self) -> int:
+    """Bytes of memory, which copies with other marks share."""
+    return len(self.content) + self.preview.nbytes
+
+
+def read(path: pathlib.Path) -> Picture:
+  """Reads a picture from a file.
+
+  Raises:
+    FileNotFoundError, ValueError: as of `photographs.read`; they show the name of the
+      file, not its folder.
+  """
+  try:
+    pixels = photographs.read(path, path.name)
+    return _picture(path.name, pixels, path.read_bytes())
+  except (ValueError, OSError) as error:
+    raise ValueError(str(error).replace(str(path), path.name)) from error
+
+
+def from_pixels(name: str, pixels: UInt8[np.ndarray, "h w 3"]) -> Picture:
+  """Returns the picture of an image that is in memory."""
+  content = io.BytesIO()
+  Image.fromarray(pixels).save(content, "PNG", compress_level=1)
+  return _picture(name, pixels, content.getvalue())
+
+
+class Opened(Sequence[Image.Image]):
+  """The images of pictures, each decoded anew when it is asked for.
+
+  A batch of photographs fits into memory where all of them might not.
+  """
+
+  def __init__(self, pictures: Sequence[Picture]):
+    """Takes the pictures, without decoding them."""
+    self._pictures = pictures
+
+  def __len__(self) -> int:
+    """Returns the number of pictures."""
+    return len(self._pictures)
+
+  @overload
+  def __getitem__(self, place: int) -> Image.Image: ...
+
+  @overload
+  def __getitem__(self, place: slice) -> list[Image.Image]: ...
+
+  def __getitem__(self, place):
+    """Opens one picture, or a list of them."""
+    if isinstance(place, slice):
+      return [_open(picture) for picture in self._pictures[place]]
+    return _open(self._pictures[place])
+
+
+def _open(picture: Picture) -> Image.Image:
+  return Image.open(io.BytesIO(picture.content), formats=images.FORMATS)
+
+
+def _picture(name: str, pixels: UInt8[np.ndarray, "h w 3"], content: bytes) -> Picture:
+  height, width = pixels.shape[:2]
+  return Picture(name, content, (width, height), _preview(pixels))
+
+
+def _preview(pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "_ _ 3"]:
+  """Reduces an image to exactly twice the size that is drawn, if it is larger."""
+  width, height = 2 * np.array(drawn_size(pixels.shape[1::-1]))
+  if max(pixels.shape) <= max(width, height):
+    return pixels
+  reduced = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
+  return np.asarray(reduced)
+
+
+def drawn_size(size: Sequence[int]) -> tuple[int, int]:
+  """Returns (width, height) of the drawing of an image of a size."""
+  width, height = np.maximum(np.round(np.array(size) * SIDE / max(size)), 1).tolist()
+  return int(width), int(height)
