@@ -1,12 +1,17 @@
 """Calibration as arithmetic; `predictor_test` calibrates a run."""
 
+import functools
+import json
+
 import numpy as np
 import pytest
+import shapes
 from scipy import special
 
-from fskd_jax import calibration
+from fskd_jax import calibration, parallel, readout
 from fskd_jax.calibration import Outcomes
 from fskd_jax.calibration_picture import draw_curves
+from fskd_jax.data.feed import Feed
 
 RNG = np.random.default_rng(0)
 
@@ -69,3 +74,74 @@ def test_a_picture_of_the_curves():
   few = calibration.measure(np.array([0.5]), np.array([True]))
   one, both = draw_curves({"good": good}), draw_curves({"good": good, "few": few})
   assert one.shape == both.shape and (one != both).any()
+
+
+LOST = 1
+
+
+@pytest.fixture
+def calibrate(shapes_folder, tmp_path, monkeypatch):
+  """(changes of the configuration) -> calibration, its file, species it was fitted on.
+
+  With a network that puts keypoints where they are annotated, seen or not; but those
+  of type `LOST` nowhere near.
+  """
+
+  def run(*settings, **data):
+    cfg = shapes.config(shapes_folder)
+    cfg.eval.settings = settings
+    for name, value in data.items():
+      setattr(cfg.data, name, value)
+    place = functools.partial(parallel.replicate, backend="single")
+    feed, species = Feed.open(cfg.data, place), []
+
+    def read(batch):
+      drawn = np.asarray(batch.episode_index) >= 0
+      species.extend(feed.species(batch.query.instance[drawn]).ravel())
+      points = batch.query.keypoints
+      packed = np.zeros((*points.shape[:-1], 8))
+      lost = (batch.keypoint_ids == LOST)[:, None, :, None]
+      packed[..., :2] = np.where(lost, points + 100, points)
+      found = readout.unpack(packed)
+      found.covariance[...], found.mass[...] = np.eye(2), RNG.random(points.shape[:-1])
+      return packed
+
+    monkeypatch.setattr(calibration, "_reader", lambda *_: read)
+    found = calibration.calibrate(cfg, feed, {}, 7, tmp_path)
+    content = json.loads((tmp_path / calibration.FILE).read_text())
+    return found, content, species, (cfg, feed)
+
+  return run
+
+
+@pytest.mark.parametrize(
+  "data, split, fitted_on",
+  [
+    ({}, "validation", {"crate"}),
+    ({"validation_species": ()}, "seen", {"plum", "leaf", "rock", "crate"}),
+    ({"validation_species": (), "heldout_fraction": 0.0}, "unseen", {"pond"}),
+  ],
+)
+def test_the_species_of_the_test_are_the_last_to_fit_on(
+  calibrate, data, split, fitted_on
+):
+  found, _, species, _ = calibrate(**data)
+  assert found.split == split and set(species) == fitted_on
+
+
+def test_right_is_what_is_near_and_visible(calibrate):
+  _, content, _, (cfg, feed) = calibrate("seen/base")
+  sampler = feed.evaluation_sampler("seen/base", cfg.eval)
+  right = hidden = lost = asked = 0
+  for index in range(cfg.eval.episodes):
+    plan = sampler.plan(index)
+    for n in np.flatnonzero(plan.support.visible.any(0)):
+      for visible in plan.query.visible[:, n]:
+        is_lost = plan.keypoint_ids[n] == LOST
+        right += visible and not is_lost
+        hidden += not visible and not is_lost
+        lost += visible and is_lost
+        asked += 1
+  curves = content["settings"]["seen/base"]
+  assert sum(curves["count"]) == asked and hidden > 0 and lost > 0
+  assert np.dot(curves["correct"], curves["count"]) == pytest.approx(right)

@@ -13,8 +13,11 @@ import pytest
 import shapes
 from PIL import Image
 
-from fskd_jax import config, evaluator, trainer
+from fskd_jax import config, episode, evaluator, parallel, plots, trainer
 from fskd_jax.checkpoint import CheckpointStore
+from fskd_jax.curves_picture import draw_curves
+from fskd_jax.data.feed import Feed
+from fskd_jax.task import make_task
 
 
 def test_a_run_learns_and_leaves_its_records(trained):
@@ -30,11 +33,49 @@ def test_a_run_learns_and_leaves_its_records(trained):
   assert scores[-1]["val/base/pck@0.1"] > 0.6 and "val/novel/pck@0.1" in scores[-1]
   seconds = [line["train/seconds"] for line in _raw(workdir) if "train/seconds" in line]
   assert 0 < seconds[0] and seconds == sorted(seconds)
-  for picture in ("curves.png", "pictures/step_0000080.png"):
-    assert np.ptp(np.asarray(Image.open(workdir / picture))) > 0
+  curves = draw_curves({workdir.name: workdir / "metrics.jsonl"})
+  np.testing.assert_array_equal(
+    plots.render(curves), np.asarray(Image.open(workdir / "curves.png"))[..., :3]
+  )
   assert len(list(workdir.glob("events.out.tfevents.*"))) == 1
   kept = {path.name for path in (workdir / "checkpoints").iterdir()}
   assert kept == {"48", "64", "80"}
+
+
+def test_validation_scores_and_draws_the_validation_species_alone(trained, monkeypatch):
+  cfg, workdir, state = trained
+  feed = Feed.open(cfg.data, functools.partial(parallel.replicate, backend="single"))
+  validator = make_task(cfg).validator(feed)
+  seen, rows = [], []
+
+  def watched(owner, name, find):
+    original = getattr(owner, name)
+
+    def call(*args, **options):
+      seen.append(find(*args))
+      return original(*args, **options)
+
+    monkeypatch.setattr(owner, name, call)
+
+  watched(evaluator, "score", lambda predictors, feed, sampler, cfg: sampler)
+  watched(evaluator, "picture", lambda title, index, sampler, feed, predict: sampler)
+  watched(plots, "draw_episodes", rows.extend)
+  scores = validator.scores(state)
+  last = shapes.metrics(workdir)[-1]
+  assert scores == {name: last[name] for name in scores} and len(scores) == 2
+  pixels = validator.picture(state, "step 80")
+  saved = np.asarray(Image.open(workdir / "pictures" / "step_0000080.png"))
+  np.testing.assert_array_equal(pixels, saved)
+
+  samplers = [sampler for sampler in seen if sampler is not None]
+  assert len(samplers) == 4  # base and novel, scored and drawn
+  for sampler in samplers:
+    views = [episode.all_views(sampler.plan(index)) for index in range(6)]
+    assert set(feed.species(np.stack([v.instance for v in views])).flat) == {"crate"}
+  # The predictions are on it: elsewhere, they make another picture.
+  assert len(rows) == 2 and all(row.valid.any() for row in rows[:1])
+  moved = [row._replace(predicted=row.predicted + 4) for row in rows]
+  assert (plots.draw_episodes(moved) != pixels).any()
 
 
 def _raw(workdir):
@@ -279,8 +320,9 @@ def first_losses(shapes_folder, tmp_path_factory):
   """Trains 3 steps, once for each backend and executor."""
 
   @functools.cache
-  def train(backend, executor="resident"):
+  def train(backend, executor="resident", color_jitter=0.0):
     cfg = shapes.config(shapes_folder, backend=backend)
+    cfg.data.color_jitter = color_jitter
     cfg.train.steps, cfg.train.log_every = 3, 1
     cfg.data.validation_species = ()
     cfg.data.executor = executor
@@ -313,3 +355,9 @@ def test_both_executors_train_alike(first_losses):
   # tf.data rounds pixels to whole numbers, and the first gradients are steep.
   np.testing.assert_allclose(found[:, :2], expected[:, :2], rtol=5e-3)
   np.testing.assert_allclose(found[:, 2], expected[:, 2], rtol=5e-2)
+
+
+def test_colours_are_jittered_as_configured(first_losses):
+  _, plain = first_losses("single")
+  _, found = first_losses("single", color_jitter=0.5)
+  assert (abs(found - plain) > 1e-4 * plain).all()

@@ -1,6 +1,7 @@
 """Whole pose runs: what they learn and write, how they resume, how they are scored."""
 
 import copy
+import functools
 import json
 
 import jax
@@ -10,8 +11,10 @@ import pytest
 import shapes
 from PIL import Image
 
-from fskd_jax import trainer
+from fskd_jax import parallel, plots, trainer
 from fskd_jax.checkpoint import CheckpointStore
+from fskd_jax.data.feed import Feed
+from fskd_jax.pose import scores as pose_scores
 from fskd_jax.task import make_task
 
 
@@ -23,9 +26,18 @@ def run(shapes_folder, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def results(run):
+def evaluation(run):
+  """(results of the run with annotated boxes, rows of the picture)."""
+  rows, draw = [], plots.draw_episodes
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(plots, "draw_episodes", lambda new: rows.extend(new) or draw(new))
+    return _evaluate(run[0], run[1], run[1]), rows
+
+
+@pytest.fixture(scope="module")
+def results(evaluation):
   """Results of the run with annotated boxes."""
-  return _evaluate(run[0], run[1], run[1])
+  return evaluation[0]
 
 
 def _evaluate(cfg, trained, workdir):
@@ -33,16 +45,47 @@ def _evaluate(cfg, trained, workdir):
   return make_task(cfg).evaluate(saved.variables, saved.step, workdir)
 
 
-def test_a_run_learns_and_leaves_its_records(run):
+def test_a_run_learns_more_than_the_mean_pose(results):
+  found = results["settings"]["seen/base"]
+  pck, mean_pose = (
+    part["pck"]["0.1"]["mean"] for part in (found, found["baselines"]["mean_pose"])
+  )
+  assert pck > mean_pose + 0.1
+
+
+def _assert_shows(path, rows):
+  """A picture is that of these rows, and would be another with other predictions."""
+  picture = np.asarray(Image.open(path))
+  np.testing.assert_array_equal(picture, plots.draw_episodes(rows))
+  moved = [row._replace(predicted=row.predicted + 4) for row in rows]
+  assert (plots.draw_episodes(moved) != picture).any()
+
+
+def test_a_run_leaves_its_records(run, monkeypatch):
   cfg, workdir, state = run
   assert int(state.step) == cfg.train.steps
   lines = shapes.metrics(workdir)
   losses = [line["train/loss_main"] for line in lines if "train/loss_main" in line]
   assert losses[-1] < 0.9 * losses[0]
   scores = [line for line in lines if "val/base/pck@0.2" in line]
-  assert [line["step"] for line in scores] == [12, 24]
-  picture = np.asarray(Image.open(workdir / "pictures" / "step_0000024.png"))
-  assert np.ptp(picture) > 0
+  assert [line["step"] for line in scores] == [30, 60]
+
+  feed = Feed.open(cfg.data, functools.partial(parallel.replicate, backend="single"))
+  validator, rows, persons = make_task(cfg).validator(feed), [], []
+  distances = pose_scores.distances
+
+  def watched(scored, *others):
+    persons.extend(scored)
+    return distances(scored, *others)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(pose_scores, "distances", watched)
+    patch.setattr(plots, "draw_episodes", rows.extend)
+    found = validator.scores(state)
+    validator.picture(state, "step 60")
+  assert found == {name: scores[-1][name] for name in found} and len(found) == 4
+  assert {person.species for person in persons} == {"crate"}  # never the unseen
+  _assert_shows(workdir / "pictures" / "step_0000060.png", rows)
 
 
 def test_a_killed_run_resumes_bit_for_bit(run, tmp_path, monkeypatch):
@@ -59,14 +102,14 @@ def test_a_killed_run_resumes_bit_for_bit(run, tmp_path, monkeypatch):
     patch.setattr(CheckpointStore, "save", deadly)
     with pytest.raises(KeyboardInterrupt):
       trainer.train(cfg, tmp_path)
-  assert CheckpointStore(tmp_path).restore_model().step == 16
+  assert CheckpointStore(tmp_path).restore_model().step == 40
   resumed = jax.device_get(trainer.train(cfg, tmp_path))
   shapes.assert_identical(resumed, state)
   shapes.assert_same_run(tmp_path, workdir)
 
 
-def test_results_are_written_beside_the_baselines(run, results):
-  cfg, workdir, _ = run
+def test_results_are_written_beside_the_baselines(run, evaluation):
+  (cfg, workdir, _), (results, rows) = run, evaluation
   folder = workdir / "eval"
   assert json.loads((folder / "results.json").read_text()) == results
   assert list(results["settings"]) == list(cfg.eval.settings)
@@ -79,7 +122,13 @@ def test_results_are_written_beside_the_baselines(run, results):
   assert results["settings"]["unseen/base"]["persons"] == 8  # ponds
   table = (folder / "table.txt").read_text().splitlines()
   assert len(table) == 1 + 2 * 3 and "PCK@0.2" in table[0] and "OKS-AP" in table[0]
-  assert np.ptp(np.asarray(Image.open(folder / "episodes.png"))) > 0
+  names = [row.title.split(":")[0] for row in rows]
+  assert names == [
+    f"{setting}, {kind}"
+    for setting in cfg.eval.settings
+    for kind in ("worst", "typical", "best")
+  ]
+  _assert_shows(folder / "episodes.png", rows)
 
 
 def test_predictions_are_in_the_images_and_in_cocos_form(run, results):

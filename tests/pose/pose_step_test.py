@@ -10,7 +10,7 @@ import optax
 import pytest
 from seeded_variables import seeded_variables
 
-from fskd_jax import episode, parallel, steps
+from fskd_jax import color, episode, parallel, steps
 from fskd_jax.config import LossConfig, ModelConfig, PoseConfig, TransformerConfig
 from fskd_jax.models.transpose import TransPose
 from fskd_jax.pose import step
@@ -158,19 +158,26 @@ def test_logits_that_learned_their_target_peak_at_one():
 
 def test_dropout_depends_on_seed_and_step_alone():
   batch, tx = _batch(), optax.sgd(0.0)
+  images = batch.query.images.astype(np.float32)
+  batch = batch._replace(query=batch.query._replace(images=images))
   state = steps.init_state(_variables(), tx)
 
-  @functools.partial(jax.jit, static_argnames="seed")
-  def loss(state, seed):
+  @functools.partial(jax.jit, static_argnames=("seed", "color_jitter"))
+  def loss(state, seed, batch, color_jitter=0.0):
     train = functools.partial(
       step.train_step, model=MODEL, tx=tx, loss=LossConfig(), seed=seed
     )
-    return train(state, batch, None)[1]["loss"]
+    return train(state, batch, None, color_jitter=color_jitter)[1]["loss"]
 
-  first = loss(state, 0)
-  assert first == loss(state, 0)
-  assert first != loss(state, 1)
-  assert first != loss(state._replace(step=jnp.int32(1)), 0)
+  first = loss(state, 0, batch)
+  # Colours, too: those that `color` gives the persons of a batch by the seed.
+  jittered = loss(state, 0, batch, color_jitter=0.5)
+  assert abs(jittered - first) > 1e-5 * first
+  expected = loss(state, 0, color.jitter_batch(batch, 0, 0.5))
+  np.testing.assert_allclose(jittered, expected, rtol=1e-5)
+  assert first == loss(state, 0, batch)
+  assert first != loss(state, 1, batch)
+  assert first != loss(state._replace(step=jnp.int32(1)), 0, batch)
 
 
 @pytest.mark.parametrize("backend", ["pmap", "shard_map"])

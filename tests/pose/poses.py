@@ -11,13 +11,13 @@ SIZE = (48, 32)
 def config(folder, **train):
   """Returns an experiment of seconds; `train` overrides fields of `cfg.train`."""
   settings = {
-    "steps": 24,
+    "steps": 60,
     "episodes_per_step": 8,
     "queries": 5,
     "rotate_support": False,
-    "checkpoint_every": 8,
-    "validate_every": 12,
-    "picture_every": 24,
+    "checkpoint_every": 20,
+    "validate_every": 30,
+    "picture_every": 60,
   }
   cfg = shapes.config(folder, **settings | train)
   cfg.name, cfg.task = "poses", "pose"
