@@ -1,9 +1,26 @@
-"""How messages tell of many cases: the first ones, and how many more there are."""
+"""Wording of messages: the first of many cases, long values, the file at fault."""
 
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+import os
+import reprlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 SHOWN = 5
 """Cases that a message tells."""
+
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxdict, _REPR.maxstring, _REPR.maxother = 3, 8, 100, 100
+_REPR.maxlist = _REPR.maxtuple = 16
+_DAMAGE = (
+  ArithmeticError,
+  AttributeError,
+  LookupError,
+  MemoryError,
+  RuntimeError,  # RecursionError is one
+  TypeError,
+  ValueError,
+)
 
 
 def first(cases: Iterable[str], separator: str = "; ") -> str:
@@ -17,3 +34,27 @@ def raise_if(cases: Sequence[str], kind: Callable[[str], Exception], what: str) 
   """Raises an error that tells the first cases, if there are any."""
   if cases:
     raise kind(f"{what}: {first(cases)}")
+
+
+def shown(value: Any) -> str:
+  """Returns a value as messages show it: its repr, shortened if large or deep."""
+  return _REPR.repr(value)
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike) -> Iterator[None]:
+  """Context of reading a file: what its content makes fail becomes a ValueError.
+
+  Raises:
+    ValueError: names the file. An OSError passes, because it names its file already.
+  """
+  try:
+    yield
+  except _DAMAGE as error:
+    if isinstance(error, ValueError):
+      if os.fspath(path) in str(error):
+        raise
+      raise ValueError(f"{path}: {error}") from error
+    raise ValueError(
+      f"{path}: damaged, or not laid out as expected ({type(error).__name__}: {error})"
+    ) from error

@@ -1,12 +1,12 @@
 """Which images a command takes as queries, and which marked images as support."""
 
 import glob
-import json
 import pathlib
 from collections.abc import Sequence
 
-from fskd_jax.data import keypoint_files, photographs
+from fskd_jax.data import coco_file, keypoint_files, photographs
 from fskd_jax.data.keypoint_files import Marked
+from fskd_jax.wording import shown
 
 IMAGE_SUFFIXES = ".jpg .jpeg .png .bmp .gif .tif .tiff .webp .ppm .pgm".split()
 """What is taken from a folder."""
@@ -44,13 +44,14 @@ def read_boxes(path: str) -> dict[str, tuple[float, ...]]:
     FileNotFoundError: there is no such file.
     ValueError: it is no such JSON.
   """
-  try:
-    content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    return {name: tuple(map(float, box)) for name, box in content.items()}
-  except (ValueError, TypeError, AttributeError) as error:
-    raise ValueError(
-      f"{path}: expected JSON {{file name: [x, y, width, height]}}: {error}"
-    ) from error
+  content = coco_file.read_json(pathlib.Path(path))
+  for name, box in content.items() if isinstance(content, dict) else [("it", content)]:
+    if not isinstance(box, list) or len(box) != 4 or not coco_file.are_finite(box):
+      raise ValueError(
+        f"{path}: {shown(name)} is {shown(box)}, expected JSON "
+        "{file name: [x, y, width, height]}"
+      )
+  return {name: tuple(map(float, box)) for name, box in content.items()}
 
 
 def read_supports(

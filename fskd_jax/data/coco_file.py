@@ -10,7 +10,10 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from fskd_jax.wording import raise_if
+from fskd_jax.data import names
+from fskd_jax.wording import naming, raise_if, shown
+
+_INT64 = range(-(2**63), 2**63)
 
 
 class CocoFile(NamedTuple):
@@ -59,6 +62,11 @@ def examine(path: pathlib.Path) -> tuple[CocoFile, list[str]]:
     ValueError: it is no JSON, or lacks one of the three lists.
   """
   content = parse(path)
+  with naming(path):
+    return _examine(content)
+
+
+def _examine(content: dict[str, list[dict]]) -> tuple[CocoFile, list[str]]:
   problems: list[str] = []
   images = by_id(content["images"], "image", image_problem, problems)
   categories = by_id(content["categories"], "category", _category_problem, problems)
@@ -109,15 +117,25 @@ def parse(path: pathlib.Path) -> dict[str, list[dict]]:
 
 
 def read_json(path: pathlib.Path) -> Any:
-  """Parses a JSON file.
+  """Parses a JSON file; a number that no int64 or float64 holds becomes infinite.
 
   Raises:
-    ValueError: it is none.
+    FileNotFoundError: there is no such file.
+    ValueError: it is no JSON, or nested too deep.
   """
+  if not path.is_file():  # a pipe would never end
+    raise FileNotFoundError(f"there is no file {path}")
   try:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads(path.read_text(encoding="utf-8"), parse_int=_integer)
   except (ValueError, RecursionError) as error:
     raise ValueError(f"{path}: not valid JSON: {error}") from error
+
+
+def _integer(digits: str) -> int | float:
+  if len(digits) < 19:
+    return int(digits)
+  number = float(digits)
+  return int(digits) if abs(number) < 1e19 and int(digits) in _INT64 else number
 
 
 def by_id(
@@ -130,8 +148,10 @@ def by_id(
   found: dict[int, dict] = {}
   for place, entry in enumerate(entries):
     number: Any = entry.get("id")
-    if not _is_integer(number):
-      problems.append(f"{kind} at place {place}: id is {number!r}, expected an integer")
+    if not is_integer(number):
+      problems.append(
+        f"{kind} at place {place}: id is {shown(number)}, expected an integer"
+      )
     elif number in found:
       problems.append(f"{kind} {number}: this id occurs more than once")
     elif problem := problem_of(entry):
@@ -146,28 +166,39 @@ def _no_problem(entry: dict) -> None:
 
 
 def image_problem(entry: dict) -> str | None:
-  """Says what is wrong with an entry of "images"."""
-  name = entry.get("file_name")
-  if not isinstance(name, str) or not name:
-    return f"file_name is {name!r}, expected a file below images/"
+  """Returns what is wrong with an entry of "images", or None."""
+  problem = names.file_problem(entry.get("file_name"))
+  if problem:
+    return f"file_name {problem}"
   for key in ("width", "height"):
-    if not _is_integer(entry.get(key)) or entry[key] < 1:
-      return f"{key} is {entry.get(key)!r}, expected a number of pixels"
+    if not is_integer(entry.get(key)) or not 0 < entry[key] < 1e9:
+      return f"{key} is {shown(entry.get(key))}, expected a number of pixels"
   return None
 
 
 def _category_problem(entry: dict) -> str | None:
   name, keypoints = entry.get("name"), entry.get("keypoints")
-  if not isinstance(name, str) or not name:
-    return f"name is {name!r}, expected a text"
-  if not isinstance(keypoints, list) or not keypoints or not _are_names(keypoints):
-    return f"keypoints is {keypoints!r}, expected a list of different names"
-  skeleton = entry.get("skeleton") or []
-  for pair in skeleton if isinstance(skeleton, list) else [skeleton]:
-    if not isinstance(pair, list) or len(pair) != 2 or not all(map(_is_integer, pair)):
-      return f"skeleton holds {pair!r}, expected pairs of keypoint numbers"
-    if not all(0 <= number <= len(keypoints) for number in pair):
-      return f"skeleton holds {pair!r}, but there are {len(keypoints)} keypoints"
+  if problem := names.name_problem(name):
+    return f"name {problem}"
+  if not isinstance(keypoints, list) or not keypoints:
+    return f"keypoints is {shown(keypoints)}, expected a list of different names"
+  for keypoint in keypoints:
+    if problem := names.name_problem(keypoint):
+      return f"a name in keypoints {problem}"
+  if len({*keypoints}) < len(keypoints):
+    return f"keypoints is {shown(keypoints)}, expected a list of different names"
+  return _skeleton_problem(entry.get("skeleton") or [], len(keypoints))
+
+
+def _skeleton_problem(skeleton: Any, count: int) -> str | None:
+  pairs = skeleton if isinstance(skeleton, list) else [skeleton]
+  for pair in pairs:
+    if not isinstance(pair, list) or len(pair) != 2 or not all(map(is_integer, pair)):
+      return f"skeleton holds {shown(pair)}, expected pairs of keypoint numbers"
+  first = 0 if any(0 in pair for pair in pairs) else 1
+  for pair in pairs:
+    if not all(first <= number < count + first for number in pair):
+      return f"skeleton holds {pair!r}, but there are {count} keypoints, from {first}"
   return None
 
 
@@ -175,8 +206,8 @@ def _annotation_problem(
   entry: dict, images: dict[int, dict], categories: dict[int, dict]
 ) -> str | None:
   for key, known in (("image_id", images), ("category_id", categories)):
-    if not _is_integer(entry.get(key)) or entry[key] not in known:
-      return f"{key} is {entry.get(key)!r}, which is not in the file"
+    if not is_integer(entry.get(key)) or entry[key] not in known:
+      return f"{key} is {shown(entry.get(key))}, which is not in the file"
   image, category = images[entry["image_id"]], categories[entry["category_id"]]
   problem = _box_problem(entry.get("bbox"), image) or _keypoint_problem(
     entry.get("keypoints"), category
@@ -186,7 +217,7 @@ def _annotation_problem(
 
 def _box_problem(box: Any, image: dict) -> str | None:
   if not isinstance(box, list) or len(box) != 4 or not are_finite(box):
-    return f"bbox is {box!r}, expected 4 finite numbers (x, y, width, height)"
+    return f"bbox is {shown(box)}, expected 4 finite numbers (x, y, width, height)"
   x, y, w, h = box
   if w <= 0 or h <= 0:
     return f"bbox is {box}, expected a width and height above 0"
@@ -197,41 +228,39 @@ def _box_problem(box: Any, image: dict) -> str | None:
 
 
 def _keypoint_problem(values: Any, category: dict) -> str | None:
-  names = category["keypoints"]
-  if not isinstance(values, list) or len(values) != 3 * len(names):
-    came = f"{len(values)} values" if isinstance(values, list) else repr(values)
+  listed = category["keypoints"]
+  if not isinstance(values, list) or len(values) != 3 * len(listed):
+    came = f"{len(values)} values" if isinstance(values, list) else shown(values)
     return (
-      f"keypoints is {came}, expected {3 * len(names)}: x, y, visibility of the"
-      f" {len(names)} keypoints of category {category['name']!r}"
+      f"keypoints is {came}, expected {3 * len(listed)}: x, y, visibility of the"
+      f" {len(listed)} keypoints of category {category['name']!r}"
     )
-  for name, triple in zip(names, zip(*[iter(values)] * 3)):
+  for name, triple in zip(listed, zip(*[iter(values)] * 3)):
     if not are_finite(triple):
-      return f"keypoint {name!r} is {list(triple)}, expected finite numbers"
+      return f"keypoint {name!r} is {shown([*triple])}, expected finite numbers"
     if triple[2] not in (0, 1, 2):
       return f"keypoint {name!r} has visibility {triple[2]}, expected 0, 1 or 2"
   return None
 
 
 def _require_images(folder: pathlib.Path, entries: Iterable[dict]) -> None:
-  names = [entry["file_name"] for entry in entries]
-  missing = [name for name in names if not (folder / name).is_file()]
-  what = f"{len(missing)} of {len(names)} images are not in {folder}"
+  files = [entry["file_name"] for entry in entries]
+  missing = [name for name in files if not (folder / name).is_file()]
+  what = f"{len(missing)} of {len(files)} images are not in {folder}"
   raise_if(missing, FileNotFoundError, what)
+  outside = names.outside(folder, files)
+  what = f"{len(outside)} of {len(files)} images are links that lead out of {folder}"
+  raise_if(outside, ValueError, f"{what}; copy the files there")
 
 
-def _repetitions(kind: str, names: Iterable[str]) -> Iterator[str]:
-  for name, count in collections.Counter(names).items():
+def _repetitions(kind: str, values: Iterable[str]) -> Iterator[str]:
+  for name, count in collections.Counter(values).items():
     if count > 1:
       yield f"{kind} {name!r} occurs {count} times"
 
 
-def _are_names(values: list) -> bool:
-  return all(isinstance(v, str) and v for v in values) and len(set(values)) == len(
-    values
-  )
-
-
-def _is_integer(value: Any) -> bool:
+def is_integer(value: Any) -> bool:
+  """Returns whether a JSON value is a whole number."""
   return isinstance(value, int) and not isinstance(value, bool)
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from PIL import ImageOps
 
 from fskd_jax.data import coco_file, label_checks
+from fskd_jax.data import names as name_rules
 from fskd_jax.data.coco_file import CocoFile
 from fskd_jax.data.images import SUFFIXES, ImageError, opened
 from fskd_jax.data.published.facts import PUBLISHED
@@ -185,12 +186,16 @@ def _image_findings(
     if file.suffix.lower() in SUFFIXES
   }
   by_lower = {name.lower(): name for name in there}
+  outside = {*name_rules.outside(root, images)}
   digests: dict[str, str] = {}
   for name, entry in progress(list(images.items())):
     if not (root / name).is_file():
       other = by_lower.get(name.lower())
       hint = f" (there is {other})" if other else ""
       yield ERROR, "images that are missing", name + hint
+      continue
+    if name in outside:
+      yield ERROR, "images that are links out of their folder", name
       continue
     data = (root / name).read_bytes()
     digest = hashlib.sha256(data).hexdigest()

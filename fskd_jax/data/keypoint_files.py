@@ -5,11 +5,13 @@ writes, and plain JSON ({name: [x, y]}).
 """
 
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fskd_jax.data import coco_file
+from fskd_jax.data import coco_file, names
+from fskd_jax.data.coco_file import are_finite
 from fskd_jax.data.labels import formats, tables
+from fskd_jax.wording import naming, shown
 
 
 class Marked(NamedTuple):
@@ -48,13 +50,14 @@ def read(path: pathlib.Path, image: str) -> list[Marked]:
   if path.suffix.lower() == ".json":
     content = coco_file.read_json(path)
     if isinstance(content, dict) and not content.keys() & {"shapes", "annotations"}:
-      return [_from_plain(path, content)]
+      with naming(path):
+        return [_from_plain(content)]
   labels = formats.read(path)
-  names = [
+  listed = [
     n if isinstance(n, int) else pathlib.PurePosixPath(n).name
     for n in (entry.name for entry in labels.images)
   ]
-  entry = labels.images[names.index(_choose(path, pathlib.Path(image).name, names))]
+  entry = labels.images[listed.index(_choose(path, pathlib.Path(image).name, listed))]
   found = []
   for marked in entry.objects:
     category = labels.categories[marked.species]
@@ -66,28 +69,30 @@ def read(path: pathlib.Path, image: str) -> list[Marked]:
   return found
 
 
-def _from_plain(path: pathlib.Path, content: Mapping[str, Any]) -> Marked:
+def _from_plain(content: Mapping[str, Any]) -> Marked:
   """Reads {name: [x, y]}, or that under "keypoints" beside "box" and "skeleton"."""
   points, others = content, {}
   if isinstance(content.get("keypoints"), dict):
     points, others = content["keypoints"], content
   keypoints: dict[str, tuple[float, float] | None] = {}
   for name, point in points.items():
+    if problem := names.name_problem(name):
+      raise ValueError(f"the name of a keypoint {problem}")
     values = [0, 0, 0] if point is None else point
-    if not (
-      isinstance(values, list) and len(values) in (2, 3) and _are_numbers(values)
-    ):
-      raise ValueError(f"{path}: {name!r} is {point!r}, expected [x, y] or null")
+    if not (isinstance(values, list) and len(values) in (2, 3) and are_finite(values)):
+      raise ValueError(f"{name!r} is {shown(point)}, expected [x, y] or null")
     keypoints[name] = None if values[2:] == [0] else (values[0], values[1])
   box, skeleton = others.get("box"), []
   if box is not None:
-    if not (isinstance(box, list) and len(box) == 4 and _are_numbers(box)):
-      raise ValueError(f"{path}: box is {box!r}, expected [x, y, width, height]")
+    if not (isinstance(box, list) and len(box) == 4 and are_finite(box)):
+      raise ValueError(f"box is {shown(box)}, expected [x, y, width, height]")
     box = tuple(box)
-  for pair in others.get("skeleton", []):
-    if not isinstance(pair, list) or len(pair) != 2 or not set(pair) <= {*keypoints}:
-      raise ValueError(f"{path}: skeleton holds {pair!r}, expected two keypoint names")
-    skeleton.append((pair[0], pair[1]))
+  pairs = others.get("skeleton", [])
+  for pair in pairs if isinstance(pairs, list) else [pairs]:
+    ends = pair if isinstance(pair, list) else []
+    if len(ends) != 2 or not all(isinstance(e, str) and e in keypoints for e in ends):
+      raise ValueError(f"skeleton holds {shown(pair)}, expected two keypoint names")
+    skeleton.append((ends[0], ends[1]))
   return Marked(keypoints, box, tuple(skeleton))
 
 
@@ -102,9 +107,3 @@ def _choose(path: pathlib.Path, image: str, keys: Sequence[str | int]) -> str | 
     return keys[0]
   shown = ", ".join(map(repr, keys[:3]))
   raise ValueError(f"{path}: has nothing for {image!r}; it has {len(keys)}: {shown} ..")
-
-
-def _are_numbers(values: Iterable[Any]) -> bool:
-  return all(
-    isinstance(v, (int, float)) and not isinstance(v, bool) and v == v for v in values
-  )

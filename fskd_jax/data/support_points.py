@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from fskd_jax.data.annotations import clip_box
+from fskd_jax.wording import shown
 
 _log = logging.getLogger(__name__)
 
@@ -98,8 +99,8 @@ def _point(point: Any, label: str) -> tuple[float, float]:
     return (np.nan, np.nan)
   try:
     x, y, *rest = np.asarray(point, np.float64).tolist()
-  except (TypeError, ValueError) as error:
-    raise ValueError(f"{label} is {point!r}, expected (x, y) or None") from error
+  except (TypeError, ValueError, OverflowError) as error:
+    raise ValueError(f"{label} is {shown(point)}, expected (x, y) or None") from error
   if len(rest) > 1:
     raise ValueError(f"{label} has {2 + len(rest)} numbers, expected (x, y) or None")
   return (np.nan, np.nan) if rest == [0] else (x, y)

@@ -6,7 +6,6 @@ file itself, with the crowds that training leaves out.
 
 import contextlib
 import io
-import json
 import pathlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -16,7 +15,9 @@ from jaxtyping import Float
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from fskd_jax.data import coco_file
 from fskd_jax.data.keypoints import COCO_PERSON, COCO_SIGMAS
+from fskd_jax.wording import naming
 
 OTHER_SIGMA = 0.079
 """OKS sigma of types that COCO does not know; CrowdPose's of head and neck."""
@@ -59,7 +60,16 @@ def ground_truth(
     A COCO data set. Its annotations have the id and the category of the file, but all
     belong to one evaluated category, so that species compete as they do in the image.
   """
-  content = json.loads((folder / "annotations.json").read_text(encoding="utf-8"))
+  path = folder / "annotations.json"
+  with naming(path):  # `coco_file.load` did not look at its crowds
+    return _ground_truth(coco_file.parse(path), keypoint_names, image_names)
+
+
+def _ground_truth(
+  content: Mapping[str, Any],
+  keypoint_names: Sequence[str],
+  image_names: Collection[str] | None,
+) -> dict[str, Any]:
   images = [
     image
     for image in content["images"]
@@ -83,6 +93,12 @@ def ground_truth(
     place = places[entry["category_id"]] if len(values) else [-1] * len(keypoint_names)
     values = np.concatenate([values, np.zeros((1, 3))])[place]
     _, _, width, height = entry["bbox"]
+    numbers = [*entry["bbox"], entry.get("area", 0), entry.get("iscrowd", 0)]
+    if not coco_file.are_finite(numbers) or not np.isfinite(values).all():
+      raise ValueError(
+        f"annotation {entry['id']}: bbox, keypoints, area and iscrowd must be finite "
+        "numbers"
+      )
     annotations.append(
       {
         "id": entry["id"],

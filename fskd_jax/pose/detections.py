@@ -1,6 +1,5 @@
 """Boxes of a person detector in place of the annotated ones."""
 
-import json
 import pathlib
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from jaxtyping import Float, Int64
 
 from fskd_jax.data import coco_file
 from fskd_jax.data.annotations import Instance, KeypointDataset, image_reader
+from fskd_jax.wording import shown
 
 
 class Detections(NamedTuple):
@@ -108,10 +108,7 @@ def _entries(path: pathlib.Path, image_ids: set[int]) -> list[dict[str, Any]]:
   """Parses the file and checks every entry."""
   if not path.is_file():
     raise FileNotFoundError(f"pose.detections: there is no file {path}")
-  try:
-    content = json.loads(path.read_text(encoding="utf-8"))
-  except (ValueError, RecursionError) as error:
-    raise ValueError(f"{path}: not valid JSON: {error}") from error
+  content = coco_file.read_json(path)
   if not isinstance(content, list):
     raise ValueError(f"{path}: expected a list of detections")
   for i, entry in enumerate(content):
@@ -125,12 +122,14 @@ def _problem(entry: Any, image_ids: set[int]) -> str | None:
   keys = ("image_id", "category_id", "bbox", "score")
   if not isinstance(entry, dict) or any(key not in entry for key in keys):
     return f"expected an object with {', '.join(keys)}"
-  if not isinstance(entry["image_id"], int) or entry["image_id"] not in image_ids:
-    return f"image_id is {entry['image_id']!r}, which annotations.json does not have"
-  box = entry["bbox"]
+  image, category = entry["image_id"], entry["category_id"]
+  if not coco_file.is_integer(image) or image not in image_ids:
+    return f"image_id is {shown(image)}, which annotations.json does not have"
+  if not coco_file.is_integer(category):
+    return f"category_id is {shown(category)}, expected an integer"
+  box, score = entry["bbox"], entry["score"]
   if not isinstance(box, list) or len(box) != 4:
-    return f"bbox is {box!r}, expected [x, y, width, height]"
-  numbers = [*box, entry["score"]]
-  if not all(isinstance(n, int | float) and np.isfinite(n) for n in numbers):
-    return f"bbox {box!r} and score {entry['score']!r} must be finite numbers"
+    return f"bbox is {shown(box)}, expected [x, y, width, height]"
+  if not coco_file.are_finite([*box, score]):
+    return f"bbox {shown(box)} and score {shown(score)} must be finite numbers"
   return None

@@ -335,7 +335,7 @@ COCO_FAULTS = {
     "cub_split_train.json",
     lambda c: c["images"][0].update(width=99),
   ),
-  "1 images lead out of": (
+  "which leads out of the folder of the images": (
     "cub_split_train.json",
     lambda c: c["images"][0].update(file_name="../x.png"),
   ),

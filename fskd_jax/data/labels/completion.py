@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from fskd_jax.data import names
 from fskd_jax.data.labels import image_files
 from fskd_jax.data.labels.schema import (
   Keypoint,
@@ -53,12 +54,12 @@ def complete(labels: Labels, folder: pathlib.Path | None, source: str) -> Comple
   """
   if not labels.images or not keypoint_names(labels):
     raise ValueError(f"{source}: has no {'keypoints' if labels.images else 'images'}")
-  if "" in keypoint_names(labels):
-    raise ValueError(f"{source}: a keypoint has no name")
   if folder is None:
     images = [*_sized(labels, source)]
   else:
     images = image_files.find(labels, folder)
+  problems = [p for image in images if (p := names.file_problem(image.name))]
+  raise_if(problems, ValueError, f"{folder or source}: an image")
   labelled = [sum(bool(i.objects) for i in every) for every in (labels.images, images)]
   left_out = labelled[0] - labelled[1]
   counts = collections.Counter(image.name for image in images)
@@ -76,11 +77,10 @@ def complete(labels: Labels, folder: pathlib.Path | None, source: str) -> Comple
 
 def _sized(labels: Labels, source: str) -> Iterator[LabelledImage]:
   for image in labels.images:
-    name = pathlib.PurePosixPath(str(image.name))
     if isinstance(image.name, int):
       lacks = f"frame {image.name} has no file name"
-    elif not image.name or name.is_absolute() or ".." in name.parts:
-      lacks = f"{image.name!r} is not below a folder of images"
+    elif problem := names.file_problem(image.name):
+      lacks = f"the name of an image {problem}"
     elif image.size is None:
       lacks = f"{image.name!r} has no width and height"
     else:

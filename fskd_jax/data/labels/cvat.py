@@ -10,6 +10,9 @@ import pathlib
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
+import defusedxml
+import defusedxml.ElementTree as defused
+
 from fskd_jax.data.labels import parsing
 from fskd_jax.data.labels.parsing import Mark
 from fskd_jax.data.labels.schema import (
@@ -21,7 +24,10 @@ from fskd_jax.data.labels.schema import (
   Labels,
   gather,
 )
+from fskd_jax.wording import first, shown
 
+_MOST_BYTES = 2**28
+_MOST_LEVELS = 64
 _BOX = "box"  # label of written boxes: a label of skeletons cannot be one of boxes
 
 
@@ -31,10 +37,7 @@ def read(path: pathlib.Path) -> Labels:
   Raises:
     ValueError: it is no such XML, or names a label that is not in its list.
   """
-  try:
-    root = ElementTree.parse(path).getroot()
-  except ElementTree.ParseError as error:
-    raise ValueError(f"{path}: not valid XML: {error}") from error
+  root = _parse(path)
   entries = root.findall("image")
   if root.tag != "annotations" or not entries:
     hint = "; it is CVAT for video" if root.find("track") is not None else ""
@@ -50,6 +53,40 @@ def read(path: pathlib.Path) -> Labels:
     images[str(image.name)] = image
   found = gather(images.values())
   return found._replace(categories=_in_order(found.categories, listed))
+
+
+def _parse(path: pathlib.Path) -> ElementTree.Element:
+  """Returns the root; entities and document types are refused, not looked up."""
+  if path.stat().st_size > _MOST_BYTES:
+    raise ValueError(f"{path} is larger than {_MOST_BYTES // 2**20} MiB of XML")
+  parser = defused.XMLParser(target=_Builder(), forbid_dtd=True)
+  try:
+    return defused.parse(path, parser).getroot()
+  except defusedxml.DefusedXmlException as error:
+    raise ValueError(
+      f"{path}: has a document type (DTD) or entities, which CVAT does not write and "
+      "which are not read"
+    ) from error
+  except (defused.ParseError, ElementTree.ParseError) as error:
+    raise ValueError(f"{path}: not valid XML: {error}") from error
+
+
+class _Builder(ElementTree.TreeBuilder):
+  """Builder of a tree that is not deep: a path of elements costs their number."""
+
+  def __init__(self):
+    super().__init__()
+    self._depth = 0
+
+  def start(self, tag: str, attrs: dict[str, str], /) -> ElementTree.Element:
+    self._depth += 1
+    if self._depth > _MOST_LEVELS:
+      raise ValueError(f"elements nested in more than {_MOST_LEVELS} others")
+    return super().start(tag, attrs)
+
+  def end(self, tag: str, /) -> ElementTree.Element:
+    self._depth -= 1
+    return super().end(tag)
 
 
 def _listed(root: ElementTree.Element) -> list[tuple[str, str]]:
@@ -80,13 +117,13 @@ def _read_image(
 ) -> LabelledImage:
   known = {label: None for label, parent in listed if not parent}
   name = entry.get("name", "")
-  where = f"{path}: image {name!r}"
+  where = f"{path}: image {shown(name)}"
   marks = []
   for place, shape in enumerate(entry):
     label = shape.get("label", "")
     if known and shape.tag in ("skeleton", "points", "box") and label not in known:
       raise ValueError(
-        f"{where}: unknown label {label!r}; the file lists {', '.join(known)}"
+        f"{where}: unknown label {shown(label)}; the file lists {first(known, ', ')}"
       )
     group = shape.get("group_id", "0")
     group = None if group == "0" else group
@@ -114,7 +151,8 @@ def _point(element: ElementTree.Element, group: str | None, where: str) -> Mark:
   pairs = [pair.split(",") for pair in text.split(";")]
   if len(pairs) != 1 or len(pairs[0]) != 2:
     raise ValueError(
-      f"{where}: {label!r} has the points {text!r}, expected one x,y for each label"
+      f"{where}: {label!r} has the points {shown(text)}, expected one x,y for each "
+      "label"
     )
   x, y = (parsing.number(v, f"{where}: a coordinate of {label!r}") for v in pairs[0])
   occluded = element.get("occluded") == "1"

@@ -1,14 +1,15 @@
 """Which formats there are, how a file's own is recognised, and what each can hold."""
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from fskd_jax.data import coco_file
+from fskd_jax.data import coco_file, names
 from fskd_jax.data.labels import (
   coco,
   cvat,
   deeplabcut,
+  h5,
   label_studio,
   labelme,
   pandas_h5,
@@ -16,6 +17,7 @@ from fskd_jax.data.labels import (
   tables,
 )
 from fskd_jax.data.labels.schema import Labels
+from fskd_jax.wording import naming, raise_if
 
 
 class Format(NamedTuple):
@@ -72,7 +74,7 @@ def detect(path: pathlib.Path) -> str:
   if suffix == ".xml":
     return "cvat"
   if suffix in (".h5", ".hdf5"):
-    with pandas_h5.open_h5(path) as file:
+    with h5.open_h5(path) as file:
       return "deeplabcut-h5" if pandas_h5.groups(file) else "sleap"
   if suffix != ".json":
     raise ValueError(
@@ -93,7 +95,22 @@ def read(path: pathlib.Path) -> Labels:
     FileNotFoundError: there is no such file or folder.
     ValueError: it is of no known format, or damaged.
   """
-  return FORMATS[detect(path)].read(path)
+  with naming(path):
+    labels = FORMATS[detect(path)].read(path)
+    raise_if([*_name_problems(labels)], ValueError, str(path))
+    return labels
+
+
+def _name_problems(labels: Labels) -> Iterator[str]:
+  for image in labels.images:
+    if isinstance(image.name, str) and (problem := names.path_problem(image.name)):
+      yield f"the name of an image {problem}"
+  for species, category in labels.categories.items():
+    if species and (problem := names.name_problem(species)):
+      yield f"the name of a species {problem}"
+    for name in category.keypoints:
+      if problem := names.name_problem(name):
+        yield f"the name of a keypoint {problem}"
 
 
 def check_out(name: str, out: pathlib.Path) -> None:

@@ -5,7 +5,7 @@ import pathlib
 import re
 from collections.abc import Iterator, Sequence
 
-from fskd_jax.data import images
+from fskd_jax.data import images, names
 from fskd_jax.data.images import SUFFIXES
 from fskd_jax.data.labels.schema import LabelledImage, Labels
 from fskd_jax.data.labels.tables import frame_number
@@ -39,6 +39,8 @@ def find(labels: Labels, folder: pathlib.Path) -> list[LabelledImage]:
   found = [(image, _file(image.name, known)) for image in labels.images]
   lost = [repr(i.name) for i, file in found if file is None and i.name not in {*frames}]
   raise_if(lost, FileNotFoundError, f"images that are not in {folder}")
+  led = names.outside(folder, [file for _, file in found if file is not None])
+  raise_if(led, ValueError, f"images that are links out of {folder}")
   there = [
     image._replace(name=file, size=_size(folder / file, image.size))
     for image, file in found
@@ -54,9 +56,9 @@ def find(labels: Labels, folder: pathlib.Path) -> list[LabelledImage]:
 
 def _by_name(files: Sequence[str]) -> dict[str, str]:
   """Returns files by path, and by name alone where only one has it."""
-  names = [file.rsplit("/", 1)[-1] for file in files]
-  counts = collections.Counter(names)
-  alone = {name: file for name, file in zip(names, files) if counts[name] == 1}
+  ends = [file.rsplit("/", 1)[-1] for file in files]
+  counts = collections.Counter(ends)
+  alone = {end: file for end, file in zip(ends, files) if counts[end] == 1}
   return alone | {file: file for file in files}
 
 

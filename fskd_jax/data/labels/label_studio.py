@@ -25,6 +25,7 @@ from fskd_jax.data.labels.schema import (
   gather,
   keypoint_names,
 )
+from fskd_jax.wording import shown
 
 _POINT, _BOX = "keypointlabels", "rectanglelabels"
 
@@ -46,7 +47,7 @@ def read(path: pathlib.Path) -> Labels:
         f"{path}: the entry at place {place} has no annotations; expected a task of "
         "Label Studio, exported as JSON (not JSON-MIN)"
       )
-    images.append(_read_task(task, f"{path}: task {task.get('id', place)}"))
+    images.append(_read_task(task, f"{path}: task {shown(task.get('id', place))}"))
   return gather(images)
 
 
@@ -56,7 +57,9 @@ def _read_task(task: dict[str, Any], where: str) -> LabelledImage:
   urls = [value for value in data.values() if isinstance(value, str)]
   url = data.get("image") or (urls[0] if len(urls) == 1 else None)
   if not isinstance(url, str):
-    raise ValueError(f"{where}: its data is {data!r}, expected the image under 'image'")
+    raise ValueError(
+      f"{where}: its data is {shown(data)}, expected the image under 'image'"
+    )
   valid = [a for a in task["annotations"] if not a.get("was_cancelled")]
   chosen = [a for a in valid if a.get("ground_truth")] or valid
   if len(chosen) > 1:
@@ -67,7 +70,9 @@ def _read_task(task: dict[str, Any], where: str) -> LabelledImage:
   if not isinstance(results, list) or not all(
     isinstance(r, dict) and isinstance(r.get("value", {}), dict) for r in results
   ):
-    raise ValueError(f"{where}: its result is {results!r}, expected a list of regions")
+    raise ValueError(
+      f"{where}: its result is {shown(results)}, expected a list of regions"
+    )
   sizes = [(r.get("original_width"), r.get("original_height")) for r in results]
   sizes.append((data.get("width"), data.get("height")))  # as `write` tells it
   size = next(filter(None, (parsing.size_of(*pair) for pair in sizes)), None)
@@ -114,12 +119,14 @@ def _mark(
   kind, value = result["type"], result.get("value", {})
   labels = value.get(kind)
   if not isinstance(labels, list) or len(labels) != 1:
-    raise ValueError(f"{where}: a region has the labels {labels!r}, expected one")
-  label, number = str(labels[0]), parsing.identity(result.get("id"))
+    raise ValueError(f"{where}: a region has the labels {shown(labels)}, expected one")
+  label, number = labels[0], parsing.identity(result.get("id"))
+  if not isinstance(label, str):
+    raise ValueError(f"{where}: a region has the label {shown(label)}, expected a text")
   if result.get("image_rotation"):
     raise ValueError(
-      f"{where}: its image was turned by {result['image_rotation']} degrees in Label "
-      "Studio; turn the file and label it again"
+      f"{where}: its image was turned by {shown(result['image_rotation'])} degrees in "
+      "Label Studio; turn the file and label it again"
     )
   if size is None:
     raise ValueError(f"{where}: no original_width and original_height of the image")

@@ -7,11 +7,12 @@ skipped.
 """
 
 import json
+import os
 import pathlib
 import posixpath
 from typing import Any
 
-from fskd_jax.data import coco_file
+from fskd_jax.data import coco_file, names
 from fskd_jax.data.labels import parsing
 from fskd_jax.data.labels.parsing import Mark
 from fskd_jax.data.labels.schema import (
@@ -22,6 +23,7 @@ from fskd_jax.data.labels.schema import (
   Labels,
   gather,
 )
+from fskd_jax.wording import raise_if, shown
 
 _VERSION = "5.5.0"
 
@@ -37,6 +39,9 @@ def read(path: pathlib.Path) -> Labels:
   if not files:
     raise FileNotFoundError(f"{path}: no .json file in it; expected those of LabelMe")
   root = path if path.is_dir() else path.parent
+  if path.is_dir():
+    led = names.outside(path, [os.fspath(file.relative_to(path)) for file in files])
+    raise_if(led, ValueError, f"{path}: files that are links out of the folder")
   images: dict[str, LabelledImage] = {}
   for file in files:
     image = _read_file(file, root)
@@ -52,7 +57,10 @@ def _read_file(path: pathlib.Path, root: pathlib.Path) -> LabelledImage:
   if not isinstance(shapes, list) or not all(isinstance(s, dict) for s in shapes):
     raise ValueError(f"{path}: has no list of shapes; expected a file of LabelMe")
   marks = [mark for shape in shapes for mark in _marks(shape, path)]
-  name = str(content.get("imagePath") or path.stem).replace("\\", "/")
+  name = content.get("imagePath") or path.stem
+  if not isinstance(name, str):
+    raise ValueError(f"{path}: imagePath is {shown(name)}, expected a text")
+  name = name.replace("\\", "/")
   below = path.parent.relative_to(root).as_posix()
   parts = posixpath.normpath(posixpath.join(below, name)).split("/")
   return LabelledImage(
@@ -63,10 +71,12 @@ def _read_file(path: pathlib.Path, root: pathlib.Path) -> LabelledImage:
 
 
 def _marks(shape: dict[str, Any], path: pathlib.Path) -> list[Mark]:
-  kind, label = shape.get("shape_type", "point"), str(shape.get("label"))
+  kind, label = shape.get("shape_type", "point"), shape.get("label")
   if kind not in ("point", "rectangle"):
     return []
-  where = f"{path}: a coordinate of {label!r}"
+  if not isinstance(label, str):
+    raise ValueError(f"{path}: a label is {shown(label)}, expected a text")
+  where = f"{path}: a coordinate of {shown(label)}"
   pairs = shape.get("points")
   count = 1 if kind == "point" else 2
   if not (
@@ -75,7 +85,8 @@ def _marks(shape: dict[str, Any], path: pathlib.Path) -> list[Mark]:
     and all(isinstance(pair, list) and len(pair) == 2 for pair in pairs)
   ):
     raise ValueError(
-      f"{path}: the points of {label!r} are {pairs!r}, expected {count} of [x, y]"
+      f"{path}: the points of {shown(label)} are {shown(pairs)}, expected {count} of "
+      "[x, y]"
     )
   points = [[parsing.number(value, where) for value in pair] for pair in pairs]
   group = parsing.identity(shape.get("group_id"))

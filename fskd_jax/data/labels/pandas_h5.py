@@ -5,14 +5,15 @@ levels and numbers into them, and the values lie in blocks. Plain arrays through
 other format ("table") pickles the column names; nothing is ever unpickled here.
 """
 
-import contextlib
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 from jaxtyping import Float64
+
+from fskd_jax.data.labels import h5
 
 
 class Frame(NamedTuple):
@@ -35,8 +36,9 @@ def groups(file: h5py.File) -> list[str]:
   """Returns the names of the frames in a file."""
   return [
     name
-    for name, node in file.items()
-    if isinstance(node, h5py.Group) and "pandas_type" in node.attrs
+    for name in file
+    if isinstance(found := h5.node(file, name), h5py.Group)
+    and "pandas_type" in found.attrs
   ]
 
 
@@ -46,77 +48,68 @@ def read(path: pathlib.Path) -> Frame:
   Raises:
     ValueError: there is none or several, it is of the format "table", or damaged.
   """
-  with open_h5(path) as file:
+  with h5.open_h5(path) as file:
     names = groups(file)
     if len(names) != 1:
-      raise ValueError(f"{path}: holds {len(names)} tables of pandas, expected one")
-    group: Any = file[names[0]]
-    kind = text(group.attrs["pandas_type"])
+      raise ValueError(f"holds {len(names)} tables of pandas, expected one")
+    group = h5.node(file, names[0])
+    kind = h5.text(group.attrs["pandas_type"])
     if kind != "frame":
-      raise _pickled(path, f"of the kind {kind!r}")
-    levels, columns = _axis(group, "axis0", path)
-    _, index = _axis(group, "axis1", path)
+      raise _pickled(f"of the kind {kind!r}")
+    levels, columns = _axis(group, "axis0")
+    _, index = _axis(group, "axis1")
+    h5.check_size((len(index), len(columns)), "its table")
     values = np.full((len(index), len(columns)), np.nan)
     place = {column: i for i, column in enumerate(columns)}
     for block in range(int(group.attrs["nblocks"])):
-      _, items = _axis(group, f"block{block}_items", path)
-      data = _array(group, f"block{block}_values", path)
-      if not group[f"block{block}_values"].attrs.get("transposed", 0):
-        data = data.T
-      values[:, [place[item] for item in items]] = data
+      _, items = _axis(group, f"block{block}_items")
+      shape = len(index), len(items)
+      values[:, [place[item] for item in items]] = _values(group, block, shape)
   return Frame(levels, columns, index, values)
 
 
-@contextlib.contextmanager
-def open_h5(path: pathlib.Path) -> Iterator[h5py.File]:
-  """Opens a file for reading.
-
-  Raises:
-    ValueError: it is no HDF5 file, or what is read from it meanwhile is damaged.
-  """
-  try:
-    with h5py.File(path, "r") as file:
-      yield file
-  except (OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
-    if isinstance(error, ValueError) and str(path) in str(error):
-      raise  # told already
-    raise ValueError(f"{path}: not an HDF5 file, or damaged: {error}") from error
+def _values(group: h5py.Group, block: int, shape: tuple[int, int]) -> np.ndarray:
+  """Returns the values of a block, of which the axes tell the shape."""
+  name = f"block{block}_values"
+  data = _plain(group, name)
+  transposed = data.attrs.get("transposed", 0)
+  if data.shape != (shape if transposed else shape[::-1]):
+    raise ValueError(f"{name!r} has the shape {data.shape}, but its axes are {shape}")
+  return data[()] if transposed else data[()].T
 
 
-def _pickled(path: pathlib.Path, what: str) -> ValueError:
+def _pickled(what: str) -> ValueError:
   return ValueError(
-    f"{path}: a table of pandas {what}, which holds pickles and is not read; use the "
+    f"a table of pandas {what}, which holds pickles and is not read; use the "
     "CSV file beside it (DeepLabCut: save_as_csv=True), or store it with pandas as "
     'frame.astype(float).to_hdf(path, key="df_with_missing")'
   )
 
 
-def _axis(
-  group: Any, name: str, path: pathlib.Path
-) -> tuple[list[str], list[tuple[str, ...]]]:
+def _axis(group: h5py.Group, name: str) -> tuple[list[str], list[tuple[str, ...]]]:
   """Returns the names of the levels of an axis, and of every place its texts."""
-  if text(group.attrs[f"{name}_variety"]) != "multi":
-    values = _array(group, name, path)
-    return [""], [(text(value),) for value in values]
+  if h5.text(group.attrs[f"{name}_variety"]) != "multi":
+    return [""], [(value,) for value in _texts(group, name)]
   texts, names = [], []
   for level in range(int(group.attrs[f"{name}_nlevels"])):
-    known = [text(value) for value in _array(group, f"{name}_level{level}", path)]
-    numbers = _array(group, f"{name}_label{level}", path)
-    names.append(text(group[f"{name}_level{level}"].attrs.get("name", b"")))
+    known = _texts(group, f"{name}_level{level}")
+    numbers = h5.cells(group, f"{name}_label{level}")
+    title = h5.dataset(group, f"{name}_level{level}").attrs.get("name", b"")
+    names.append(h5.text(title))
     texts.append([known[number] if number >= 0 else "" for number in numbers])
-  return names, list(zip(*texts))
+  return names, list(zip(*texts, strict=True))
 
 
-def _array(group: Any, name: str, path: pathlib.Path) -> np.ndarray:
-  data = group[name]
+def _texts(group: h5py.Group, name: str) -> list[str]:
+  _plain(group, name)
+  return [h5.text(value) for value in h5.cells(group, name)]
+
+
+def _plain(group: h5py.Group, name: str) -> h5py.Dataset:
+  data = h5.dataset(group, name)
   if data.dtype == object:
-    raise _pickled(path, "with Python objects in it")
-  return data[()]
-
-
-def text(value: Any) -> str:
-  """Returns a text of an HDF5 file, which may come as bytes."""
-  return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+    raise _pickled("with Python objects in it")
+  return data
 
 
 def write(file: h5py.File, key: str, frame: Frame) -> None:

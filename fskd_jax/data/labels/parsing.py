@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from fskd_jax.data.labels.schema import Keypoint, LabelledObject
+from fskd_jax.wording import shown
 
 
 class Mark(NamedTuple):
@@ -82,29 +83,53 @@ def _object(marks: Sequence[Mark], where: str, grouping: str) -> LabelledObject:
 
 
 def number(value: Any, where: str) -> float:
-  """Returns a finite number, also from text.
+  """Returns a finite number below 1e9, also from text.
 
   Raises:
     ValueError: it is none.
   """
   try:
-    parsed = float(value)
-  except (TypeError, ValueError):
+    parsed = plain_float(value) if isinstance(value, str) else float(value)
+  except (TypeError, ValueError, OverflowError):
     parsed = math.nan
-  if isinstance(value, bool) or not math.isfinite(parsed):
-    raise ValueError(f"{where} is {value!r}, expected a finite number")
+  if isinstance(value, bool) or not abs(parsed) < 1e9:  # nan is no less
+    raise ValueError(f"{where} is {shown(value)}, expected a finite number below 1e9")
   return parsed
 
 
+def plain_float(text: str) -> float:
+  """Returns the number that a text is, perhaps NaN or infinite.
+
+  Raises:
+    ValueError: it is none, or of digits that only Python reads: 1_0, or not ASCII.
+  """
+  if "_" in text or not text.isascii():
+    raise ValueError(f"{shown(text)} is no number")
+  return float(text)
+
+
+def whole_number(text: str) -> int | None:
+  """Returns the number that ASCII digits are, up to 15 of them; else None."""
+  text = text.strip()
+  return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None
+
+
 def identity(value: Any) -> str | None:
-  """Returns a group or id as text; None stays None."""
+  """Returns a group or id as text; None stays None.
+
+  Raises:
+    ValueError: it is neither text nor number.
+  """
+  if not isinstance(value, str | int | float | None):
+    raise ValueError(f"a group or id is {shown(value)}, expected a text or number")
   return None if value is None else str(value)
 
 
 def size_of(width: Any, height: Any) -> tuple[int, int] | None:
   """Returns an image size, or None unless both are whole numbers above 0."""
   try:
-    size = int(width), int(height)
-  except (TypeError, ValueError, OverflowError):
+    sides = number(width, "width"), number(height, "height")
+  except ValueError:
     return None
-  return size if min(size) > 0 else None
+  whole = all(side.is_integer() and 0 < side < 1e9 for side in sides)
+  return (int(sides[0]), int(sides[1])) if whole else None

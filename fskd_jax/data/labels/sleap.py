@@ -8,13 +8,13 @@ whose name ends in the number i.
 
 import json
 import pathlib
-from typing import Any
+from collections.abc import Iterator
 
 import h5py
 import numpy as np
 from jaxtyping import Float64
 
-from fskd_jax.data.labels import pandas_h5, tables
+from fskd_jax.data.labels import h5, tables
 from fskd_jax.data.labels.schema import (
   Category,
   Keypoint,
@@ -22,9 +22,10 @@ from fskd_jax.data.labels.schema import (
   LabelledObject,
   Labels,
 )
+from fskd_jax.wording import raise_if, shown
 
 _ORDER = ["track", "xy", "node", "frame"]
-_MOST_BYTES = 2**30
+_BLOCK = 2**22  # numbers that are read at a time
 
 
 def read(path: pathlib.Path) -> Labels:
@@ -33,44 +34,79 @@ def read(path: pathlib.Path) -> Labels:
   Raises:
     ValueError: a data set is missing, or has another shape.
   """
-  with pandas_h5.open_h5(path) as file:
+  with h5.open_h5(path) as file:
     for name in ("tracks", "node_names"):
-      if not isinstance(file.get(name), h5py.Dataset):
-        raise ValueError(f"{path}: has no data set {name!r}; expected SLEAP's analysis")
-    nodes = [pandas_h5.text(name) for name in _data(file, "node_names")]
-    tracks = _tracks(file, len(nodes), path)
-    edges = _data(file, "edge_names") if "edge_names" in file else []
-    skeleton = tuple((pandas_h5.text(a), pandas_h5.text(b)) for a, b in edges)
-  if np.isinf(tracks).any():
-    raise ValueError(f"{path}: holds an infinite coordinate, expected numbers or NaN")
-  images = []
-  for frame in range(tracks.shape[3]):
-    found = []
-    for points in tracks[:, :, :, frame]:
-      there = np.flatnonzero(~np.isnan(points).any(0))
-      keypoints = {
-        nodes[i]: Keypoint(float(points[0, i]), float(points[1, i])) for i in there
-      }
-      if keypoints:
-        found.append(LabelledObject(keypoints))
-    images.append(LabelledImage(frame, None, tuple(found)))
+      if h5.node(file, name) is None:
+        raise ValueError(f"has no data set {name!r}; expected SLEAP's analysis")
+    nodes = h5.texts(file, "node_names").tolist()
+    if len({*nodes}) < len(nodes):
+      raise ValueError(f"two nodes have the same name: {shown(nodes)}")
+    skeleton = _skeleton(file, nodes)
+    data = h5.dataset(file, "tracks")
+    axes = _axes(data, len(nodes))
+    objects: dict[int, tuple[LabelledObject, ...]] = {}
+    for first, block in _blocks(data, axes):
+      objects |= {first + i: found for i, found in _objects(block, nodes)}
+    frames = data.shape[axes[3]]
+  images = [LabelledImage(i, None, objects.get(i, ())) for i in range(frames)]
   return Labels(tuple(images), {"": Category(tuple(nodes), skeleton)})
 
 
-def _tracks(
-  file: h5py.File, nodes: int, path: pathlib.Path
-) -> Float64[np.ndarray, "t 2 n f"]:
-  data: Any = file["tracks"]
+def _skeleton(file: h5py.File, nodes: list[str]) -> tuple[tuple[str, str], ...]:
+  if "edge_names" not in file:
+    return ()
+  edges = [tuple(edge) for edge in h5.texts(file, "edge_names").tolist()]
+  strange = [shown(e) for e in edges if len(e) != 2 or not {*e} <= {*nodes}]
+  raise_if(strange, ValueError, "edges that are not between two of its nodes")
+  return tuple((a, b) for a, b in edges)
+
+
+def _axes(data: h5py.Dataset, nodes: int) -> list[int]:
+  """Returns where the axes `_ORDER` are, after a look at the declared shape."""
   dims = list(json.loads(data.attrs["dims"])) if "dims" in data.attrs else _ORDER
-  if data.ndim != 4 or sorted(dims) != sorted(_ORDER):
-    raise ValueError(f"{path}: tracks has the axes {dims} and the shape {data.shape}")
-  tracks = np.asarray(data[()], np.float64).transpose([dims.index(a) for a in _ORDER])
-  if tracks.shape[1:3] != (2, nodes):
+  if data.ndim != 4 or sorted(dims) != sorted(_ORDER) or data.dtype.kind not in "fiu":
     raise ValueError(
-      f"{path}: tracks has the shape {tracks.shape}, expected (track, 2, {nodes} "
-      "nodes, frame)"
+      f"tracks has the axes {shown(dims)}, the shape {data.shape} and the type "
+      f"{data.dtype}"
     )
-  return tracks
+  axes = [dims.index(axis) for axis in _ORDER]
+  shape = tuple(data.shape[axis] for axis in axes)
+  if shape[1:3] != (2, nodes):
+    raise ValueError(
+      f"tracks has the shape {shape}, expected (track, 2, {nodes} nodes, frame)"
+    )
+  h5.check_size(shape, "tracks")
+  if shape[3] > h5.MOST_ROWS:
+    raise ValueError(f"tracks has {shape[3]} frames, expected at most {h5.MOST_ROWS}")
+  return axes
+
+
+def _blocks(
+  data: h5py.Dataset, axes: list[int]
+) -> Iterator[tuple[int, Float64[np.ndarray, "t 2 n f"]]]:
+  """Yields the tracks of some frames at a time, and the number of the first."""
+  frames = data.shape[axes[3]]
+  step = max(_BLOCK * frames // max(data.size, 1), 1)
+  for first in range(0, frames, step):
+    part = [slice(None)] * 4
+    part[axes[3]] = slice(first, first + step)
+    yield first, np.asarray(data[tuple(part)], np.float64).transpose(axes)
+
+
+def _objects(
+  block: Float64[np.ndarray, "t 2 n f"], nodes: list[str]
+) -> Iterator[tuple[int, tuple[LabelledObject, ...]]]:
+  """Yields the frames with a labelled point, and the objects in them."""
+  if np.isinf(block).any():
+    raise ValueError("holds an infinite coordinate, expected numbers or NaN")
+  there = ~np.isnan(block).any(1)  # [t n f]
+  for frame in np.flatnonzero(there.any((0, 1))).tolist():
+    objects = []
+    for track in np.flatnonzero(there[:, :, frame].any(1)).tolist():
+      x, y = block[track, :, :, frame].tolist()
+      places = np.flatnonzero(there[track, :, frame]).tolist()
+      objects.append(LabelledObject({nodes[i]: Keypoint(x[i], y[i]) for i in places}))
+    yield frame, tuple(objects)
 
 
 def write(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
@@ -84,10 +120,11 @@ def write(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
   count = len({individual for individual, _ in table.columns})
   names = [name for _, name in table.columns[: len(table.columns) // count]]
   shape = (count, 2, len(names), max(frames, default=-1) + 1)
-  if 8 * np.prod(shape, dtype=float) > _MOST_BYTES:
+  if shape[3] > h5.MOST_ROWS or 8 * np.prod(shape, dtype=float) > h5.MOST_BYTES:
     raise ValueError(
       f"{table.rows[int(np.argmax(frames))]} would be frame {max(frames)} of a video: "
-      "SLEAP's file has room for every frame, and would be larger than 1 GiB"
+      f"SLEAP's file has room for every frame, and would be larger than 1 GiB or have "
+      f"more than {h5.MOST_ROWS} frames"
     )
   tracks = np.full(shape, np.nan)
   points = table.points.reshape(len(frames), count, len(names), 2)
@@ -124,11 +161,6 @@ def _frames(names: list[str]) -> list[int]:
       )
     frames[number] = name
   return [*frames]
-
-
-def _data(file: h5py.File, name: str) -> Any:
-  data: Any = file[name]
-  return data[()]
 
 
 def _texts(texts: list) -> np.ndarray:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
+from fskd_jax.data.labels.parsing import plain_float, whole_number
 from fskd_jax.data.labels.schema import (
   Category,
   Keypoint,
@@ -22,6 +23,7 @@ from fskd_jax.data.labels.schema import (
   Labels,
   keypoint_names,
 )
+from fskd_jax.wording import raise_if, shown
 
 UNIQUE = "single"
 """The individual to which DeepLabCut gives body parts that belong to no animal."""
@@ -60,8 +62,8 @@ def read_csv(path: pathlib.Path) -> Labels:
     triples = list(zip(individuals, header["bodyparts"], header["coords"]))
     first = rows.index(header["coords"]) + 1
   else:  # SLEAP, and ours: one row of nose.x, nose.y, ..
-    pairs = [cell.rsplit(".", 1) for cell in rows[0]] if rows else []
-    triples = [("", pair[0], pair[-1]) for pair in pairs]
+    pairs = [cell.rpartition(".") for cell in rows[0]] if rows else []
+    triples = [("", name, axis if dot else "") for name, dot, axis in pairs]
     first = 1
   places = place_columns(triples, path)
   left = min(place for pair in places.values() for place in pair)
@@ -90,12 +92,15 @@ def place_columns(
   """
   places: dict[tuple[str, str], dict[str, int]] = {}
   for place, cells in enumerate(columns):
-    individual, name, axis = (cell.strip() for cell in cells)
-    if axis.lower() in ("x", "y"):
+    individual, name, axis = cells[0], cells[1], cells[2].strip().lower()
+    if axis in ("x", "y"):
       axes = places.setdefault((individual, name), {})
-      if axis.lower() in axes:
+      if axis in axes:
         raise ValueError(f"{path}: the column {name}, {axis} occurs twice")
-      axes[axis.lower()] = place
+      axes[axis] = place
+  half = [name for (_, name), axes in places.items() if len(axes) < 2]
+  if len(half) < len(places):
+    raise_if(half, ValueError, f"{path}: columns x or y without the other")
   whole = {
     key: (axes["x"], axes["y"]) for key, axes in places.items() if len(axes) == 2
   }
@@ -109,28 +114,29 @@ def place_columns(
 
 def row_key(cells: Sequence[str]) -> str | int:
   """Joins the folders and the file name of an index; a lone number is a frame."""
-  texts = [cell.strip().replace("\\", "/") for cell in cells if cell.strip()]
-  joined = "/".join(texts)
-  return int(joined) if joined.isdigit() else joined
+  joined = "/".join(cell.replace("\\", "/") for cell in cells if cell.strip())
+  number = whole_number(joined)
+  return joined if number is None else number
 
 
 def frame_number(name: str) -> int | None:
   """Returns the last number in the name of a file, without its suffix."""
-  numbers = re.findall(r"\d+", pathlib.PurePosixPath(name).stem)
-  return int(numbers[-1]) if numbers else None
+  numbers = re.findall(r"[0-9]+", pathlib.PurePosixPath(name).stem)
+  return whole_number(numbers[-1]) if numbers else None
 
 
 def _key_by_name(cells: Sequence[str], header: Sequence[str]) -> str | int:
   """Returns the frame, or else the file, of a row below a header of one row."""
-  named = {name.strip().lower(): cell.strip() for name, cell in zip(header, cells)}
+  named = {name.strip().lower(): cell for name, cell in zip(header, cells)}
   for name in ("frame_idx", "frame"):
-    if named.get(name, "").isdigit():
-      return int(named[name])
+    number = whole_number(named.get(name, ""))
+    if number is not None:
+      return number
   if "image" in named:
     return row_key([named["image"]])
   texts = [cell for cell in cells if cell.strip()]
   files = [text for text in texts if re.search(r"\.[a-z]\w*$", text, re.IGNORECASE)]
-  numbers = [text for text in texts if text.strip().isdigit()]
+  numbers = [text for text in texts if whole_number(text) is not None]
   return row_key((files or numbers or texts or [""])[-1:])
 
 
@@ -143,9 +149,11 @@ def _points(
   for (_, name), pair in places.items():
     cells = [row[place].strip() if place < len(row) else "" for place in pair]
     try:
-      found.append([float(cell or "nan") for cell in cells])
+      found.append([plain_float(cell or "nan") for cell in cells])
     except ValueError as error:
-      raise ValueError(f"{path}: {name!r} is {cells}, expected numbers") from error
+      raise ValueError(
+        f"{path}: {name!r} is {shown(cells)}, expected numbers"
+      ) from error
   return found
 
 

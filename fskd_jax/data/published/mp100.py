@@ -17,7 +17,7 @@ from PIL import ExifTags
 from fskd_jax.data import coco_file, images
 from fskd_jax.data.published.release import Animal, Release
 from fskd_jax.data.published.schema import Published
-from fskd_jax.wording import raise_if
+from fskd_jax.wording import naming, raise_if
 
 MAX_KEYPOINTS = 100
 """Of an object; the reference pads all objects to as many."""
@@ -83,6 +83,11 @@ def read(path: pathlib.Path) -> MP100File:
   if not path.is_file():
     raise FileNotFoundError(f"there is no MP-100 annotation file {path}")
   content = coco_file.parse(path)
+  with naming(path):
+    return _read(content, path)
+
+
+def _read(content: dict[str, list[dict]], path: pathlib.Path) -> MP100File:
   problems: list[str] = []
   known = coco_file.by_id(content["images"], "image", coco_file.image_problem, problems)
   categories = coco_file.by_id(

@@ -9,7 +9,7 @@ import tempfile
 
 import tqdm
 
-from fskd_jax.data import coco_file, images
+from fskd_jax.data import coco_file, images, names
 from fskd_jax.data.published import readers
 from fskd_jax.data.published.release import SPLITS, Release
 from fskd_jax.data.published.schema import Published
@@ -103,15 +103,14 @@ def _check_counts(published: Published, release: Release) -> None:
 
 def _check_images(release: Release) -> dict[str, tuple[int, int]]:
   """Returns the stored size of every image."""
-  outside = [
-    name
-    for name in release.sizes
-    if pathlib.PurePath(name).is_absolute() or ".." in pathlib.PurePath(name).parts
-  ]
-  what = f"{len(outside)} images lead out of {release.image_folder}"
-  raise_if(outside, ValueError, what)
-  missing = [n for n in release.sizes if not (release.image_folder / n).is_file()]
   folder = release.image_folder
+  problems = [problem for n in release.sizes if (problem := names.file_problem(n))]
+  what = f"{len(problems)} images lead out of {folder}, or have no usable name"
+  raise_if(problems, ValueError, what)
+  outside = names.outside(folder, release.sizes)
+  what = f"{len(outside)} images are links that lead out of {folder}; copy the files"
+  raise_if(outside, ValueError, what)
+  missing = [n for n in release.sizes if not (folder / n).is_file()]
   what = f"{len(missing)} of {len(release.sizes)} images are not in {folder}"
   raise_if(missing, FileNotFoundError, what)
   stored, broken, different = {}, [], []

@@ -1,0 +1,106 @@
+"""HDF5 files of labels: nothing is followed out of the file, nor read before its size.
+
+A file of a few kilobytes may declare data sets of petabytes, which are made of a fill
+value as they are read, and may lead to other files by links and by external storage.
+"""
+
+import contextlib
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import h5py
+import numpy as np
+
+from fskd_jax.wording import naming, shown
+
+MOST_BYTES = 2**30
+"""Of the numbers of a table, as float64."""
+
+MOST_ROWS = 2**20
+"""Frames or images of a file, and names: 9 hours of 30 frames a second."""
+
+
+@contextlib.contextmanager
+def open_h5(path: pathlib.Path) -> Iterator[h5py.File]:
+  """Opens a file for reading.
+
+  Raises:
+    ValueError: it is no HDF5 file, or what is read from it meanwhile is damaged.
+  """
+  with naming(path):
+    try:
+      with h5py.File(path, "r") as file:
+        yield file
+    except (OSError, RuntimeError, LookupError, TypeError) as error:
+      raise ValueError(f"not an HDF5 file, or damaged: {error}") from error
+
+
+def node(group: h5py.Group, name: str) -> Any:
+  """Returns a group or data set in a group, or None.
+
+  Raises:
+    ValueError: it is in another file.
+  """
+  link = group.get(name, getlink=True)
+  if link is None:
+    return None
+  if not isinstance(link, h5py.HardLink):
+    raise ValueError(f"{shown(name)} is a link, which is not followed")
+  return group[name]
+
+
+def dataset(group: h5py.Group, name: str) -> h5py.Dataset:
+  """Returns a data set in a group, none of whose values is read yet.
+
+  Raises:
+    ValueError: there is none of the name, or its values are in other files.
+  """
+  found = node(group, name)
+  if not isinstance(found, h5py.Dataset):
+    raise ValueError(f"has no data set {name!r}")
+  if found.external or found.is_virtual:
+    raise ValueError(f"{name!r} keeps its values in other files, which are not read")
+  return found
+
+
+def cells(group: h5py.Group, name: str) -> np.ndarray:
+  """Returns the texts or numbers of an axis, a level or a list of names.
+
+  Raises:
+    ValueError: as `dataset`, or there are more than `MOST_ROWS`.
+  """
+  found = dataset(group, name)
+  if found.size is None or found.size > MOST_ROWS or found.nbytes > MOST_BYTES:
+    raise ValueError(
+      f"{name!r} declares the shape {found.shape}, expected at most {MOST_ROWS} values"
+    )
+  return found[()]
+
+
+def texts(group: h5py.Group, name: str) -> np.ndarray:
+  """Returns `cells` of a data set of texts, str objects of the same shape.
+
+  Raises:
+    ValueError: as `cells`, or they are no texts.
+  """
+  dtype = dataset(group, name).dtype
+  if dtype.kind not in "SU" and h5py.check_string_dtype(dtype) is None:
+    raise ValueError(f"{name!r} has the type {dtype}, expected texts")
+  values = cells(group, name)
+  return np.array([*map(text, values.ravel())], object).reshape(values.shape)
+
+
+def check_size(shape: tuple[int, ...], what: str) -> None:
+  """Checks the declared size of a table of numbers, before memory is taken.
+
+  Raises:
+    ValueError: as float64 it takes more than `MOST_BYTES`.
+  """
+  if 8 * np.prod(shape, dtype=float) > MOST_BYTES:
+    raise ValueError(f"{what} declares the shape {shape}, which is larger than 1 GiB")
+
+
+def text(value: Any) -> str:
+  """Returns a text of an HDF5 file, which may come as bytes."""
+  return value.decode("utf-8") if isinstance(value, bytes) else str(value)
