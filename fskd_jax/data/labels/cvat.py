@@ -8,6 +8,7 @@ pixel. Source: docs.cvat.ai, "XML annotation format" (version 1.1).
 
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 from xml.etree import ElementTree
 
 import defusedxml
@@ -61,7 +62,8 @@ def _parse(path: pathlib.Path) -> ElementTree.Element:
     raise ValueError(f"{path} is larger than {_MOST_BYTES // 2**20} MiB of XML")
   parser = defused.XMLParser(target=_Builder(), forbid_dtd=True)
   try:
-    return defused.parse(path, parser).getroot()
+    tree: Any = defused.parse(path, parser)
+    return tree.getroot()
   except defusedxml.DefusedXmlException as error:
     raise ValueError(
       f"{path}: has a document type (DTD) or entities, which CVAT does not write and "

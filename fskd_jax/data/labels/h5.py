@@ -50,7 +50,7 @@ def node(group: h5py.Group, name: str) -> Any:
   return group[name]
 
 
-def dataset(group: h5py.Group, name: str) -> h5py.Dataset:
+def dataset(group: h5py.Group, name: str) -> Any:
   """Returns a data set in a group, none of whose values is read yet.
 
   Raises:

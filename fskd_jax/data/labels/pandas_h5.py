@@ -32,7 +32,7 @@ class Frame(NamedTuple):
   values: Float64[np.ndarray, "r c"]
 
 
-def groups(file: h5py.File) -> list[str]:
+def groups(file: Any) -> list[str]:
   """Returns the names of the frames in a file."""
   return [
     name
@@ -105,7 +105,7 @@ def _texts(group: h5py.Group, name: str) -> list[str]:
   return [h5.text(value) for value in h5.cells(group, name)]
 
 
-def _plain(group: h5py.Group, name: str) -> h5py.Dataset:
+def _plain(group: h5py.Group, name: str) -> Any:
   data = h5.dataset(group, name)
   if data.dtype == object:
     raise _pickled("with Python objects in it")

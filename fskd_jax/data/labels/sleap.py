@@ -9,6 +9,7 @@ whose name ends in the number i.
 import json
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import h5py
 import numpy as np
@@ -61,7 +62,7 @@ def _skeleton(file: h5py.File, nodes: list[str]) -> tuple[tuple[str, str], ...]:
   return tuple((a, b) for a, b in edges)
 
 
-def _axes(data: h5py.Dataset, nodes: int) -> list[int]:
+def _axes(data: Any, nodes: int) -> list[int]:
   """Returns where the axes `_ORDER` are, after a look at the declared shape."""
   dims = list(json.loads(data.attrs["dims"])) if "dims" in data.attrs else _ORDER
   if data.ndim != 4 or sorted(dims) != sorted(_ORDER) or data.dtype.kind not in "fiu":
@@ -82,7 +83,7 @@ def _axes(data: h5py.Dataset, nodes: int) -> list[int]:
 
 
 def _blocks(
-  data: h5py.Dataset, axes: list[int]
+  data: Any, axes: list[int]
 ) -> Iterator[tuple[int, Float64[np.ndarray, "t 2 n f"]]]:
   """Yields the tracks of some frames at a time, and the number of the first."""
   frames = data.shape[axes[3]]
@@ -99,8 +100,8 @@ def _objects(
   """Yields the frames with a labelled point, and the objects in them."""
   if np.isinf(block).any():
     raise ValueError("holds an infinite coordinate, expected numbers or NaN")
-  there = ~np.isnan(block).any(1)  # [t n f]
-  for frame in np.flatnonzero(there.any((0, 1))).tolist():
+  there: np.ndarray = ~np.isnan(block).any(1)  # [t n f]
+  for frame in np.flatnonzero(there.any(0).any(0)).tolist():
     objects = []
     for track in np.flatnonzero(there[:, :, frame].any(1)).tolist():
       x, y = block[track, :, :, frame].tolist()
