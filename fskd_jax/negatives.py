@@ -7,6 +7,12 @@ from jaxtyping import Array, Bool, Float, Int
 CANDIDATES = 8
 """Points drawn in the box, and again in the image, per point wanted."""
 
+SMALLEST_BOX = 30 / 384
+"""A box with a side up to this part of the image side is not drawn from.
+
+Source: the authors' code has 30 px at 384 px, whatever the smallest distance is.
+"""
+
 
 def sample_negatives(
   key: Array,
@@ -36,12 +42,12 @@ def sample_negatives(
   Returns:
     Pixels, inside the image.
 
-  Source: spec/fskd.md section 5.3 (type use_bbx), with real-valued points.
+  Source: the authors' sampler `use_bbx`, with real-valued points. Two fallbacks are
+  ours: theirs draws whole rounds until enough points are found, and leaves what is
+  missing after the last round at (0, 0).
   """
   gap = distance * image_size
-  low, high = sampling_box(
-    keypoints, visible, image_size=image_size, smallest=gap, scale=box_scale
-  )
+  low, high = sampling_box(keypoints, visible, image_size=image_size, scale=box_scale)
   box_key, image_key = jax.random.split(key)
   shape = (CANDIDATES * num, 2)
   candidates = jnp.concatenate(
@@ -63,19 +69,18 @@ def sampling_box(
   visible: Bool[Array, " n"],
   *,
   image_size: int,
-  smallest: float,
   scale: float,
 ) -> tuple[Float[Array, "2"], Float[Array, "2"]]:
   """Returns the corners of the box to draw from, pixels.
 
   The box around the visible keypoints, stretched about its centre and clipped to
   the image; the whole image if fewer than two are visible or a side of the box is
-  not longer than `smallest` pixels.
+  not longer than `SMALLEST_BOX` of the image side.
   """
   whole = jnp.float32([0.0, 0.0]), jnp.float32([image_size - 1, image_size - 1])
   low = jnp.where(visible[:, None], keypoints, jnp.inf).min(0)
   high = jnp.where(visible[:, None], keypoints, -jnp.inf).max(0)
-  is_box = (visible.sum() > 1) & ((high - low + 1).min() > smallest)
+  is_box = (visible.sum() > 1) & ((high - low + 1).min() > SMALLEST_BOX * image_size)
   center, half = (low + high) / 2, (high - low) / 2 * scale
   low = jnp.where(is_box, jnp.maximum(center - half, whole[0]), whole[0])
   high = jnp.where(is_box, jnp.minimum(center + half, whole[1]), whole[1])

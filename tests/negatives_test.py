@@ -49,16 +49,30 @@ def test_hidden_keypoints_repel_nothing():
   assert _gaps(points, hidden[-1:]).min() < 0.1 * SIZE
 
 
+def _box(keypoints, visible, scale=1.0):
+  return negatives.sampling_box(keypoints, visible, image_size=SIZE, scale=scale)
+
+
 def test_box_falls_back_to_the_whole_image():
-  box = functools.partial(
-    negatives.sampling_box, image_size=SIZE, smallest=12.0, scale=1.0
-  )
   whole = [[0, 0], [SIZE - 1, SIZE - 1]]
-  np.testing.assert_array_equal(box(KEYPOINTS, VISIBLE & False), whole)
-  np.testing.assert_array_equal(box(KEYPOINTS, VISIBLE & [1, 0, 0, 0]), whole)
-  flat = KEYPOINTS * np.float32([1, 0.5])  # 30 wide, 10 (+1) high
-  np.testing.assert_array_equal(box(flat, VISIBLE), whole)
-  np.testing.assert_array_equal(box(KEYPOINTS, VISIBLE), [[30, 20], [60, 40]])
+  np.testing.assert_array_equal(_box(KEYPOINTS, VISIBLE & False), whole)
+  np.testing.assert_array_equal(_box(KEYPOINTS, VISIBLE & [1, 0, 0, 0]), whole)
+  # 30 px of 384 are 7.5 px here; a side is counted with both of its ends.
+  for height, is_box in ((6, False), (7, True)):
+    flat = np.float32([[30, 20], [60, 20 + height]])
+    expected = flat if is_box else whole
+    np.testing.assert_array_equal(_box(flat, np.ones(2, bool)), expected)
+    turned = _box(flat[:, ::-1], np.ones(2, bool))
+    np.testing.assert_array_equal(turned, np.asarray(expected)[:, ::-1])
+
+
+def test_the_distance_does_not_decide_about_the_box():
+  # Both sides of the box are shorter than the distance, and it is drawn from all the
+  # same: far from the keypoints, but in the stretched box.
+  keypoints, visible = np.float32([[40, 40], [52, 52]]), np.ones(2, bool)
+  points = np.asarray(_draw(keypoints, visible, distance=0.2, box_scale=6.0))
+  assert _gaps(points, keypoints).min() >= 0.2 * SIZE
+  assert points.min() >= 10 and points.max() <= 82
 
 
 def test_box_is_clipped_to_the_image():
