@@ -1,14 +1,16 @@
 """Proposition 1: detection by a generated kernel approximates modulate-then-detect.
 
-A toy study of the AAAI 2024 supplement (spec/fskd.md section 9.1). For a feature map x
-[c] per cell and a prototype a [c],
+The toy study of section A.3 of the AAAI 2024 supplement. For a feature map x [c] per
+cell and a prototype a [c],
 
   MDS: heat-map = g(a * x),         g a network from c channels to a number,
   SMD: heat-map = f(a) . x / c,     f a network from c channels to a kernel of c.
 
-To first order around 0 they differ by aT (Diag(W_mds) - W_smdT / c) x, where W_mds is
-the gradient of g and W_smd the Jacobian of f. Both networks have one hidden layer with
-an activation T softplus(z / T), which is ReLU for T = 0.
+Both networks have one hidden layer with the activation (1/T) ln(1 + exp(T z)), which
+becomes ReLU as T grows. The proof replaces the activation by its first-order expansion
+around a value epsilon of the hidden pre-activations z. Both networks are then affine,
+and the heat-maps differ by aT (Diag(W_mds) - W_smdT / c) x and terms that do not depend
+on a and x together; W_mds and W_smd are the matrices of the two affine networks.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,8 +26,9 @@ from matplotlib.figure import Figure
 CHANNELS, SIDE, HIDDEN = 48, 5, 32
 """Fewer cells than channels: a linear kernel can then fit any heat-map."""
 
-TEMPERATURES = (0.0, 1.0, 4.0)
-EXPANSION_TEMPERATURES = (0.0, 0.25, 1.0, 4.0, 16.0, 64.0)
+TEMPERATURES = (np.inf, 1.0, 0.25)
+EXPANSION_TEMPERATURES = (1 / 64, 1 / 16, 1 / 4, 1.0, 4.0, 16.0, 1000.0)
+EPSILONS = (0.0, 0.1, 1.0)
 _CHUNK = 50  # trials at a time: their parameters stay in the cache of a CPU
 _EXAMPLES = 3
 
@@ -59,10 +62,10 @@ class Fit(NamedTuple):
 
 
 def activation(z: Array, temperature: float) -> Array:
-  """Returns T softplus(z / T), or ReLU for T = 0."""
-  if temperature == 0.0:
+  """Returns (1/T) ln(1 + exp(T z)), or its limit ReLU for an infinite T."""
+  if np.isinf(temperature):
     return jax.nn.relu(z)
-  return temperature * jax.nn.softplus(z / temperature)
+  return jax.nn.softplus(temperature * z) / temperature
 
 
 def network(layers: Layers, x: Float[Array, " c"], temperature: float) -> Array:
@@ -140,7 +143,7 @@ def fit(
 
   Args:
     seed: of features, prototypes, targets and weights.
-    temperature: of the activation; 0 is ReLU.
+    temperature: T of the activation; infinity is ReLU.
     trials: rounded up to a multiple of the chunks they are run in.
     iterations: of Adam.
     learning_rate: its first rate; the last is 0.
@@ -188,39 +191,51 @@ def _distance(maps: Float[Array, "2 cells"]) -> Array:
 
 
 class Expansion(NamedTuple):
-  """What the first-order expansion says of the heat-map of MDS less that of SMD.
+  """Terms of the heat-map of MDS less that of SMD, with the activation expanded.
 
   Attributes:
-    linear: aT (Diag(W_mds) - W_smdT / c) x in every cell.
-    constant: the terms of order 0, and those of expanding around a point that is not 0.
+    linear: aT (Diag(W_mds) - W_smdT / c) x, first order in a and in x.
+    constant: the other terms of order 0 and 1 of the activation.
+    second: the terms of order 2 of the activation, which the proposition leaves out.
   """
 
   linear: Float[Array, " cells"]
   constant: Float[Array, " cells"]
+  second: Float[Array, " cells"]
 
 
 def expand(
   params: Mapping[str, Layers], trial: Trial, temperature: float, epsilon: float
 ) -> Expansion:
-  """Expands around epsilon in every channel, by automatic differentiation."""
-  point = jnp.full(CHANNELS, epsilon)
-  g = lambda u: network(params["mds"], u, temperature)[0]
-  f = lambda a: network(params["smd"], a, temperature)
-  w_mds, w_smd = jax.grad(g)(point), jax.jacobian(f)(point)
-  a, x = trial.prototype, trial.features
-  kernel = f(point) - w_smd @ point
+  """Expands the activation around epsilon, a value of the hidden pre-activations."""
+  place = jnp.float32(temperature * epsilon)
+  value = activation(jnp.float32(epsilon), temperature)
+  first = jax.nn.sigmoid(place)  # the two derivatives of the activation
+  second = temperature * first * jax.nn.sigmoid(-place)
+
+  def parts(layers: Layers, x: Array) -> tuple[Array, Array, Array]:
+    """Returns the linear, the constant and the second-order part of a network."""
+    z = x @ layers["w1"]
+    constant = (value + first * (layers["b1"] - epsilon)) @ layers["w2"] + layers["b2"]
+    square = second / 2 * jnp.square(z + layers["b1"] - epsilon) @ layers["w2"]
+    return first * z @ layers["w2"], constant, square
+
+  modulated = trial.prototype[None] * trial.features
+  mds = jax.vmap(lambda u: parts(params["mds"], u))(modulated)
+  smd = parts(params["smd"], trial.prototype)
   return Expansion(
-    linear=x @ (jnp.diag(w_mds) - w_smd / CHANNELS) @ a,
-    constant=g(point) - w_mds @ point - x @ kernel / CHANNELS,
+    *(m[:, 0] - trial.features @ kernel / CHANNELS for m, kernel in zip(mds, smd))
   )
 
 
 def expansion_error(
   seed: int, temperature: float, epsilon: float, trials: int = 1000
-) -> Float[np.ndarray, " trials"]:
-  """Returns the remainder of the expansion, as a part of its linear term.
+) -> Float[np.ndarray, "trials 2"]:
+  """Measures the expansion in networks as drawn.
 
-  Both are taken by their root mean square over the cells, in networks as drawn.
+  Returns:
+    What the first order leaves of the difference of the heat-maps, and the term of
+    second order, both as a part of the linear term: root mean squares over the cells.
   """
 
   def one(key: Array) -> Array:
@@ -228,8 +243,9 @@ def expansion_error(
     trial, params = draw_trial(first), init(second)
     mds, smd = heatmaps(params, trial, temperature)
     found = expand(params, trial, temperature, epsilon)
-    remainder = jnp.square(mds - smd - found.linear - found.constant).mean()
-    return jnp.sqrt(remainder / jnp.square(found.linear).mean())
+    remainder = mds - smd - found.linear - found.constant
+    terms = jnp.stack([remainder, found.second])
+    return jnp.sqrt(jnp.square(terms).mean(1) / jnp.square(found.linear).mean())
 
   keys = jax.random.split(jax.random.key(seed), trials)
   return np.asarray(jax.jit(jax.vmap(one))(keys))
@@ -257,25 +273,31 @@ def run(
       "last_loss": {"mds": mds, "smd": smd},
     }
   progress("expanding")
-  errors = {
-    f"{epsilon:g}": {
-      f"{t:g}": np.median(expansion_error(seed, t, epsilon, trials)).item()
-      for t in EXPANSION_TEMPERATURES
-      if t or epsilon  # ReLU has no derivative at 0
+  errors = {}
+  for epsilon in EPSILONS:
+    medians = np.stack(
+      [
+        np.median(expansion_error(seed, t, epsilon, trials), axis=0)
+        for t in EXPANSION_TEMPERATURES
+      ]
+    )
+    errors[f"{epsilon:g}"] = {
+      kind: dict(zip((f"{t:g}" for t in EXPANSION_TEMPERATURES), column.tolist()))
+      for kind, column in zip(("remainder", "second_order"), medians.T)
     }
-    for epsilon in (0.0, 0.1)
-  }
-  numbers = {"trials": trials, "fits": found, "expansion_error": errors}
+  numbers = {"trials": trials, "fits": found, "expansion": errors}
   return numbers, draw(fits, errors)
 
 
 def label(temperature: float) -> str:
   """Names an activation."""
-  return f"softplus, T = {temperature:g}" if temperature else "ReLU"
+  if np.isinf(temperature):
+    return "ReLU (T = ∞)"
+  return f"softplus, T = {temperature:g}"
 
 
 def draw(
-  fits: Mapping[float, Fit], errors: Mapping[str, Mapping[str, float]]
+  fits: Mapping[float, Fit], errors: Mapping[str, Mapping[str, Mapping[str, float]]]
 ) -> Figure:
   """Draws distances over iterations, example heat-maps, and the expansion's error."""
   figure = Figure(figsize=(12, 3.6), layout="constrained", dpi=110)
@@ -306,15 +328,17 @@ def draw(
       if not row:
         axis.set_title(head, fontsize=8)
   axis = right.subplots()
-  for epsilon, by_temperature in errors.items():
-    smooth = {float(t): e for t, e in by_temperature.items() if float(t)}
-    axis.loglog(
-      list(smooth), list(smooth.values()), "o-", label=f"around ε = {epsilon}"
-    )
+  for number, (epsilon, by_kind) in enumerate(errors.items()):
+    for kind, style in (("remainder", "o-"), ("second_order", "x:")):
+      values = by_kind[kind]
+      name = f"ε = {epsilon}" if kind == "remainder" else None
+      places = [float(t) for t in values]
+      axis.loglog(places, list(values.values()), style, color=f"C{number}", label=name)
   axis.set(
-    xlabel="T of the softplus",
-    ylabel="remainder / linear term (RMS)",
-    title="Error of the first-order expansion",
+    xlabel="T of the activation",
+    ylabel="part of the linear term (RMS)",
+    title="First order: remainder (full line)\nand second-order term (dotted)",
+    ylim=(1e-3, 1e3),
   )
   axis.legend(fontsize=8)
   return figure
