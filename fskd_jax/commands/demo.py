@@ -1,6 +1,6 @@
 """fskd demo: a local web page to click keypoints and to find them in other pictures.
 
-Needs the extra fskd-jax[demo]. The page loads nothing from elsewhere and sends nothing
+Needs the extra `demo`. The page loads nothing from elsewhere and sends nothing
 anywhere; uploaded pictures are removed when the command ends (Ctrl-C).
 """
 
@@ -40,7 +40,9 @@ def run(args: argparse.Namespace) -> int:
   if args.max_upload <= 0:
     raise ValueError(f"--max-upload: {args.max_upload} MB, expected more than 0")
   if importlib.util.find_spec("gradio") is None:
-    raise ImportError("the demo needs gradio: pip install 'fskd-jax[demo]'")
+    raise ImportError(
+      "the demo needs gradio: pip install -e '.[demo]' in the clone of fskd_jax"
+    )
   logging.basicConfig(format="%(message)s")
   signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
   with tempfile.TemporaryDirectory(prefix="fskd_demo_") as folder:

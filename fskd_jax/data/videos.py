@@ -36,7 +36,9 @@ def require() -> Any:
   try:
     return importlib.import_module("av")
   except ImportError as error:
-    raise ImportError("videos need PyAV: pip install 'fskd-jax[video]'") from error
+    raise ImportError(
+      "videos need PyAV: pip install -e '.[video]' in the clone of fskd_jax"
+    ) from error
 
 
 @contextlib.contextmanager

@@ -117,8 +117,8 @@ def _import_torch(path: pathlib.Path) -> Any:
     return importlib.import_module("torch")
   except ImportError as error:
     raise ImportError(
-      f"{path}: .pth files need PyTorch (pip install 'fskd-jax[torch]'); "
-      ".safetensors files do not"
+      f"{path}: .pth files need PyTorch: pip install -e '.[torch]' in the clone of "
+      "fskd_jax; .safetensors files need none"
     ) from error
 
 

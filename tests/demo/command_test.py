@@ -8,4 +8,4 @@ from fskd_jax import cli
 def test_it_says_what_to_install(monkeypatch, capsys):
   monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
   assert cli.main(["demo", "--workdir", "runs/none"]) == 2
-  assert "pip install 'fskd-jax[demo]'" in capsys.readouterr().err
+  assert "pip install -e '.[demo]'" in capsys.readouterr().err

@@ -1,0 +1,165 @@
+"""What README.md, docs/ and configs/ say: commands parse, links and extras exist."""
+
+import argparse
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from absl import flags
+from ml_collections import config_flags
+
+from fskd_jax import cli
+from fskd_jax.commands.source import load_config
+
+ROOT = pathlib.Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+CONFIGS = sorted((ROOT / "configs").glob("*.py"))
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+  "optional-dependencies"
+]
+
+
+def _name(path):
+  return path.relative_to(ROOT).as_posix()
+
+
+def _code(path):
+  """Returns the code blocks of a page, or the docstring of a configuration."""
+  text = path.read_text(encoding="utf-8")
+  if path.suffix == ".py":
+    return text.split('"""')[1]
+  return "\n".join(re.findall(r"^```\w*\n(.*?)^```$", text, flags=re.M | re.S))
+
+
+def commands(path):
+  """Returns the commands of a page, as lists of words, without the folder of bin."""
+  lines = re.sub(r"\\\n", " ", _code(path)).splitlines()
+  found = [shlex.split(line, comments=True) for line in lines if _is_command(line)]
+  return [[words[0].removeprefix(".venv/bin/"), *words[1:]] for words in found]
+
+
+def _is_command(line):
+  starts = r"\s*(\.venv/bin/)?(fskd|make|pip|python) "
+  return re.match(starts, line.split("  # ")[0] + " ") is not None
+
+
+def _of(program, *start):
+  """Returns (page, arguments) of all commands that start so."""
+  words = (program, *start)
+  return [
+    pytest.param(command[len(words) :], id=f"{_name(path)}: {' '.join(command)[:60]}")
+    for path in (*PAGES, *CONFIGS)
+    for command in commands(path)
+    if tuple(command[: len(words)]) == words
+  ]
+
+
+class _Parsed(BaseException):
+  """Ends a command when its arguments have been parsed."""
+
+
+@pytest.mark.parametrize("arguments", _of("fskd"))
+def test_commands_of_fskd_parse(arguments, monkeypatch):
+  parse = argparse.ArgumentParser.parse_args
+
+  def parse_and_stop(self, args=None, namespace=None):
+    parse(self, args, namespace)
+    raise _Parsed
+
+  monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
+  with pytest.raises(_Parsed):
+    cli.main(arguments)
+
+
+def _check_program(program, arguments):
+  """Checks names of flags, and names and types of the fields they change."""
+  source = (ROOT / program).read_text()
+  source += (ROOT / "fskd_jax" / "command_line.py").read_text()
+  known = set(re.findall(r'\.DEFINE_\w+\(\s*"(\w+)"', source)) | {"config"}
+  assert all(word.startswith("--") for word in arguments)
+  values = dict(word.removeprefix("--").partition("=")[::2] for word in arguments)
+  assert {name.split(".")[0] for name in values} <= known
+  changes = [word for word in arguments if word.startswith("--config.")]
+  parsed = flags.FlagValues()
+  cfg = load_config(str(ROOT / "configs" / "quickstart.py"))
+  command = [program, *changes]
+  config_flags.DEFINE_config_dataclass(
+    "config", cfg, flag_values=parsed, sys_argv=command
+  )
+  parsed(command)
+  return values
+
+
+@pytest.mark.parametrize("arguments", _of("python", "train.py"))
+def test_commands_of_train_parse(arguments):
+  values = _check_program("train.py", arguments)
+  assert values["workdir"]
+  assert (ROOT / values["config"].partition(":")[0]).is_file()
+
+
+@pytest.mark.parametrize("arguments", _of("python", "evaluate.py"))
+def test_commands_of_evaluate_parse(arguments):
+  values = _check_program("evaluate.py", arguments)
+  assert values["workdir"] and "config" not in values
+
+
+@pytest.mark.parametrize("arguments", _of("make"))
+def test_targets_of_make_exist(arguments):
+  targets = [word for word in arguments if "=" not in word]
+  subprocess.run(["make", "--dry-run", *targets], cwd=ROOT, check=True)
+
+
+def test_modules_that_are_run_exist():
+  programs = {arguments.values[0][0] for arguments in _of("python", "-m")}
+  assert programs
+  for program in programs:
+    subprocess.run([sys.executable, "-c", f"import {program}"], cwd=ROOT, check=True)
+
+
+def _text_files():
+  folders = [ROOT / "fskd_jax", ROOT / "configs", ROOT / "docs"]
+  files = [path for folder in folders for path in sorted(folder.rglob("*"))]
+  return [*PAGES[:1], *(p for p in files if p.suffix in (".py", ".md", ".ipynb"))]
+
+
+def test_what_is_installed_by_name_can_be_installed():
+  """The package is on no index: its extras come from the clone alone."""
+  seen = set()
+  for path in _text_files():
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"fskd[-_]jax\[", text), _name(path)
+    seen.update(re.findall(r"-e '\.\[([\w,]+)\]'", text))
+  assert seen and {extra for names in seen for extra in names.split(",")} <= set(EXTRAS)
+
+
+def _anchors(page):
+  """Returns the anchors of a page's headings, as GitHub makes them."""
+  heads = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.M)
+  return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_links_lead_somewhere(page):
+  text = re.sub(
+    r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S
+  )
+  links = re.findall(r"\]\(([^)\s]+)\)", text)
+  for link in links:
+    if "://" in link:
+      continue
+    name, _, anchor = link.partition("#")
+    target = (page.parent / name).resolve() if name else page
+    assert target.exists(), f"{_name(page)}: {link}"
+    if anchor:
+      assert anchor in _anchors(target), f"{_name(page)}: {link}"
+
+
+def test_readme_leads_to_every_page():
+  text = (ROOT / "README.md").read_text(encoding="utf-8")
+  pages = [*PAGES, ROOT / "docs" / "quickstart.ipynb"]
+  missing = [_name(page) for page in pages if f"]({_name(page)}" not in text]
+  assert missing == ["README.md"]
