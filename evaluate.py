@@ -13,7 +13,7 @@ import contextlib
 
 from absl import flags
 
-from fskd_jax import command_line, config, transfer
+from fskd_jax import command_line, config, processes, run_facts, transfer
 from fskd_jax.checkpoint import CheckpointStore
 from fskd_jax.task import make_task
 
@@ -30,9 +30,11 @@ _DATA = flags.DEFINE_string(
 
 def main() -> None:
   """Reads the run's configuration, then the flags that override it, and evaluates."""
-  with contextlib.closing(CheckpointStore(_WORKDIR.value)) as checkpoints:
+  opened = processes.together(lambda: CheckpointStore(_WORKDIR.value))
+  with contextlib.closing(opened) as checkpoints:
     saved = checkpoints.restore_model()
   cfg = command_line.override(config.from_dict(saved.config))
+  processes.check_same(lambda: run_facts.of_program(cfg), "start all alike")
   config.validate(cfg)
   if _DATA.value:
     transfer.evaluate(cfg, _DATA.value, saved.variables, saved.step, _WORKDIR.value)

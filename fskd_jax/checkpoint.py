@@ -17,6 +17,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
+from fskd_jax import processes
 from fskd_jax.steps import TrainState
 
 _log = logging.getLogger(__name__)
@@ -163,7 +164,10 @@ class CheckpointStore:
     self._manager.reload()
     steps = sorted(self._manager.all_steps(), reverse=True)
     # No process may set anything aside before all have listed the same steps.
-    multihost_utils.sync_global_devices("fskd_jax: checkpoints listed")
+    processes.check_same(
+      lambda: {"the list of checkpoints": sorted(steps)},
+      f"all need the same workdir on a shared disk; here: {self.directory.parent}",
+    )
     unreadable = []
     for step in steps:
       try:

@@ -30,7 +30,8 @@ _PACKAGE = pathlib.Path(__file__).parent
 def run(main: Callable[[], None], *, later_flags: bool = False) -> None:
   """Parses the flags, joins the other processes if flags say so, and runs a program.
 
-  An error that this package explains ends it with one line, others with a traceback.
+  An error that this package explains ends it with one line and exit status 2, others
+  with a traceback.
 
   Args:
     main: the program.
@@ -45,7 +46,7 @@ def run(main: Callable[[], None], *, later_flags: bool = False) -> None:
       if not _is_ours(error):
         raise
       print(f"{type(error).__name__}: {error}", file=sys.stderr)
-      sys.exit(1)
+      sys.exit(2)
 
   def parse(argv: list[str]) -> list[str]:
     with _ending_on_wrong_flags():

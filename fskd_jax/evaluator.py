@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from fskd_jax import baselines, calibration, metrics, parallel, plots, steps
+from fskd_jax import baselines, calibration, metrics, parallel, plots, processes, steps
 from fskd_jax.config import Config, EvalConfig
 from fskd_jax.data.episodes import (
   EpisodeSampler,
@@ -159,8 +159,9 @@ def measure(
   )
   untrained_variables = init_variables(untrained, cfg.train.seed)
   if cfg.model.pretrained:
-    untrained_variables = pretrained_variables(
-      untrained_variables, cfg.model.pretrained, untrained.config
+    fresh = untrained_variables
+    untrained_variables = processes.together(
+      lambda: pretrained_variables(fresh, cfg.model.pretrained, untrained.config)
     )
   predictors: dict[str, Predictor] = {
     DETECTOR: functools.partial(network_predictor(detector, feed, backend), variables),

@@ -1,17 +1,19 @@
 """The training run: from a configuration and a folder to a trained network."""
 
+import collections
 import contextlib
 import functools
 import logging
 import os
 import pathlib
+from typing import Any
 
 import jax
 import numpy as np
 import optax
 from PIL import Image
 
-from fskd_jax import config, optim, parallel, steps
+from fskd_jax import config, optim, parallel, processes, run_facts, steps
 from fskd_jax.checkpoint import CheckpointStore
 from fskd_jax.config import Config
 from fskd_jax.curves_picture import draw_curves
@@ -40,8 +42,9 @@ def train(cfg: Config, workdir: str | os.PathLike) -> steps.TrainState:
     ValueError: the configuration is wrong, or the workdir is of another one.
     FloatingPointError: the loss is not finite; the last checkpoint is kept.
   """
+  processes.check_same(lambda: run_facts.of_program(cfg), "start all alike")
   config.validate(cfg)
-  _check_devices(cfg.train)
+  _check_devices(cfg)
   workdir, settings = pathlib.Path(workdir), cfg.train
   with contextlib.closing(
     CheckpointStore(workdir, keep=settings.keep_checkpoints)
@@ -53,6 +56,10 @@ def train(cfg: Config, workdir: str | os.PathLike) -> steps.TrainState:
     sampler = task.sampler(feed)
     tx = optim.make_optimizer(cfg.optim, settings.steps, cfg.model.freeze_until)
     state = _first_state(cfg, task, tx, checkpoints)
+    processes.check_same(
+      lambda: run_facts.of_variables(int(state.step), _variables(state)),
+      "is the workdir, or the file of model.pretrained, another one?",
+    )
     _log.info("%s", _description(cfg, feed, state))
 
     step_fn = parallel.parallelize_training(task.train_step(tx), settings.backend)
@@ -98,12 +105,31 @@ def train(cfg: Config, workdir: str | os.PathLike) -> steps.TrainState:
     return state
 
 
-def _check_devices(cfg: config.TrainConfig) -> None:
-  devices = 1 if cfg.backend == "single" else jax.device_count()
-  if cfg.episodes_per_step % devices:
+def _check_devices(cfg: Config) -> None:
+  """Checks that the episodes of a step can be shared out among the devices.
+
+  Raises:
+    ValueError: they cannot; names a number that can.
+  """
+  episodes, single = cfg.train.episodes_per_step, cfg.train.backend == "single"
+  devices = 1 if single else jax.device_count()
+  counts = collections.Counter(device.process_index for device in jax.devices())
+  if len({*counts.values()}) > 1:
+    raise ValueError(f"devices by process {dict(counts)}: each must have equally many")
+  contrasts = cfg.task == "few_shot" and cfg.loss.mfcl_weight > 0
+  least = 2 if contrasts else 1
+  fitting = devices * max(least, -(-episodes // devices))
+  if episodes % devices:
     raise ValueError(
-      f"train.episodes_per_step = {cfg.episodes_per_step} episodes do not divide among "
-      f"{devices} devices; set a multiple, or train.backend = 'single'"
+      f"train.episodes_per_step = {episodes} episodes do not divide among {devices} "
+      f"devices: set train.episodes_per_step = {fitting}, or train.backend = 'single' "
+      "for one device"
+    )
+  if episodes < least * devices:
+    raise ValueError(
+      f"train.episodes_per_step = {episodes} on {devices} devices: loss.mfcl_weight > "
+      "0 contrasts episodes of the same device: set train.episodes_per_step = "
+      f"{fitting}, two a device, or loss.mfcl_weight = 0"
     )
 
 
@@ -121,8 +147,14 @@ def _first_state(
     _log.info("resuming after step %d of %d", step, cfg.train.steps)
     return state
   if cfg.model.pretrained:
-    variables = pretrained_variables(variables, cfg.model.pretrained, cfg.model)
+    variables = processes.together(
+      lambda: pretrained_variables(variables, cfg.model.pretrained, cfg.model)
+    )
   return steps.init_state(variables, tx)
+
+
+def _variables(state: steps.TrainState) -> dict[str, Any]:
+  return {"params": state.params, "batch_stats": state.batch_stats}
 
 
 def _description(cfg: Config, feed: Feed, state: steps.TrainState) -> str:

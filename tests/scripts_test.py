@@ -88,8 +88,8 @@ def test_wrong_flags_and_folders_end_with_one_line(trained, experiment, tmp_path
   runs = [
     (2, "Field learning_rte not", (*train, "--config.optim.learning_rte=1")),
     (2, "Field epsiodes not", (*evaluate, "--config.eval.epsiodes=3")),
-    (1, str(empty), ("evaluate.py", f"--workdir={empty}")),
-    (1, "train.shots: 1 there, 2 now", (*train, "--config.train.shots=2")),
+    (2, str(empty), ("evaluate.py", f"--workdir={empty}")),
+    (2, "train.shots: 1 there, 2 now", (*train, "--config.train.shots=2")),
   ]
   before = {p: p.stat().st_mtime_ns for p in trained[1].rglob("*")}
   for pair in zip(runs[::2], runs[1::2]):  # there are two cores
@@ -119,7 +119,7 @@ def test_a_broken_image_ends_a_streamed_run_in_one_line(trained, tmp_path):
       stderr=subprocess.PIPE,
     )
   )
-  assert code == 1 and "Traceback" not in errors, errors
+  assert code == 2 and "Traceback" not in errors, errors
   last = errors.splitlines()[-1]
   assert re.fullmatch(r"ValueError: image '0.*\.png' cannot be decoded: .*", last)
   assert CheckpointStore(workdir).restore_model().step == 64

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 import jax
 import numpy as np
 
+from fskd_jax import processes, run_facts
 from fskd_jax.config import DataConfig, EvalConfig, TrainConfig, crop_size
 from fskd_jax.data import resident, sources
 from fskd_jax.data.annotations import KeypointDataset
@@ -56,11 +57,15 @@ class Feed:
     Raises:
       ValueError, FileNotFoundError: the data set or the names in `cfg` are wrong.
     """
-    dataset = sources.load_dataset(cfg)
+    dataset = processes.main_first(lambda: sources.load_dataset(cfg))
+    processes.check_same(
+      lambda: run_facts.of_dataset(dataset), "give all the same data set"
+    )
     types = keypoint_types(cfg, dataset.keypoint_names)
     parts = split_instances(dataset, cfg)
-    is_resident = cfg.executor == "resident"
-    store = place(resident.load_store(dataset)) if is_resident else None
+    store = None
+    if cfg.executor == "resident":
+      store = place(processes.together(lambda: resident.load_store(dataset)))
     return cls(cfg=cfg, dataset=dataset, types=types, splits=parts, store=store)
 
   def batches(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fskd_jax import baselines, metrics, parallel, plots
+from fskd_jax import baselines, metrics, parallel, plots, processes
 from fskd_jax.config import Config, crop_size
 from fskd_jax.data import resident, sources
 from fskd_jax.data.annotations import Instance
@@ -77,7 +77,10 @@ def evaluate(
   network = prediction.network_predictor(cfg, feed)
   untrained = init_variables(prediction.build_model(cfg), cfg.train.seed)
   if cfg.model.pretrained:
-    untrained = pretrained_variables(untrained, cfg.model.pretrained, cfg.model)
+    fresh = untrained
+    untrained = processes.together(
+      lambda: pretrained_variables(fresh, cfg.model.pretrained, cfg.model)
+    )
   variables, untrained = place(variables), place(untrained)
   mean_pose = baselines.mean_pose(feed.splits.train, feed.types.base)
 

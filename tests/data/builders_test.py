@@ -160,3 +160,58 @@ assert not heavy, heavy
 def test_unknown_sources(tmp_path, fields, message):
   with pytest.raises(ValueError, match=message):
     sources.load_dataset(config(tmp_path, **fields))
+
+
+def test_a_program_that_was_slower_takes_the_records_of_the_faster(
+  tmp_path, monkeypatch
+):
+  folder, examples = write_folder(tmp_path / "zoo"), records.examples
+  overtaken = []
+
+  def slow_examples(dataset):
+    if not overtaken:
+      overtaken.append(True)  # the other program starts later, and ends first
+      overtaken.append(coco_keypoints.load(folder, tmp_path / "cache"))
+    return examples(dataset)
+
+  monkeypatch.setattr(records, "examples", slow_examples)
+  slower = coco_keypoints.load(folder, tmp_path / "cache")
+  assert_equal(slower, overtaken[1])
+  assert_equal(slower, annotations.read_coco(folder))
+  assert not [path for path in tmp_path.rglob("*") if "incomplete" in path.name]
+
+
+def test_a_builder_made_before_the_records_finds_them(tmp_path):
+  folder, cache = write_folder(tmp_path / "zoo"), tmp_path / "cache"
+  early = coco_keypoints.CocoKeypoints(
+    config=coco_keypoints.builder.folder_config(folder), data_dir=str(cache)
+  )
+  expected = coco_keypoints.load(folder, cache)
+  assert_equal(records.load(early), expected)
+
+
+COLD = """
+import pathlib, sys, time
+from fskd_jax.data.builders import coco_keypoints
+folder, cache, mine, other = map(pathlib.Path, sys.argv[1:])
+mine.touch()
+while not other.exists():
+  time.sleep(0.001)
+print(len(coco_keypoints.load(folder, cache).instances))
+"""
+
+
+def test_two_programs_prepare_one_cache_at_once(tmp_path):
+  folder, ready = write_folder(tmp_path / "zoo"), [tmp_path / "0", tmp_path / "1"]
+  running = [
+    subprocess.Popen(
+      [sys.executable, "-c", COLD, folder, tmp_path / "cache", *order],
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    for order in (ready, ready[::-1])
+  ]
+  told = [process.communicate(timeout=200) for process in running]
+  assert [process.returncode for process in running] == [0, 0], told
+  assert [out.split()[-1] for out, _ in told] == ["3", "3"]

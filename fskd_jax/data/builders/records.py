@@ -76,9 +76,16 @@ def load(builder: tfds.core.DatasetBuilder) -> KeypointDataset:
   """Prepares a data set below its data_dir if need be, and reads it back.
 
   What comes back equals what `examples` was given, field by field; `read_image`
-  fetches the record from disk.
+  fetches the record from disk. Several programs may do this at once.
   """
-  builder.download_and_prepare()
+  try:
+    builder.download_and_prepare()
+  except OSError:
+    # Records appear by one rename: another program may have been faster.
+    if not builder.data_path.exists():
+      raise
+  # What is on disk: a builder does not see what others wrote after it was made.
+  builder = tfds.builder_from_directory(builder.data_path)
   decoders = {"image": tfds.decode.SkipDecoding()}
   # TFDS wraps its methods, and the checker sees no parameters.
   source = builder.as_data_source(SPLIT, decoders=decoders)  # pyright: ignore
