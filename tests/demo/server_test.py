@@ -2,7 +2,6 @@
 
 import copy
 import io
-import json
 import os
 import socket
 import types
@@ -11,59 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-httpx = pytest.importorskip("httpx", reason="no gradio: make test-browser installs it")
 pytest.importorskip("gradio", reason="no gradio: make test-browser installs it")
-
-
-class Visitor:
-  """Sends what the page's JavaScript sends; one session of the server."""
-
-  def __init__(self, address, name):
-    self.http = httpx.Client(base_url=address, timeout=60)
-    self.config = self.http.get("/config").json()
-    self.name = name
-
-  def component(self, elem_id):
-    (found,) = (
-      c["id"] for c in self.config["components"] if c["props"].get("elem_id") == elem_id
-    )
-    return found
-
-  def upload(self, *files):
-    files = [("files", (name, content)) for name, content in files]
-    return self.http.post("/gradio_api/upload", files=files)
-
-  def do(self, elem_id, event, event_data=None, **values):
-    """Triggers an event; returns what its components show, by elem_id or type."""
-    target = [self.component(elem_id), event]
-    (function,) = (
-      d for d in self.config["dependencies"] if target in map(list, d["targets"])
-    )
-    by_id = {c["id"]: c for c in self.config["components"]}
-    names = [by_id[i]["props"].get("elem_id") or "" for i in function["inputs"]]
-    values = {"least": 0.5, "name": "nose", "tool": "keypoint"} | values
-    body = {
-      "data": [values.get(name) for name in names],
-      "fn_index": function["id"],
-      "session_hash": self.name,
-      "event_data": event_data,
-      "trigger_id": target[0],
-    }
-    self.http.post("/gradio_api/queue/join", json=body).raise_for_status()
-    url = f"/gradio_api/queue/data?session_hash={self.name}"
-    with self.http.stream("GET", url) as stream:
-      for line in stream.iter_lines():
-        said = json.loads(line.removeprefix("data: ")) if line else {}
-        if said.get("msg") == "process_completed":
-          assert said["success"], said
-          names = [by_id[i]["props"].get("elem_id") for i in function["outputs"]]
-          return dict(zip(names, said["output"]["data"]))
-    raise AssertionError("no answer")
-
-  def add(self, role, *files):
-    paths = self.upload(*files).json()
-    files = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths]
-    return self.do(f"add_{role}", "upload", **{f"add_{role}": files})
+visitor_module = pytest.importorskip("benchmarks.reliability.visitor")
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +34,7 @@ def served(tmp_path_factory):
 
 @pytest.fixture
 def visitor(served, request):
-  return Visitor(served[0], request.node.name)
+  return visitor_module.Visitor(served[0], request.node.name)
 
 
 def _picture(name="a.png", size=(40, 30), seed=0):

@@ -1,0 +1,81 @@
+"""Files of a checkpoint emptied, cut, lengthened, deleted, or with bits flipped."""
+
+import pathlib
+import random
+import shutil
+from collections.abc import Callable, Iterator
+
+from benchmarks.reliability import runs, workdirs
+from benchmarks.reliability.trial import Place, Trial, check
+
+_CONFIG = {"model": {"temperature": 20.0}, "data": {"crop_margin": 1.3}}
+
+_DAMAGES: dict[str, Callable[[bytes, random.Random], bytes | None]] = {
+  "bit flipped": lambda data, rng: _flipped(data, rng),
+  "deleted": lambda data, rng: None,
+  "emptied": lambda data, rng: b"",
+  "cut": lambda data, rng: data[: len(data) // 2],
+  "longer": lambda data, rng: data + b"\0" * 100,
+  "another bit flipped": lambda data, rng: _flipped(data, rng),
+}
+
+
+def checkpoints(place: Place) -> Iterator[Trial]:
+  """The newest of two checkpoints damaged: read right, or the older one is taken."""
+  from fskd_jax.checkpoint import CheckpointStore
+
+  whole = place.work / "whole"
+  store = CheckpointStore(whole, keep=2)
+  for step in (4, 8):
+    store.save(step, workdirs.state(step), _CONFIG)
+  newest = whole / "checkpoints" / "8"
+  files = sorted(p.relative_to(whole) for p in newest.rglob("*") if p.is_file())
+  rng = random.Random(place.seed)
+  damages = list(_DAMAGES.items())[: None if place.is_full else 2]
+  for file in place.few(files, 8):
+    for name, damage in damages:
+
+      def run(file=file, damage=damage) -> None:
+        _try(place, whole, file, lambda data: damage(data, rng))
+
+      yield Trial(f"{file}: {name}", run)
+  about = newest.relative_to(whole) / "about" / "metadata"
+  for old, new in ((b"20.0", b"60.0"), (b"1.3", b"3.3")):
+
+    def one(old=old, new=new) -> None:
+      _try(place, whole, about, lambda data: data.replace(old, new))
+
+    yield Trial(f"{about}: {old.decode()} -> {new.decode()}", one)
+
+
+def _try(
+  place: Place,
+  whole: pathlib.Path,
+  file: pathlib.Path,
+  damage: Callable[[bytes], bytes | None],
+) -> None:
+  from fskd_jax.checkpoint import CheckpointStore
+
+  run = place.work / "damaged"
+  shutil.rmtree(run, ignore_errors=True)
+  shutil.copytree(whole, run)
+  damaged = damage((run / file).read_bytes())
+  if damaged is None:
+    (run / file).unlink()
+  else:
+    (run / file).write_bytes(damaged)
+  saved = CheckpointStore(run).restore_model()
+  check(saved.step in (4, 8), f"step {saved.step}")
+  runs.check_equal(saved.variables["params"], workdirs.state(saved.step).params)
+  check(saved.config == _CONFIG, f"another configuration: {saved.config}")
+  restored = CheckpointStore(run, keep=2).restore_latest(workdirs.state(0))
+  check(restored is not None, "nothing restored")
+  runs.check_equal(restored[0].params, workdirs.state(restored[1]).params)
+
+
+def _flipped(data: bytes, rng: random.Random) -> bytes:
+  if not data:
+    return data
+  place = rng.randrange(len(data))
+  changed = data[place] ^ 1 << rng.randrange(8)
+  return data[:place] + bytes([changed]) + data[place + 1 :]
