@@ -1,4 +1,4 @@
-"""fskd compare: how far two detectors are apart.
+"""fskd compare: the differences between the weights and outputs of two detectors.
 
 Parameter by parameter, and stage by stage on fixed seeded images. Exit status: 0 for
 equal, 1 for not equal, 2 for an error.
@@ -16,7 +16,9 @@ from fskd_jax.interop.files import written_whole
 def add_parser(commands: argparse._SubParsersAction) -> None:
   """Declares the command."""
   parser = commands.add_parser(
-    "compare", help="measure how far two detectors are apart", description=__doc__
+    "compare",
+    help="compare the weights and outputs of two detectors",
+    description=__doc__,
   )
   parser.add_argument("a", metavar="A", help="a run's folder, .safetensors or .pth")
   parser.add_argument("b", metavar="B", help="the same")

@@ -1,8 +1,8 @@
-"""fskd compare-runs: which of two evaluated detectors is better on the same episodes.
+"""fskd compare-runs: which of two evaluated runs is better, on the same episodes.
 
-Paired: the difference B - A of every episode, averaged, so that easy and hard episodes
-cancel. The interval (95 %) is the bootstrap over species and then their episodes. It
-holds the choice of episodes and species, not the training seed.
+Differences B - A are taken episode by episode and averaged, so it does not matter that
+some episodes are easier than others. The interval (95 %) is the bootstrap over species
+and then their episodes. It covers the choice of both, not the training seed.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
   """Declares the command."""
   parser = commands.add_parser(
     "compare-runs",
-    help="say which of two evaluated detectors is better on the same episodes",
+    help="test which of two evaluated runs is better",
     description=__doc__,
   )
   for name in "ab":

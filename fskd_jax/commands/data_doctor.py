@@ -13,9 +13,7 @@ from fskd_jax.interop.files import written_whole
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
   """Declares the command."""
-  parser = commands.add_parser(
-    "doctor", help="look a data set over", description=__doc__
-  )
+  parser = commands.add_parser("doctor", help="check a data set", description=__doc__)
   parser.add_argument("path", type=pathlib.Path, help="folder, or annotation file")
   parser.add_argument("--json", type=pathlib.Path, help="write every case here")
   parser.add_argument(

@@ -1,4 +1,4 @@
-"""fskd mp100: evaluates a run on MP-100's fixed pairs, to the letter of its reference.
+"""fskd mp100: a run's scores on MP-100's fixed pairs, as its reference code has them.
 
 20 categories x 200 episodes x 15 queries, strict thresholds: see docs/data.md.
 """

@@ -279,7 +279,7 @@ def text(report: Report, shown: int = 5) -> str:
     if len(finding.cases) > shown:
       lines.append(f"    ... and {len(finding.cases) - shown} more")
   if not report.findings:
-    lines.append("nothing to complain about")
+    lines.append("no problems found")
   return "\n".join(lines)
 
 

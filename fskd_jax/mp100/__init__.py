@@ -1,1 +1,1 @@
-"""MP-100, to the letter of its reference code (spec/ecosystem.md section 2a)."""
+"""MP-100: pairs, crops and metrics as in its reference implementation."""
