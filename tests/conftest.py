@@ -11,7 +11,8 @@ os.environ["XLA_FLAGS"] = (
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-# Most of the time goes into compiling small programs that run once.
+# Most of the time goes into compiling small programs that run once. `optimized_test`
+# repeats some tests with all optimisations.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
   # Whole runs compile the same steps again and again, some in processes of their own.
@@ -26,7 +27,13 @@ import shapes
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-LONG = ("multiprocess_test", "scripts_test", "notebook_test", "parity_test")
+LONG = (
+  "multiprocess_test",
+  "scripts_test",
+  "notebook_test",
+  "parity_test",
+  "optimized_test",
+)
 """Files of a few long tests: first, so that no worker is left with one at the end."""
 
 SHARED = pathlib.Path(
