@@ -8,10 +8,9 @@
 
 Five shots: --config.train.shots=5 --config.eval.shots=5 with train.py.
 Another unseen species after the colon: configs/animal_pose.py:cat (cow, horse, sheep,
-dog; default dog). The settings of the paper are those of configs/lightweight.py
-(spec/fskd.md sections 1 and 4 to 6). No validation: the original chooses its
-checkpoint on the test species, which is not done here. Not run: the images are not on
-our machines.
+dog; default dog). The settings of the paper are those of configs/lightweight.py. There
+is no validation: the original chooses its checkpoint on the test species, which is not
+done here. Never run: the images were not available.
 """
 
 from configs import lightweight

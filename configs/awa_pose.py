@@ -6,10 +6,10 @@
   python evaluate.py --workdir=runs/awa_pose
 
 Five shots: --config.train.shots=5 --config.eval.shots=5 with train.py.
-The settings of the paper are those of configs/lightweight.py (spec/fskd.md sections 1
-and 4 to 6). A mirror exchanges body_middle_left and body_middle_right too, which the
-original forgets. No validation: the original chooses its checkpoint on the test
-species, which is not done here. Not run: the images are not on our machines.
+The settings of the paper are those of configs/lightweight.py. A mirrored image also
+exchanges body_middle_left and body_middle_right, which the original forgets. There is
+no validation: the original chooses its checkpoint on the test species, which is not
+done here. Never run: the images were not available.
 """
 
 from configs import lightweight

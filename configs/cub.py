@@ -7,8 +7,8 @@
 
 Five shots: --config.train.shots=5 --config.eval.shots=5 with train.py.
 Another folder than data_cache/cub after the colon: configs/cub.py:FOLDER. The settings
-of the paper are those of configs/lightweight.py (spec/fskd.md sections 1 and 4 to 6).
-Not run: the images are not on our machines.
+of the paper are those of configs/lightweight.py. Never run: the images were not
+available.
 """
 
 from configs import lightweight

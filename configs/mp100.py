@@ -7,18 +7,18 @@
       --annotations downloads/mp100/annotations/mp100_split1_test.json \
       --out runs/mp100_split1/mp100
 
-The split (1 to 5) comes after the colon. As in the reference (spec/ecosystem.md section
-2a): pairs of images of a category in batches of 16, categories equally often, no pair
-refused, crops of 256 px about 1.25 times the box, scale 1 +- 0.15 and rotation +- 15
-degrees (drawn uniformly here), no mirror, targets of 2 / 64 of the side. Its methods
-train 100 to 210 epochs of (70 times the objects of the largest category) pairs with
-rates of 1e-5 to 5e-4, each its own: network, rate and steps are those of
-configs/lightweight.py here.
+The split (1 to 5) comes after the colon. As in the reference implementation: pairs of
+images of a category in batches of 16, categories equally often, no pair refused, crops
+of 256 px about 1.25 times the box, scale 1 +- 0.15 and rotation +- 15 degrees (drawn
+uniformly here), no mirror, targets of 2 / 64 of the side. Its methods train 100 to 210
+epochs of (70 times the objects of the largest category) pairs with rates of 1e-5 to
+5e-4, each with its own: network, rate and steps are those of configs/lightweight.py
+here.
 
 Keypoints go by their number in their category: all numbers are "base" types, and what
 is unseen are the categories. Without MFCL, for which equal numbers would be the same
-type. The protocol's numbers come from `fskd mp100`. Not run: the images are not on our
-machines.
+type. The protocol's numbers come from `fskd mp100`. Never run: the images were not
+available.
 """
 
 from configs import lightweight

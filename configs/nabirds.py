@@ -10,10 +10,9 @@
 
 Five shots: --config.train.shots=5 --config.eval.shots=5 with train.py.
 Another folder than data_cache/nabirds after the colon: configs/nabirds.py:FOLDER. The
-settings of the paper are those of configs/lightweight.py (spec/fskd.md sections 1 and
-4 to 6). Episodes of novel types, of which there are four, need two visible ones instead
-of three (section 2.2): hence two evaluations, whose files replace each other. Not run:
-the images are not on our machines.
+settings of the paper are those of configs/lightweight.py. Episodes of novel types, of
+which there are four, need two visible ones instead of three: hence two evaluations,
+whose files replace each other. Never run: the images were not available.
 """
 
 from configs import lightweight

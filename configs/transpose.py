@@ -6,7 +6,7 @@
       --config.eval.settings="('all/base',)" \
       --config.pose.detections=COCO_val2017_detections_AP_H_56_person.json
 
-ICCV 2021, spec/transpose.md section 6. After the colon: tp_r_a3, tp_r_a4 (default),
+ICCV 2021 and its official code. After the colon: tp_r_a3, tp_r_a4 (default),
 tp_h_s, tp_h_a4 or tp_h_a6. A data folder holds annotations.json (person_keypoints_
 train2017.json or person_keypoints_val2017.json under that name) and images/. Published
 AP on val2017: 71.7, 72.6, 74.2, 75.3, 75.8 with these detections; with annotated boxes

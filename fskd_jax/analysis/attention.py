@@ -2,7 +2,7 @@
 
 A[i, j] is the weight that token i (query) gives to token j (key); the rows sum to 1.
 Tokens are the cells of the encoder's map, row by row. Source: supplement of TransPose
-sections B and F, spec/transpose.md section 5.
+sections B and F, and the official visualiser.
 """
 
 import jax
@@ -68,10 +68,7 @@ def relative_threshold(factor: float, grid: tuple[int, int]) -> float:
 def cosine_similarities(
   embedding: Float[Array | np.ndarray, "L d"],
 ) -> Float[np.ndarray, "L L"]:
-  """Returns the cosines of the angles between all pairs of vectors.
-
-  Source: spec/transpose.md section 5.5.
-  """
+  """Returns the cosines of the angles between all pairs of vectors."""
   vectors = np.asarray(embedding, np.float64)
   vectors = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
   return vectors @ vectors.T

@@ -13,7 +13,7 @@ supplement   A_ij V g_i + g_i ("A K + B"), A the mean over the heads and i the t
              at the place: without output projection, heads and further tokens, and
              with the residual g_i in every token instead of in i alone.
 
-Source: supplement of TransPose section D; spec/transpose.md section 5.4.
+Source: supplement of TransPose, section D, equations 4 and 5.
 """
 
 from collections.abc import Callable, Mapping

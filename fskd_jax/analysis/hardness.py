@@ -26,7 +26,7 @@ VALUES: dict[str, tuple[float, ...]] = {
   "negative_distance": (10 / 384, 30 / 384, 40 / 384, 60 / 384),
   "negatives_per_image": (5, 10, 20, 30),
 }
-"""What is varied, the others as in the paper. Source: spec/fskd.md section 5.3."""
+"""What is varied, the others as in the paper. Source: the supplement's figure 2."""
 
 _LABELS = {
   "negative_box_scale": ("α", 1.0),

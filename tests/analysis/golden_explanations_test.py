@@ -47,7 +47,6 @@ def test_maps(found, golden):
 
 
 def test_correlations(found):
-  """Source: spec/transpose.md section 5.4."""
   agreement = gradients.compare(found, 0)
   assert agreement["attention"].pearson == pytest.approx(0.956, abs=5e-4)
   assert agreement["closed form"].pearson > 0.999
