@@ -6,8 +6,9 @@
 
 AAAI 2024; settings of the authors' closest public code: 20 000 steps of 2 episodes x
 (1 + 5) images, Adam 1e-4, heat-map MSE, MFCL weight 0.002 with 10 negatives per image,
-frozen through layer3, 1000 test episodes. Never trained to the end here. It runs on the built-in creatures as it stands (2 CPU cores: memory and
-time per step in docs/results.md); give data.name and data.path for photographs.
+frozen through layer3, 1000 test episodes. Never trained to the end here. It runs on the
+built-in creatures as it stands (2 CPU cores: memory and time per step in
+docs/results.md); give data.name and data.path for photographs.
 """
 
 from fskd_jax.config import Config, DataConfig
