@@ -2,7 +2,7 @@
 
   python evaluate.py --workdir=runs/quickstart --config.eval.episodes=1000
 
-With --data, on a data set that it was not trained on (fskd_jax/transfer.py):
+With --data, on a data set that it was not trained on (fskd_jax/few_shot/transfer.py):
 
   python evaluate.py --workdir=runs/quickstart --data=../shared/data/mouse_openfield
 
@@ -13,9 +13,13 @@ import contextlib
 
 from absl import flags
 
-from fskd_jax import command_line, config, processes, run_facts, transfer
-from fskd_jax.checkpoint import CheckpointStore
-from fskd_jax.task import make_task
+from fskd_jax import config
+from fskd_jax.cli import launch
+from fskd_jax.device import processes
+from fskd_jax.experiment import make_task
+from fskd_jax.few_shot import transfer
+from fskd_jax.training import facts
+from fskd_jax.training.checkpoint import CheckpointStore
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 
@@ -33,8 +37,8 @@ def main() -> None:
   opened = processes.together(lambda: CheckpointStore(_WORKDIR.value))
   with contextlib.closing(opened) as checkpoints:
     saved = checkpoints.restore_model()
-  cfg = command_line.override(config.from_dict(saved.config))
-  processes.check_same(lambda: run_facts.of_program(cfg), "start all alike")
+  cfg = launch.override(config.from_dict(saved.config))
+  processes.check_same(lambda: facts.of_program(cfg), "start all alike")
   config.validate(cfg)
   if _DATA.value:
     transfer.evaluate(cfg, _DATA.value, saved.variables, saved.step, _WORKDIR.value)
@@ -43,4 +47,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  command_line.run(main, later_flags=True)
+  launch.run(main, later_flags=True)

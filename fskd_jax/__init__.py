@@ -3,8 +3,10 @@
 import os
 from typing import TYPE_CHECKING
 
+from fskd_jax.prediction import load as prediction_load
+
 if TYPE_CHECKING:
-  from fskd_jax.predictor import KeypointDetector
+  from fskd_jax.prediction.detector import KeypointDetector
 
 
 def load(path: str | os.PathLike) -> "KeypointDetector":
@@ -12,6 +14,4 @@ def load(path: str | os.PathLike) -> "KeypointDetector":
 
   See `predictor`, which is imported only now because JAX takes seconds.
   """
-  from fskd_jax import predictor
-
-  return predictor.load(path)
+  return prediction_load.load(path)

@@ -138,3 +138,7 @@ def blank(episode: EpisodeBatch) -> EpisodeBatch:
     keypoint_ids=np.full_like(episode.keypoint_ids, PADDING),
     episode_index=np.full_like(episode.episode_index, PADDING),
   )
+
+
+BORDER_COLOR = (124, 116, 104)
+"""RGB outside the image. Source: spec/fskd.md section 3."""

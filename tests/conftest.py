@@ -23,7 +23,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 import jax
 import numpy as np
 import pytest
-import shapes
+from helpers import shapes
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -80,7 +80,7 @@ def shapes_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained(shapes_folder, tmp_path_factory):
   """A run that nothing interrupted: (configuration, workdir, final state)."""
-  from fskd_jax import trainer
+  from fskd_jax.training import loop
 
   cfg, workdir = shapes.config(shapes_folder), tmp_path_factory.mktemp("trained")
-  return cfg, workdir, jax.device_get(trainer.train(cfg, workdir))
+  return cfg, workdir, jax.device_get(loop.train(cfg, workdir))

@@ -12,8 +12,8 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from fskd_jax import cli
-from fskd_jax.commands.source import load_config
+from fskd_jax.cli import main
+from fskd_jax.training.runs import load_config
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -72,7 +72,7 @@ def test_commands_of_fskd_parse(arguments, monkeypatch):
 
   monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
   with pytest.raises(_Parsed):
-    cli.main(arguments)
+    main.main(arguments)
 
 
 def _check_program(program, arguments):

@@ -15,8 +15,8 @@ from typing import Any
 from benchmarks import runner
 from benchmarks.cases import evaluation
 from benchmarks.problem import Setup
-from fskd_jax.data import synthetic
-from fskd_jax.metric_writer import METRICS_FILE
+from fskd_jax.data.creatures import dataset
+from fskd_jax.training.writer import METRICS_FILE
 
 ROOT = pathlib.Path(__file__).parents[2]
 SECONDS = 600
@@ -29,7 +29,7 @@ def extra_entries(
   """Yields an entry for every experiment."""
   del entries
   images = 50 if setup.is_full else 12
-  synthetic.rendered_folder(evaluation.CACHE, images)
+  dataset.rendered_folder(evaluation.CACHE, images)
   for experiment in ("quickstart", "lightweight") if setup.is_full else ("quickstart",):
     starts: dict[str, list[float]] = {"first_start": [], "second_start": []}
     for _ in range(2 if setup.is_full else 1):

@@ -25,8 +25,12 @@ from benchmarks import collectives, ours, runner
 from benchmarks.cases import training
 from benchmarks.problem import Setup
 from configs import lightweight, quickstart
-from fskd_jax import optim, parallel, steps
-from fskd_jax.models.detector import FewShotDetector, count_parameters
+from fskd_jax.device import parallel
+from fskd_jax.few_shot import step as few_shot_step
+from fskd_jax.models.build import count_parameters
+from fskd_jax.models.detector import FewShotDetector
+from fskd_jax.training import optim
+from fskd_jax.training import state as train_state
 
 CONFIGS = {"quickstart": quickstart.get_config, "lightweight": lightweight.get_config}
 COMBINATIONS = (
@@ -96,7 +100,7 @@ def measure(
   detector = FewShotDetector(cfg.model, SIDE)
   tx = optim.make_optimizer(cfg.optim, cfg.train.steps, cfg.model.freeze_until)
   step = functools.partial(
-    steps.train_step,
+    few_shot_step.train_step,
     detector=detector,
     tx=tx,
     loss=cfg.loss,
@@ -105,7 +109,7 @@ def measure(
   )
   train = parallel.parallelize_training(step, backend)
   variables = ours.random_variables(detector)
-  state = parallel.replicate(steps.init_state(variables, tx), backend)
+  state = parallel.replicate(train_state.init_state(variables, tx), backend)
   batch = ours.episodes(SIDE, count=episodes, queries=1, keypoints=training.KEYPOINTS)
   seconds = []
   for _ in range(runs + 1):

@@ -16,10 +16,11 @@ import numpy as np
 from benchmarks import ours
 from benchmarks.problem import Problem, Setup, Side
 from configs import quickstart
-from fskd_jax import evaluator, parallel
 from fskd_jax.config import Config
-from fskd_jax.data.episodes import evaluation_index_batches
 from fskd_jax.data.feed import Feed
+from fskd_jax.data.plans import evaluation_index_batches
+from fskd_jax.device import parallel
+from fskd_jax.few_shot import evaluation as few_shot_evaluation
 from fskd_jax.models.detector import FewShotDetector
 
 CACHE = pathlib.Path(__file__).parents[2] / "data_cache"
@@ -57,7 +58,7 @@ def _open(cfg: Config) -> tuple[Feed, Any, Any]:
   place = functools.partial(parallel.replicate, backend="single")
   feed = Feed.open(cfg.data, place)
   detector = FewShotDetector(cfg.model, cfg.data.image_size)
-  network = evaluator.network_predictor(detector, feed, "single")
+  network = few_shot_evaluation.network_predictor(detector, feed, "single")
   predict = functools.partial(network, place(ours.random_variables(detector)))
   return feed, feed.evaluation_sampler(SETTING, cfg.eval), predict
 
@@ -66,7 +67,7 @@ def _whole(cfg: Config, episodes: int) -> Side:
   feed, sampler, predict = _open(cfg)
 
   def run() -> dict[str, Any]:
-    _, record = evaluator.score(
+    _, record = few_shot_evaluation.score(
       {"detector": predict}, feed, sampler, cfg.eval, episodes=episodes
     )
     return record["scores"]["detector"]["pck"]

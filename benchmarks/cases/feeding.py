@@ -21,12 +21,15 @@ from PIL import Image
 from benchmarks import ours
 from benchmarks.cases import evaluation, training
 from benchmarks.problem import Builder, Problem, Setup, Side
-from fskd_jax import optim, parallel, steps
 from fskd_jax.config import Config
-from fskd_jax.data import resident, synthetic
-from fskd_jax.data.episodes import train_index_batches
+from fskd_jax.data.creatures import dataset
 from fskd_jax.data.feed import Feed
+from fskd_jax.data.plans import train_index_batches
+from fskd_jax.device import parallel, store
+from fskd_jax.few_shot import step as few_shot_step
 from fskd_jax.models.detector import FewShotDetector
+from fskd_jax.training import optim
+from fskd_jax.training import state as train_state
 
 EXECUTORS = {"resident": "resident", "tf.data": "tfdata"}
 PHOTOGRAPH = 640  # side, pixels
@@ -76,7 +79,7 @@ def problems(setup: Setup) -> Iterator[Problem]:
 
 def _photographs(per_species: int) -> Config:
   """Returns the lightweight experiment on enlarged creatures; writes them once."""
-  source = synthetic.rendered_folder(evaluation.CACHE, per_species)
+  source = dataset.rendered_folder(evaluation.CACHE, per_species)
   folder = evaluation.CACHE / f"{source.name}-{PHOTOGRAPH}px"
   if not folder.exists():
     _enlarge(source, folder)
@@ -142,7 +145,7 @@ def _input(make: Callable[[], Config], executor: str, num_batches: int) -> Side:
   """Makes pixels and does nothing with them."""
   cfg, feed = _open_feed(make, executor)
   stream, size = _Stream(cfg, feed), (cfg.data.image_size,) * 2
-  materialize = jax.jit(functools.partial(resident.materialize, size=size))
+  materialize = jax.jit(functools.partial(store.materialize, size=size))
 
   def pixels(batch: Any) -> Any:
     if feed.store is None:
@@ -164,7 +167,7 @@ def _step(
   detector = FewShotDetector(cfg.model, cfg.data.image_size)
   tx = optim.make_optimizer(cfg.optim, cfg.train.steps, cfg.model.freeze_until)
   step = functools.partial(
-    steps.train_step,
+    few_shot_step.train_step,
     detector=detector,
     tx=tx,
     loss=cfg.loss,
@@ -173,7 +176,7 @@ def _step(
     color_jitter=cfg.data.color_jitter,
   )
   train = parallel.parallelize_training(step, "single")
-  state = steps.init_state(ours.random_variables(detector), tx)
+  state = train_state.init_state(ours.random_variables(detector), tx)
   state = parallel.replicate(state, "single")
   stream.begin()
   (first,) = stream.take(1)

@@ -17,8 +17,10 @@ import torch
 from benchmarks import floor, opponents, ours, torch_mds, torch_twin
 from benchmarks.cases import training
 from benchmarks.problem import MEMORY_LIMIT, Builder, Problem, Setup, Side, SkippedError
-from fskd_jax import episode, losses
-from fskd_jax.models.detector import FewShotDetector, count_parameters
+from fskd_jax import episode
+from fskd_jax.heatmaps import losses
+from fskd_jax.models.build import count_parameters
+from fskd_jax.models.detector import FewShotDetector
 
 CHANGES: Mapping[str, Mapping[str, Any]] = {
   "SMD": {},

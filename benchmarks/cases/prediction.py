@@ -18,10 +18,10 @@ from benchmarks.problem import Problem, Setup, Side
 from configs import lightweight
 from fskd_jax.config import Config
 from fskd_jax.data.sources import annotation_folder, load_dataset
-from fskd_jax.data.support_points import Box
-from fskd_jax.interop.compare import Model
+from fskd_jax.models.build import Model
 from fskd_jax.models.detector import FewShotDetector
-from fskd_jax.predictor import KeypointDetector, Support
+from fskd_jax.prediction.detector import KeypointDetector, Support
+from fskd_jax.prediction.support_points import Box
 
 Folder = tuple[list[pathlib.Path], list[Box]]
 

@@ -16,10 +16,14 @@ import torch
 from benchmarks import floor, opponents, ours, torch_literal, torch_twin
 from benchmarks.problem import Builder, Problem, Setup, Side
 from configs import lightweight
-from fskd_jax import episode, negatives, optim, steps
+from fskd_jax import episode
 from fskd_jax.config import Config
 from fskd_jax.episode import EpisodeBatch
+from fskd_jax.few_shot import negatives
+from fskd_jax.few_shot import step as few_shot_step
 from fskd_jax.models.detector import FewShotDetector
+from fskd_jax.training import optim
+from fskd_jax.training import state as train_state
 
 KEYPOINTS, QUERIES = 11, 5
 COMPARED = ("loss", "loss_main", "loss_mfcl", "gradient_norm")
@@ -85,14 +89,14 @@ def our_step(
   detector = FewShotDetector(cfg.model, side)
   tx = optim.make_optimizer(cfg.optim, cfg.train.steps, cfg.model.freeze_until)
   step = functools.partial(
-    steps.train_step,
+    few_shot_step.train_step,
     detector=detector,
     tx=tx,
     loss=cfg.loss,
     seed=cfg.train.seed,
     rotate_support=False,
   )
-  state = steps.init_state(ours.random_variables(detector), tx)
+  state = train_state.init_state(ours.random_variables(detector), tx)
   batch = ours.episodes(side, count=count, queries=QUERIES, keypoints=keypoints)
   compiled = ours.compiled(step, state, batch, None, precision=precision, donated=True)
   return compiled._replace(numbers=lambda values: ours.values_of(values, COMPARED))

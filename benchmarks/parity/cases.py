@@ -9,9 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fskd_jax import episode, losses
+from fskd_jax import episode
 from fskd_jax.config import ModelConfig
 from fskd_jax.episode import EpisodeBatch, Views
+from fskd_jax.few_shot import losses
+from fskd_jax.heatmaps import losses as heatmap_losses
 from fskd_jax.models import aggregator
 from fskd_jax.models.detector import FewShotDetector
 
@@ -102,7 +104,7 @@ def training(dtype: str = "float32", side: int = SIDE) -> Any:
     heatmap = jnp.stack(
       [
         mean(
-          *losses.heatmap_loss(
+          *heatmap_losses.heatmap_loss(
             maps,
             batch.query.keypoints,
             episode.valid_queries(batch),

@@ -21,9 +21,11 @@ from benchmarks.parity.cases import (
   seeded_weights,
   training,
 )
-from fskd_jax import geometry, losses
+from fskd_jax import geometry
 from fskd_jax.config import ModelConfig
 from fskd_jax.episode import EpisodeBatch, Views
+from fskd_jax.few_shot import losses as few_shot_losses
+from fskd_jax.heatmaps import losses
 from fskd_jax.interop import torch as torch_names
 from fskd_jax.models import aggregator, smd
 from fskd_jax.models.kernels import KernelGenerator, Kernels, materialize
@@ -113,7 +115,7 @@ def _loss_rows(golden: Mapping[str, np.ndarray]) -> Iterator[Row]:
     ("all_negatives", lambda *_: background.reshape(-1, means.shape[2])),
   ):
     pairs = [
-      losses.pair_loss(
+      few_shot_losses.pair_loss(
         (means[i], means[j]), (seen[i], seen[j]), (ids, ids), anchors(i, j), TEMPERATURE
       )
       for i, j in ((0, 1), (0, 2), (1, 2))

@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.parity.cases import Row, relative_error
 from benchmarks.parity.transpose import REDUCE_SCALE, seeded_weights
-from fskd_jax.analysis.gradients import TokenGradients, token_gradients
+from fskd_jax.analysis.attention.gradients import TokenGradients, token_gradients
 from fskd_jax.interop import transpose as names
 from fskd_jax.models.encoder import IMAGE_MEAN, IMAGE_STD
 from fskd_jax.models.transpose import VARIANTS, TransPose

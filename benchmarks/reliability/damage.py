@@ -22,7 +22,7 @@ _DAMAGES: dict[str, Callable[[bytes, random.Random], bytes | None]] = {
 
 def checkpoints(place: Place) -> Iterator[Trial]:
   """The newest of two checkpoints damaged: read right, or the older one is taken."""
-  from fskd_jax.checkpoint import CheckpointStore
+  from fskd_jax.training.checkpoint import CheckpointStore
 
   whole = place.work / "whole"
   store = CheckpointStore(whole, keep=2)
@@ -54,7 +54,7 @@ def _try(
   file: pathlib.Path,
   damage: Callable[[bytes], bytes | None],
 ) -> None:
-  from fskd_jax.checkpoint import CheckpointStore
+  from fskd_jax.training.checkpoint import CheckpointStore
 
   run = place.work / "damaged"
   shutil.rmtree(run, ignore_errors=True)

@@ -15,7 +15,7 @@ _GROWTH = 50
 
 def predictions(place: Place) -> Iterator[Trial]:
   """Predictions of images of many sizes: alike again and again, and no memory lost."""
-  from fskd_jax.predictor import load
+  from fskd_jax.prediction.load import load
 
   tools = Predicting(place)
   detector = load(runs.trained(place))
@@ -45,7 +45,7 @@ def predictions(place: Place) -> Iterator[Trial]:
 
 def reproduced(place: Place) -> Iterator[Trial]:
   """A seed twice, a call twice, and images alone or in a batch."""
-  from fskd_jax.predictor import load
+  from fskd_jax.prediction.load import load
 
   for number in range(3 if place.is_full else 1):
 

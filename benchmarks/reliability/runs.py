@@ -72,7 +72,7 @@ def check_same(workdir: pathlib.Path, expected: pathlib.Path) -> None:
 
 def weights(workdir: pathlib.Path) -> Any:
   """Returns the variables of the newest checkpoint."""
-  from fskd_jax.checkpoint import CheckpointStore
+  from fskd_jax.training.checkpoint import CheckpointStore
 
   return CheckpointStore(workdir).restore_model().variables
 

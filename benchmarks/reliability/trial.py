@@ -67,12 +67,12 @@ def check(is_right: Any, text: str) -> None:
 
 def fskd(*words: Any) -> Ended:
   """Runs the command `fskd` in this process; what it does not catch comes out here."""
-  from fskd_jax import cli
+  from fskd_jax.cli import main
 
   printed = io.StringIO()
   with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
     try:
-      status = cli.main([str(word) for word in words])
+      status = main.main([str(word) for word in words])
     except SystemExit as error:  # argparse
       status = error.code if isinstance(error.code, int) else 2
   return Ended(status, printed.getvalue())

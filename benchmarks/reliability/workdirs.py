@@ -18,7 +18,7 @@ _NAMES = (
 
 def state(step: int) -> object:
   """Returns a small training state."""
-  from fskd_jax.steps import TrainState
+  from fskd_jax.training.state import TrainState
 
   return TrainState(
     step=np.int32(step),
@@ -34,7 +34,7 @@ def names(place: Place) -> Iterator[Trial]:
     for parts in ((name,), (name, "run")):
 
       def run(number=number, parts=parts) -> None:
-        from fskd_jax.checkpoint import CheckpointStore
+        from fskd_jax.training.checkpoint import CheckpointStore
 
         folder = (place.work / f"{number}_{len(parts)}").joinpath(*parts)
         try:
@@ -88,7 +88,7 @@ for step in itertools.count(1):
 
 def reading(place: Place) -> Iterator[Trial]:
   """Reads of the newest checkpoint while a writer keeps only one."""
-  from fskd_jax.checkpoint import CheckpointStore
+  from fskd_jax.training.checkpoint import CheckpointStore
 
   folder = place.work / "read"
   writer = subprocess.Popen([sys.executable, "-P", "-c", _WRITER, str(folder)])

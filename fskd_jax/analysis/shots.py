@@ -14,13 +14,14 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from fskd_jax import evaluator, parallel
 from fskd_jax.config import DataConfig
-from fskd_jax.data.episodes import EpisodeSampler
 from fskd_jax.data.feed import Feed
+from fskd_jax.device import parallel
 from fskd_jax.episode import EpisodeBatch, Views
-from fskd_jax.interop.compare import Model
-from fskd_jax.intervals import Interval, crossed_bootstrap
+from fskd_jax.few_shot import evaluation
+from fskd_jax.few_shot.sampler import EpisodeSampler
+from fskd_jax.metrics.intervals import Interval, crossed_bootstrap
+from fskd_jax.models.build import Model
 from fskd_jax.models.detector import FewShotDetector
 
 
@@ -83,7 +84,7 @@ def measure(
   """
   cfg = model.config
   detector = FewShotDetector(cfg.model, cfg.data.image_size)
-  network = evaluator.network_predictor(detector, feed, "single")
+  network = evaluation.network_predictor(detector, feed, "single")
   variables = parallel.replicate(model.variables, backend="single")
   predictors = {
     str(k): lambda batch, k=k: network(variables, first_shots(batch, k))
@@ -93,7 +94,7 @@ def measure(
   found = {}
   for setting in settings:
     sampler = SameTypes(feed.evaluation_sampler(setting, drawn))
-    _, record = evaluator.score(
+    _, record = evaluation.score(
       predictors, feed, sampler, drawn, episodes=episodes, label=setting
     )
     pck = [record["scores"][k]["pck"][f"{threshold:g}"] for k in predictors]

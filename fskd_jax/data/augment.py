@@ -12,9 +12,6 @@ from jaxtyping import Bool, Float, Float32, Int
 from fskd_jax import geometry
 from fskd_jax.config import DataConfig
 
-BORDER_COLOR = (124, 116, 104)
-"""RGB outside the image. Source: spec/fskd.md section 3."""
-
 REFERENCE_CONTEXT = 0.8
 """Largest part of the way to the border in the original. Source: the same."""
 

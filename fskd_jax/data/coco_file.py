@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from fskd_jax.data import names
-from fskd_jax.wording import naming, raise_if, shown
+from fskd_jax.messages import naming, raise_if, shown
 
 _INT64 = range(-(2**63), 2**63)
 

@@ -8,11 +8,10 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 import jax
 import numpy as np
 
-from fskd_jax import processes, run_facts
 from fskd_jax.config import DataConfig, EvalConfig, TrainConfig, crop_size
 from fskd_jax.data import resident, sources
 from fskd_jax.data.annotations import KeypointDataset
-from fskd_jax.data.episodes import EpisodeSampler, Sampler, make_sampler
+from fskd_jax.data.plans import Sampler
 from fskd_jax.data.splits import (
   KeypointTypes,
   Splits,
@@ -20,9 +19,13 @@ from fskd_jax.data.splits import (
   keypoint_types,
   split_instances,
 )
+from fskd_jax.device import processes
+from fskd_jax.device import store as image_store
 from fskd_jax.episode import EpisodeBatch
+from fskd_jax.few_shot.sampler import EpisodeSampler, make_sampler
+from fskd_jax.training import facts
 
-_materialize = jax.jit(resident.materialize, static_argnames="size")
+_materialize = jax.jit(image_store.materialize, static_argnames="size")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,11 +45,13 @@ class Feed:
   dataset: KeypointDataset
   splits: Splits
   types: KeypointTypes
-  store: resident.ImageStore | None
+  store: image_store.ImageStore | None
 
   @classmethod
   def open(
-    cls, cfg: DataConfig, place: Callable[[resident.ImageStore], resident.ImageStore]
+    cls,
+    cfg: DataConfig,
+    place: Callable[[image_store.ImageStore], image_store.ImageStore],
   ) -> "Feed":
     """Loads, checks and splits the data set of a configuration.
 
@@ -59,7 +64,7 @@ class Feed:
     """
     dataset = processes.main_first(lambda: sources.load_dataset(cfg))
     processes.check_same(
-      lambda: run_facts.of_dataset(dataset), "give all the same data set"
+      lambda: facts.of_dataset(dataset), "give all the same data set"
     )
     types = keypoint_types(cfg, dataset.keypoint_names)
     parts = split_instances(dataset, cfg)

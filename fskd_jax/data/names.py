@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
-from fskd_jax.wording import shown
+from fskd_jax.messages import shown
 
 LONGEST = 200
 """Letters of the name of a keypoint or species."""

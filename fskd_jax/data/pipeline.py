@@ -14,9 +14,8 @@ from fskd_jax import geometry
 from fskd_jax.config import crop_size
 from fskd_jax.data import images
 from fskd_jax.data.annotations import KeypointDataset
-from fskd_jax.data.augment import BORDER_COLOR
-from fskd_jax.data.episodes import Sampler, plan_batch
-from fskd_jax.episode import EpisodeBatch, Views
+from fskd_jax.data.plans import Sampler, plan_batch
+from fskd_jax.episode import BORDER_COLOR, EpisodeBatch, Views
 
 
 def episode_batches(

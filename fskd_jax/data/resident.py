@@ -8,43 +8,19 @@ import collections
 import concurrent.futures
 import itertools
 from collections.abc import Generator, Iterable, Sequence
-from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 import tqdm
-from jaxtyping import Array, Float, Float32, Int32, Int64, UInt8
-from PIL import Image
+from jaxtyping import UInt8
 
-from fskd_jax import geometry
 from fskd_jax.data import images
 from fskd_jax.data.annotations import KeypointDataset
-from fskd_jax.data.augment import BORDER_COLOR
-from fskd_jax.data.episodes import Sampler, plan_batch
+from fskd_jax.data.plans import Sampler, plan_batch
+from fskd_jax.device.store import NUM_LEVELS, ImageStore, _pack
 from fskd_jax.episode import EpisodeBatch
-
-NUM_LEVELS = 4
-"""Every image is stored whole and halved 1, 2 and 3 times."""
 
 PREFETCH = 4
 """Plan batches made ahead."""
-
-
-class ImageStore(NamedTuple):
-  """Images and their reductions in one flat buffer; a pytree, so pass it to jit.
-
-  Closing over it instead would compile it in as a constant.
-
-  Attributes:
-    pixels: uint8 [p 3], RGB, row by row, image after image.
-    offsets: int32 [i levels], where an image reduced by 2**level starts.
-    sizes: int32 [i levels 2], its (width, height); 0 where it was not loaded, which
-      then shows nothing but border.
-  """
-
-  pixels: UInt8[Array | np.ndarray, "p 3"]
-  offsets: Int32[Array | np.ndarray, "i levels"]
-  sizes: Int32[Array | np.ndarray, "i levels 2"]
 
 
 def load_store(
@@ -81,19 +57,6 @@ def load_store(
   return _pack(pyramids, sizes)
 
 
-def _pack(
-  pyramids: Sequence[Sequence[UInt8[np.ndarray, "h w 3"]]],
-  sizes: Int64[np.ndarray, "i levels 2"],
-) -> ImageStore:
-  areas = sizes.prod(axis=-1)
-  starts = (areas.cumsum() - areas.ravel()).reshape(areas.shape)
-  return ImageStore(
-    pixels=np.concatenate([level.reshape(-1, 3) for p in pyramids for level in p]),
-    offsets=starts.astype(np.int32),
-    sizes=sizes.astype(np.int32),
-  )
-
-
 def episode_batches(
   sampler: Sampler, index_batches: Iterable[Sequence[int]], batch_size: int
 ) -> Generator[EpisodeBatch, None, None]:
@@ -111,77 +74,3 @@ def episode_batches(
       batch = ahead.popleft().result()
       ahead.extend(itertools.islice(plans, 1))
       yield batch
-
-
-def materialize(
-  store: ImageStore, batch: EpisodeBatch, size: tuple[int, int]
-) -> EpisodeBatch:
-  """Replaces image numbers by pixels, float32 [b t h w 3] in 0..255.
-
-  Pure and jittable; `size`, (height, width) of the sampler's crops, is static.
-  Bilinear sampling of the image at its `geometry.reduction_level`, blending into
-  `BORDER_COLOR` outside.
-  """
-  support, query = (
-    views._replace(images=_warp(store, views.images, views.to_original, size))
-    for views in (batch.support, batch.query)
-  )
-  return batch._replace(support=support, query=query)
-
-
-def crop(
-  image: UInt8[np.ndarray, "h w 3"],
-  to_original: Float32[np.ndarray, "2 3"],
-  size: tuple[int, int],
-) -> UInt8[np.ndarray, "height width 3"]:
-  """Cuts one crop from one image, as training and evaluation do.
-
-  Args:
-    image: RGB.
-    to_original: pixels of the crop to pixels of the image.
-    size: (height, width) of the crop.
-  """
-  pyramid = [
-    np.asarray(Image.fromarray(image).reduce(2**level)) for level in range(NUM_LEVELS)
-  ]
-  sizes = np.array([[level.shape[1::-1] for level in pyramid]])
-  number, matrix = np.zeros((1, 1), np.int32), np.asarray(to_original, np.float32)
-  warped = _warp(_pack([pyramid], sizes), number, matrix[None, None], size)
-  return np.asarray(warped)[0, 0].round().astype(np.uint8)
-
-
-def _warp(
-  store: ImageStore,
-  images: Int32[Array | np.ndarray, "b t"],
-  to_original: Float32[Array | np.ndarray, "b t 2 3"],
-  size: tuple[int, int],
-) -> Float[Array, "b t h w 3"]:
-  level = geometry.reduction_level(to_original, NUM_LEVELS - 1)
-  matrix = geometry.to_level(to_original, level)[..., None, None]
-  offset = store.offsets[images, level][..., None, None]
-  source_size = store.sizes[images, level][..., None, None]
-  columns = jnp.arange(size[1], dtype=jnp.float32)[None, None, None, :]
-  rows = jnp.arange(size[0], dtype=jnp.float32)[None, None, :, None]
-  x, y = (
-    matrix[:, :, i, 0] * columns + matrix[:, :, i, 1] * rows + matrix[:, :, i, 2]
-    for i in (0, 1)
-  )
-  left, top = jnp.floor(x), jnp.floor(y)
-  border = jnp.array(BORDER_COLOR, jnp.float32)[None, None, None, None]
-  source = jnp.asarray(store.pixels)
-  warped = jnp.zeros((*x.shape, 3), jnp.float32)
-  for tap_x, tap_y in (
-    (left, top),
-    (left + 1, top),
-    (left, top + 1),
-    (left + 1, top + 1),
-  ):
-    weight = (1 - abs(x - tap_x)) * (1 - abs(y - tap_y))
-    column, row = tap_x.astype(jnp.int32), tap_y.astype(jnp.int32)
-    width, height = source_size[:, :, 0], source_size[:, :, 1]
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    place = jnp.where(inside, offset + row * width + column, 0)
-    pixels = source.at[place].get(mode="promise_in_bounds")
-    color = jnp.where(inside[..., None], pixels.astype(jnp.float32), border)
-    warped += weight[..., None] * color
-  return warped

@@ -3,8 +3,8 @@
 import pathlib
 
 from fskd_jax.config import DataConfig
-from fskd_jax.data import synthetic
 from fskd_jax.data.annotations import KeypointDataset, read_coco
+from fskd_jax.data.creatures import dataset
 
 
 def load_dataset(cfg: DataConfig) -> KeypointDataset:
@@ -27,7 +27,7 @@ def load_dataset(cfg: DataConfig) -> KeypointDataset:
       from fskd_jax.data.builders import synthetic_creatures
 
       return synthetic_creatures.load(cfg.cache_dir, cfg.images_per_species)
-    return read_coco(synthetic.rendered_folder(cfg.cache_dir, cfg.images_per_species))
+    return read_coco(dataset.rendered_folder(cfg.cache_dir, cfg.images_per_species))
   if cfg.name == "coco_keypoints":
     if not cfg.path:
       raise ValueError(
@@ -46,5 +46,5 @@ def load_dataset(cfg: DataConfig) -> KeypointDataset:
 def annotation_folder(cfg: DataConfig) -> pathlib.Path:
   """Returns the COCO folder that `load_dataset` gets its data set from."""
   if cfg.name == "synthetic_creatures":
-    return synthetic.rendered_folder(cfg.cache_dir, cfg.images_per_species)
+    return dataset.rendered_folder(cfg.cache_dir, cfg.images_per_species)
   return pathlib.Path(cfg.path)

@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw
 from fskd_jax.demo import state
 from fskd_jax.demo.pictures import SIDE, Picture, Point, drawn_size
 from fskd_jax.demo.state import Page, Role
-from fskd_jax.plots import keypoint_colors
-from fskd_jax.prediction_pictures import Marks, draw_marks
+from fskd_jax.pictures.predictions import Marks, draw_marks
+from fskd_jax.pictures.style import keypoint_colors
 
 
 def draw_support(page: Page) -> Image.Image | None:

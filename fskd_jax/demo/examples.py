@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from fskd_jax.config import DataConfig
-from fskd_jax.data import images, sources, synthetic
+from fskd_jax.data import images, sources
 from fskd_jax.data.annotations import Instance, KeypointDataset
+from fskd_jax.data.creatures import dataset as creatures_dataset
 from fskd_jax.data.splits import split_instances
 from fskd_jax.demo.pictures import Picture, from_pixels
 
@@ -58,7 +59,7 @@ def make(cfg: DataConfig) -> Callable[[int], Example] | None:
 
 def _is_there(cfg: DataConfig) -> bool:
   if cfg.name == "synthetic_creatures":
-    folder = synthetic.folder_name(cfg.images_per_species)
+    folder = creatures_dataset.folder_name(cfg.images_per_species)
     return (pathlib.Path(cfg.cache_dir) / folder).is_dir()
   return (pathlib.Path(cfg.path) / "annotations.json").is_file()
 

@@ -15,7 +15,7 @@ from fskd_jax.demo import drawing, pictures, state
 from fskd_jax.demo.examples import Example
 from fskd_jax.demo.files import PageFiles, remove_old_uploads
 from fskd_jax.demo.state import Page, Role
-from fskd_jax.predictor import KeypointDetector
+from fskd_jax.prediction.detector import KeypointDetector
 
 KEYPOINT, BOX = "keypoint", "box (two corners)"
 """What a click on a support picture places."""

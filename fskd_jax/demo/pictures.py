@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from fskd_jax.data import images, photographs
+from fskd_jax.data import images
+from fskd_jax.prediction import photographs
 
 SIDE = 720
 """Longer side of the pictures drawn, pixels."""

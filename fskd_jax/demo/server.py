@@ -18,7 +18,7 @@ from starlette.responses import (  # pyright: ignore[reportMissingImports]
 
 from fskd_jax.demo import page
 from fskd_jax.demo.examples import Example
-from fskd_jax.predictor import KeypointDetector
+from fskd_jax.prediction.detector import KeypointDetector
 
 _POLICY = (
   "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; form-action 'self'"

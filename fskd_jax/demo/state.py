@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from fskd_jax.demo.pictures import Opened, Picture, Point
-from fskd_jax.prediction_files import PredictionFiles
-from fskd_jax.predictor import KeypointDetector, Prediction
+from fskd_jax.prediction.detector import KeypointDetector, Prediction
+from fskd_jax.prediction.files import PredictionFiles
 
 Role = Literal["support", "query"]
 

@@ -9,14 +9,8 @@ import numpy as np
 from fskd_jax.config import Config
 from fskd_jax.interop import state_dicts
 from fskd_jax.interop.entries import COUNTER
-from fskd_jax.interop.stages import ORDER, make_model, run_stages, seeded_inputs
-
-
-class Model(NamedTuple):
-  """A model: its configuration and its variables."""
-
-  config: Config
-  variables: dict[str, Any]
+from fskd_jax.interop.stages import ORDER, run_stages, seeded_inputs
+from fskd_jax.models.build import Model, make_model
 
 
 class Difference(NamedTuple):

@@ -19,9 +19,10 @@ import numpy as np
 from flax import traverse_util
 from jax import export
 
-from fskd_jax import config, metrics
+from fskd_jax import config
 from fskd_jax.config import Config
-from fskd_jax.interop.files import written_whole
+from fskd_jax.files import written_whole
+from fskd_jax.heatmaps import decoding
 from fskd_jax.models.detector import FewShotDetector, fuse_heatmaps
 from fskd_jax.models.kernels import Kernels
 
@@ -95,7 +96,7 @@ def _functions(
   def detect(weights, images, kernels):
     groups = tuple(Kernels(group["taps"], bias=group.get("bias")) for group in kernels)
     heatmaps = fuse_heatmaps(apply(weights, images, groups, method="detect"))
-    points = metrics.decode(heatmaps, side / heatmaps.shape[-1])
+    points = decoding.highest_cell(heatmaps, side / heatmaps.shape[-1])
     return {"heatmaps": heatmaps, "keypoints": points}
 
   def shape(*dims: int, dtype: Any) -> jax.ShapeDtypeStruct:

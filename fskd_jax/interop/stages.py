@@ -22,13 +22,6 @@ ORDER = (
 """How the names start, in the order of work; heat-maps come last."""
 
 
-def make_model(cfg: Config) -> FewShotDetector | TransPose:
-  """Makes the model of a configuration."""
-  if cfg.task == "pose":
-    return TransPose(cfg.model, crop_size(cfg.data), len(cfg.data.base))
-  return FewShotDetector(cfg.model, cfg.data.image_size)
-
-
 def seeded_inputs(cfg: Config) -> Any:
   """Draws what the model of a configuration is applied to."""
   if cfg.task != "pose":

@@ -15,7 +15,7 @@ import safetensors.numpy
 
 from fskd_jax import config
 from fskd_jax.config import Config
-from fskd_jax.interop.files import written_whole
+from fskd_jax.files import written_whole
 
 SUFFIXES = (".safetensors", ".pth")
 

@@ -296,11 +296,6 @@ def fuse_heatmaps(
   return jnp.stack(maps).mean(0)
 
 
-def count_parameters(params: Any) -> int:
-  """Counts the numbers in a tree of parameters."""
-  return sum(x.size for x in jax.tree.leaves(params))
-
-
 def _per_stride(
   factors: tuple[float, ...], strides: tuple[int, ...]
 ) -> tuple[float, ...]:

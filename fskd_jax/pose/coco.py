@@ -17,7 +17,7 @@ from pycocotools.cocoeval import COCOeval
 
 from fskd_jax.data import coco_file
 from fskd_jax.data.keypoints import COCO_PERSON, COCO_SIGMAS
-from fskd_jax.wording import naming
+from fskd_jax.messages import naming
 
 OTHER_SIGMA = 0.079
 """OKS sigma of types that COCO does not know; CrowdPose's of head and neck."""

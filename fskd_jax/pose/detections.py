@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 
 from fskd_jax.data import coco_file
 from fskd_jax.data.annotations import Instance, KeypointDataset, image_reader
-from fskd_jax.wording import shown
+from fskd_jax.messages import shown
 
 
 class Detections(NamedTuple):

@@ -12,15 +12,17 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fskd_jax import baselines, metrics, parallel, plots, processes
 from fskd_jax.config import Config, crop_size
 from fskd_jax.data import resident, sources
 from fskd_jax.data.annotations import Instance
 from fskd_jax.data.feed import Feed
-from fskd_jax.evaluator import headline, percent, write_results
+from fskd_jax.device import parallel, processes
 from fskd_jax.interop.pretrained import pretrained_variables
+from fskd_jax.metrics import scores as metrics_scores
+from fskd_jax.metrics.results import headline, percent, write_results
 from fskd_jax.models.transpose import init_variables
-from fskd_jax.pose import coco, crops, prediction, scores
+from fskd_jax.pictures import episodes
+from fskd_jax.pose import baselines, coco, crops, prediction, scores
 from fskd_jax.pose.detections import read_detections
 
 _log = logging.getLogger(__name__)
@@ -132,7 +134,7 @@ def evaluate(
     folder.mkdir(parents=True, exist_ok=True)
     for name, results in files.items():
       (folder / name).write_text(json.dumps(results) + "\n", encoding="utf-8")
-    write_results(outcome, text, plots.draw_episodes(rows), folder)
+    write_results(outcome, text, episodes.draw_episodes(rows), folder)
   return outcome
 
 
@@ -225,14 +227,14 @@ def _summary(
     entries = scores.distances(boxes.persons, predicted[..., :2], boxes.feed.types.base)
     names = boxes.feed.dataset.keypoint_names
     summary["keypoints"] = len(entries.episode)
-    summary |= metrics.summarize(entries, cfg.eval.thresholds, names)
+    summary |= metrics_scores.summarize(entries, cfg.eval.thresholds, names)
   sigmas = coco.oks_sigmas(cfg.data.base, cfg.pose.oks_sigmas)
   return summary | {"oks": coco.average_precision(boxes.truth, results, sigmas)}
 
 
 def _pictures(
   cfg: Config, setting: str, boxes: Boxes, predicted: np.ndarray, draw: Any
-) -> list[plots.EpisodePicture]:
+) -> list[episodes.EpisodePicture]:
   """Draws the worst, some typical and the best persons; the first of detections."""
   if not boxes.annotated:
     return [draw(setting, range(min(PERSONS_DRAWN, len(boxes.persons))))]

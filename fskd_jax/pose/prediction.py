@@ -8,13 +8,15 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from fskd_jax import geometry, parallel, plots
+from fskd_jax import geometry
 from fskd_jax.config import Config, crop_size
 from fskd_jax.data.annotations import Instance
-from fskd_jax.data.episodes import evaluation_index_batches
 from fskd_jax.data.feed import Feed
+from fskd_jax.data.plans import evaluation_index_batches
+from fskd_jax.device import parallel
 from fskd_jax.episode import PADDING, EpisodeBatch
 from fskd_jax.models.transpose import TransPose
+from fskd_jax.pictures import episodes
 from fskd_jax.pose import step
 from fskd_jax.pose.sampler import PoseSampler, flip_partners, make_sampler
 
@@ -117,14 +119,14 @@ def picture(
   sampler: PoseSampler,
   feed: Feed,
   predictor: Predictor,
-) -> plots.EpisodePicture:
+) -> episodes.EpisodePicture:
   """Predicts some persons of a sampler and returns what there is to draw."""
   size, count = parallel.divisible_batch(len(indices)), len(indices)
   with feed.batches(sampler, [indices], size) as batches:
     batch = next(batches)
   query = batch.query
   support_images, query_images = feed.pixels(batch)
-  return plots.EpisodePicture(
+  return episodes.EpisodePicture(
     title=title,
     support_images=support_images[0],
     support_keypoints=batch.support.keypoints[0],

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Int, Int32
 from fskd_jax.config import DataConfig, PoseConfig, crop_size
 from fskd_jax.data import augment
 from fskd_jax.data.annotations import Instance
-from fskd_jax.data.episodes import InstanceTable
+from fskd_jax.data.plans import InstanceTable
 from fskd_jax.data.splits import keypoint_ids
 from fskd_jax.episode import EpisodeBatch, Views
 from fskd_jax.pose import crops

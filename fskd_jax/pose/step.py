@@ -10,18 +10,20 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int32
 
-from fskd_jax import color, geometry, losses, steps
+from fskd_jax import geometry
 from fskd_jax.config import LossConfig, PoseConfig
-from fskd_jax.data import resident
+from fskd_jax.device import color
+from fskd_jax.device import store as image_store
 from fskd_jax.episode import PADDING, EpisodeBatch
+from fskd_jax.heatmaps import decoding, losses
 from fskd_jax.models.transpose import HEATMAP_STRIDE, TransPose
-from fskd_jax.pose import decoding
+from fskd_jax.training import state as train_state
 
 
 def train_step(
-  state: steps.TrainState,
+  state: train_state.TrainState,
   batch: EpisodeBatch,
-  store: resident.ImageStore | None,
+  store: image_store.ImageStore | None,
   *,
   model: TransPose,
   tx: optax.GradientTransformation,
@@ -29,7 +31,7 @@ def train_step(
   seed: int,
   color_jitter: float = 0.0,
   axis_name: str | None = None,
-) -> tuple[steps.TrainState, dict[str, Float[Array, ""]]]:
+) -> tuple[train_state.TrainState, dict[str, Float[Array, ""]]]:
   """Does one update on this device's persons.
 
   Args:
@@ -47,7 +49,7 @@ def train_step(
     The new state and metrics: loss, its only term, and the norm of the gradient.
   """
   model = model.clone(axis_name=axis_name)
-  batch = steps.with_pixels(batch, store, model.image_size)
+  batch = image_store.with_pixels(batch, store, model.image_size)
   if color_jitter:
     batch = color.jitter_batch(batch, seed, color_jitter)
 
@@ -57,14 +59,14 @@ def train_step(
       batch.query.images[:, 0],
       train=True,
       mutable=["batch_stats"],
-      rngs={"dropout": steps.dropout_key(seed, state.step, axis_name)},
+      rngs={"dropout": train_state.dropout_key(seed, state.step, axis_name)},
     )
     sigma = loss.target_sigma * model.image_size[0]
     found = heatmap_loss(heatmaps, batch, sigma=sigma, kind=loss.heatmap)
     return {"loss_main": found}, mutated.get("batch_stats", {})
 
   weights = {"loss_main": loss.main_weight}
-  return steps.update(
+  return train_state.update(
     state,
     terms,
     weights,
@@ -113,7 +115,7 @@ def heatmap_loss(
 def eval_step(
   variables: Mapping[str, Any],
   batch: EpisodeBatch,
-  store: resident.ImageStore | None,
+  store: image_store.ImageStore | None,
   *,
   model: TransPose,
   loss: LossConfig,
@@ -131,7 +133,7 @@ def eval_step(
     pose: how to decode.
     partners: of `sampler.flip_partners`; None leaves the flip test out.
   """
-  images = steps.with_pixels(batch, store, model.image_size).query.images[:, 0]
+  images = image_store.with_pixels(batch, store, model.image_size).query.images[:, 0]
 
   def heatmaps(images):
     found: Any = model.apply(variables, images, train=False)

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import optax
 
-from fskd_jax import metrics, plots, steps
 from fskd_jax.config import Config
 from fskd_jax.data.feed import Feed
+from fskd_jax.metrics import scores as metrics_scores
 from fskd_jax.models.transpose import init_variables
+from fskd_jax.pictures import episodes
 from fskd_jax.pose import evaluation, prediction, scores, step
 from fskd_jax.pose.sampler import PoseSampler
+from fskd_jax.training import state as train_state
 
 
 class PoseTask:
@@ -67,7 +69,7 @@ class PoseValidator:
       )
       self._network = prediction.network_predictor(cfg, feed)
 
-  def scores(self, state: steps.TrainState) -> dict[str, float]:
+  def scores(self, state: train_state.TrainState) -> dict[str, float]:
     """Returns PCK at every threshold."""
     predicted = prediction.predict(
       {"network": self._predictor(state)},
@@ -78,21 +80,21 @@ class PoseValidator:
     )["network"]
     entries = scores.distances(self._persons, predicted[..., :2], self._feed.types.base)
     return {
-      f"val/base/pck@{t:g}": metrics.episode_mean(entries.to_box <= t, entries.episode)[
-        "mean"
-      ]
+      f"val/base/pck@{t:g}": metrics_scores.episode_mean(
+        entries.to_box <= t, entries.episode
+      )["mean"]
       or 0.0
       for t in self._cfg.eval.thresholds
     }
 
-  def picture(self, state: steps.TrainState, title: str) -> np.ndarray:
+  def picture(self, state: train_state.TrainState, title: str) -> np.ndarray:
     """Draws the first validation persons."""
     shown = range(min(evaluation.PERSONS_DRAWN, len(self._persons)))
     row = prediction.picture(
       title, shown, self._sampler, self._feed, self._predictor(state)
     )
-    return plots.draw_episodes([row])
+    return episodes.draw_episodes([row])
 
-  def _predictor(self, state: steps.TrainState) -> prediction.Predictor:
+  def _predictor(self, state: train_state.TrainState) -> prediction.Predictor:
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     return lambda batch: self._network(variables, batch, self._feed.store)

@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from fskd_jax import cli
 from fskd_jax.analysis import shots
-from fskd_jax.data.episodes import plan_batch
+from fskd_jax.cli import main
 from fskd_jax.data.feed import Feed
+from fskd_jax.data.plans import plan_batch
 from fskd_jax.episode import valid_queries
 
 
@@ -57,7 +57,7 @@ def test_the_command_writes_numbers_and_a_picture(trained, tmp_path, capsys):
   _, workdir, _ = trained
   arguments = ["--shots", "2", "--episodes", "6", "--out", str(tmp_path / "out")]
   command = ["experiment", "shots", "--workdirs", str(workdir), *arguments]
-  assert cli.main(command) == 0
+  assert main.main(command) == 0
   found = json.loads((tmp_path / "out" / "shots.json").read_text())
   assert set(found["settings"]) == {"unseen/base", "unseen/novel"}
   for rows in found["settings"].values():
@@ -67,5 +67,5 @@ def test_the_command_writes_numbers_and_a_picture(trained, tmp_path, capsys):
     )
   assert (tmp_path / "out" / "shots.png").stat().st_size > 1000
   assert "unseen/novel, PCK@0.1" in capsys.readouterr().out
-  assert cli.main([*command, "--shots", "1"]) == 2
+  assert main.main([*command, "--shots", "1"]) == 2
   assert "--shots 1" in capsys.readouterr().err

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 import fskd_jax
-from fskd_jax.data import images, photographs
+from fskd_jax.data import images
+from fskd_jax.prediction import photographs
 
 
 def encode(pixels, kind, **options):

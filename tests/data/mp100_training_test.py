@@ -8,18 +8,20 @@ import os
 import pathlib
 import shutil
 
-import mp100_files
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from mp100_files import CATEGORIES
+from helpers import mp100_files
+from helpers.mp100_files import CATEGORIES
 
-from fskd_jax import cli, config
-from fskd_jax.data import episodes, splits
+from fskd_jax import config
+from fskd_jax.cli import main
+from fskd_jax.data import splits
 from fskd_jax.data.annotations import read_coco
 from fskd_jax.data.builders import mp100 as builders
 from fskd_jax.data.builders import records
 from fskd_jax.data.published import facts, mp100, prepare
+from fskd_jax.few_shot import sampler as few_shot_sampler
 
 NAME, PER_CATEGORY = "mp100_split2", 9
 SMALL = dataclasses.replace(
@@ -135,7 +137,7 @@ def test_faults_stop_it(tmp_path, source, message):
 
 def test_the_command_knows_all_splits_and_their_counts(source, tmp_path, capsys):
   args = ["--source", str(source), "--out", str(tmp_path / "out")]
-  assert cli.main(["data", "prepare", NAME, *args]) == 2
+  assert main.main(["data", "prepare", NAME, *args]) == 2
   told = capsys.readouterr().err
   assert "15 species, expected 100" in told
   assert "(5, 5, 5) species of train, validation, unseen, expected (70, 10, 20)" in told
@@ -159,7 +161,7 @@ def test_the_experiment_trains_on_pairs_of_the_training_categories(cfg):
   gone = {i.instance_id for i in parts.train if i.species == "category 0"}
   gone = sorted(gone)[PER_CATEGORY // 2 :]
   train = [i for i in parts.train if i.instance_id not in gone]
-  sampler = episodes.make_sampler(
+  sampler = few_shot_sampler.make_sampler(
     train,
     types.base,
     shots=1,

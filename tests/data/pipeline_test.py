@@ -6,9 +6,10 @@ import tensorflow as tf
 from PIL import Image, ImageFilter
 
 from fskd_jax.config import DataConfig
-from fskd_jax.data import episodes, images, pipeline
+from fskd_jax.data import images, pipeline, plans
 from fskd_jax.data.annotations import Instance, KeypointDataset
-from fskd_jax.data.augment import BORDER_COLOR
+from fskd_jax.episode import BORDER_COLOR
+from fskd_jax.few_shot import sampler as few_shot_sampler
 
 SIDE = 24
 SIZES = [(31, 47), (64, 40), (151, 90), (260, 203)] * 2
@@ -51,8 +52,8 @@ def dataset() -> KeypointDataset:
   )
 
 
-def _sampler(dataset: KeypointDataset, **fields) -> episodes.EpisodeSampler:
-  return episodes.make_sampler(
+def _sampler(dataset: KeypointDataset, **fields) -> few_shot_sampler.EpisodeSampler:
+  return few_shot_sampler.make_sampler(
     dataset.instances,
     types=np.zeros(1, np.int32),
     auxiliary=None,
@@ -135,7 +136,7 @@ def test_batches_are_the_plans_in_order_with_pixels(dataset):
   batches = list(pipeline.episode_batches(dataset, sampler, index_batches, 2))
   assert len(batches) == 3
   for batch, indices in zip(batches, index_batches):
-    plan = episodes.plan_batch(sampler, indices, 2)
+    plan = plans.plan_batch(sampler, indices, 2)
     assert batch.episode_index.tolist() == plan.episode_index.tolist()
     np.testing.assert_array_equal(batch.keypoint_ids, plan.keypoint_ids)
     for views, planned in ((batch.support, plan.support), (batch.query, plan.query)):
@@ -168,7 +169,7 @@ def test_pixels_come_from_the_image_reduced_as_often_as_the_crop_allows(dataset)
 
 
 def test_an_endless_stream_can_be_left(dataset):
-  index_batches = episodes.train_index_batches(0, 2, 0, 1)
+  index_batches = plans.train_index_batches(0, 2, 0, 1)
   stream = pipeline.episode_batches(dataset, _sampler(dataset), index_batches, 2)
   assert [next(stream).episode_index.tolist() for _ in range(2)] == [[0, 1], [2, 3]]
   stream.close()
@@ -187,7 +188,7 @@ def test_a_broken_image_is_named(dataset, kind):
     | {"read_image": read_image}
   )
   batches = pipeline.episode_batches(
-    broken, _sampler(dataset), episodes.train_index_batches(0, 2, 0, 1), 2
+    broken, _sampler(dataset), plans.train_index_batches(0, 2, 0, 1), 2
   )
   with pytest.raises(ValueError, match="'6.png' cannot be decoded"):
     for _ in range(20):

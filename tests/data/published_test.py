@@ -11,7 +11,8 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from fskd_jax import cli, config
+from fskd_jax import config
+from fskd_jax.cli import main
 from fskd_jax.data import sources, splits
 from fskd_jax.data.annotations import read_coco
 from fskd_jax.data.builders import cub_keypoints, records
@@ -424,11 +425,11 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     "--out",
     str(out),
   ]
-  assert cli.main(args) == 0
+  assert main.main(args) == 0
   text = capsys.readouterr().out
   assert "8 instances in 8 images, 4 species: train 2 species / 4 instances" in text
   assert "Terms: non-commercial" in text and "Wah et al." in text
-  assert cli.main(args) == 2
+  assert main.main(args) == 2
   assert capsys.readouterr().err == f"fskd: {out} exists already; name a new folder\n"
 
 

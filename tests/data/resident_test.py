@@ -10,9 +10,11 @@ from PIL import Image, ImageFilter
 
 from fskd_jax import episode, geometry
 from fskd_jax.config import DataConfig
-from fskd_jax.data import episodes, images, pipeline, resident
+from fskd_jax.data import images, pipeline, plans, resident
 from fskd_jax.data.annotations import Instance, KeypointDataset
-from fskd_jax.data.augment import BORDER_COLOR
+from fskd_jax.device import store as image_store
+from fskd_jax.episode import BORDER_COLOR
+from fskd_jax.few_shot import sampler as few_shot_sampler
 
 SIDE = 32
 SIZES = [(33, 47), (90, 64), (151, 110), (300, 221)]
@@ -85,8 +87,8 @@ def dots() -> KeypointDataset:
   return _dataset(pixels, points, ["PNG", "JPEG"] * 3)
 
 
-def _sampler(dataset: KeypointDataset, **fields) -> episodes.EpisodeSampler:
-  return episodes.make_sampler(
+def _sampler(dataset: KeypointDataset, **fields) -> few_shot_sampler.EpisodeSampler:
+  return few_shot_sampler.make_sampler(
     dataset.instances,
     types=np.zeros(1, np.int32),
     auxiliary=None,
@@ -108,7 +110,7 @@ def _sampler(dataset: KeypointDataset, **fields) -> episodes.EpisodeSampler:
   )
 
 
-materialize = jax.jit(functools.partial(resident.materialize, size=(SIDE, SIDE)))
+materialize = jax.jit(functools.partial(image_store.materialize, size=(SIDE, SIDE)))
 
 
 def _resident_batches(dataset, sampler, index_batches, batch_size):
@@ -132,7 +134,7 @@ def test_images_that_are_not_loaded_show_border_and_leave_the_others_alone(
   photographs_in_memory,
 ):
   sampler = _sampler(photographs_in_memory)
-  plan = episodes.plan_batch(sampler, [0, 1], 2)
+  plan = plans.plan_batch(sampler, [0, 1], 2)
   full = materialize(resident.load_store(photographs_in_memory), plan)
   part = materialize(resident.load_store(photographs_in_memory, [2, 5, 6]), plan)
   loaded = np.isin(plan.query.images, [2, 5, 6])
@@ -209,7 +211,7 @@ def test_plan_batches_come_in_order_and_padded(photographs_in_memory):
   found = list(resident.episode_batches(sampler, index_batches, 2))
   assert len(found) == 8
   for batch, indices in zip(found, index_batches):
-    expected = episodes.plan_batch(sampler, indices, 2)
+    expected = plans.plan_batch(sampler, indices, 2)
     jax.tree.map(np.testing.assert_array_equal, batch, expected)
 
 

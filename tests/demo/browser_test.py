@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from fskd_jax import cli
+from fskd_jax.cli import main
 
 pytest.importorskip("gradio", reason="no gradio: make test-browser installs it")
 playwright = pytest.importorskip(
@@ -169,6 +169,6 @@ def test_clicks_predictions_and_files(tab, address, trained, shapes_folder, tmp_
     *("predict", "--workdir", trained[1], "--support", support, "--keypoints"),
     *(tmp_path / "marks.json", "--query", *queries, "--out", tmp_path / "out"),
   ]
-  assert cli.main(list(map(str, command))) == 0
+  assert main.main(list(map(str, command))) == 0
   assert found == json.loads((tmp_path / "out" / "predictions.json").read_text())
   assert hosts == {address.split("/")[2]}

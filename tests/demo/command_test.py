@@ -2,10 +2,10 @@
 
 import importlib.util
 
-from fskd_jax import cli
+from fskd_jax.cli import main
 
 
 def test_it_says_what_to_install(monkeypatch, capsys):
   monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-  assert cli.main(["demo", "--workdir", "runs/none"]) == 2
+  assert main.main(["demo", "--workdir", "runs/none"]) == 2
   assert "pip install -e '.[demo]'" in capsys.readouterr().err

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fskd_jax import cli
-from fskd_jax.commands.own_images import read_supports
+from fskd_jax.cli import main
 from fskd_jax.demo import drawing, examples, pictures, state
 from fskd_jax.demo.state import Page
-from fskd_jax.prediction_pictures import Marks, draw_marks
-from fskd_jax.predictor import KeypointDetector, load
+from fskd_jax.pictures.predictions import Marks, draw_marks
+from fskd_jax.prediction.detector import KeypointDetector
+from fskd_jax.prediction.inputs import read_supports
+from fskd_jax.prediction.load import load
 
 
 def _pictures(*names, size=(40, 30)):
@@ -221,7 +222,7 @@ def test_numbers_are_those_of_the_command_and_of_the_api(
     *("--keypoints", marks, "--query", *queries, "--boxes", boxes),
     *("--min-confidence", 0.3, "--out", tmp_path),
   ]
-  assert cli.main(list(map(str, command))) == 0
+  assert main.main(list(map(str, command))) == 0
   (tmp_path / "demo").mkdir()
   path = state.write_prediction(page, 0.3, tmp_path / "demo")
   content = path.read_text()

@@ -11,8 +11,9 @@ from benchmarks.parity.cases import seeded_weights
 from fskd_jax import config as configuration
 from fskd_jax.config import Config, DataConfig, ModelConfig, TransformerConfig
 from fskd_jax.interop import pretrained, state_dicts, torch, transpose, weights
-from fskd_jax.interop.compare import Model, compare
+from fskd_jax.interop.compare import compare
 from fskd_jax.models import hrnet
+from fskd_jax.models.build import Model
 from fskd_jax.models.transpose import VARIANTS
 
 SIZE = (256, 192)

@@ -5,16 +5,18 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from seeded_variables import seeded_variables
+from helpers.seeded_variables import seeded_variables
 
-from fskd_jax import optim, steps
 from fskd_jax.config import LossConfig, ModelConfig, OptimConfig, TransformerConfig
+from fskd_jax.few_shot import step as few_shot_step
 from fskd_jax.interop.stages import seeded_episode
 from fskd_jax.models import hrnet, resnet
 from fskd_jax.models.attention_encoder import TransPoseEncoder
 from fskd_jax.models.detector import FewShotDetector
 from fskd_jax.models.encoder import build_encoder
 from fskd_jax.models.hrnet import HRNetS
+from fskd_jax.training import optim
+from fskd_jax.training import state as train_state
 
 TRANSFORMER = TransformerConfig(layers=1, width=8, hidden=8, heads=2)
 
@@ -33,7 +35,7 @@ def test_a_step_of_the_detector_moves_all_that_is_not_frozen(monkeypatch):
   tx = optim.make_optimizer(OptimConfig(learning_rate=0.1), 10, config.freeze_until)
   step = jax.jit(
     functools.partial(
-      steps.train_step,
+      few_shot_step.train_step,
       detector=detector,
       tx=tx,
       loss=LossConfig(mfcl_weight=0.0),
@@ -41,7 +43,7 @@ def test_a_step_of_the_detector_moves_all_that_is_not_frozen(monkeypatch):
       rotate_support=False,
     )
   )
-  state, metrics = step(steps.init_state(variables, tx), batch, None)
+  state, metrics = step(train_state.init_state(variables, tx), batch, None)
   assert np.isfinite(metrics["loss"])
   frozen = ("bn1", "conv1", "layer1_0")
   moved = jax.tree.map(lambda x, y: (x != y).any(), state.params, variables["params"])

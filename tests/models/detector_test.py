@@ -6,18 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.seeded_variables import seeded_variables
 from jax.test_util import check_grads
-from seeded_variables import seeded_variables
 
 from fskd_jax import episode
 from fskd_jax.config import ModelConfig
 from fskd_jax.episode import EpisodeBatch, Views
 from fskd_jax.models import turns
-from fskd_jax.models.detector import (
-  FewShotDetector,
-  count_parameters,
-  fuse_heatmaps,
-)
+from fskd_jax.models.build import count_parameters
+from fskd_jax.models.detector import FewShotDetector, fuse_heatmaps
 
 SIDE = 32
 CONFIG = {

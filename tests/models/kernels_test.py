@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from seeded_variables import seeded_variables
+from helpers.seeded_variables import seeded_variables
 
 from fskd_jax.models.kernels import KernelGenerator, materialize
 

@@ -9,15 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import tiny_detector
-from seeded_variables import seeded_variables
+from helpers import tiny_detector
+from helpers.seeded_variables import seeded_variables
 
-from fskd_jax import cli, config, optim, steps
-from fskd_jax.checkpoint import CheckpointStore
+from fskd_jax import config
+from fskd_jax.cli import main
 from fskd_jax.config import Config, DataConfig, LossConfig, ModelConfig
+from fskd_jax.few_shot import step as few_shot_step
 from fskd_jax.interop import torch as torch_names
-from fskd_jax.models.detector import FewShotDetector, count_parameters
+from fskd_jax.models.build import count_parameters
+from fskd_jax.models.detector import FewShotDetector
 from fskd_jax.models.mds import Modulator
+from fskd_jax.training import optim
+from fskd_jax.training import state as train_state
+from fskd_jax.training.checkpoint import CheckpointStore
 
 SIDE = tiny_detector.SIDE
 CONFIG = ModelConfig(
@@ -152,7 +157,7 @@ def test_training_reaches_every_parameter_and_lowers_the_loss(variables, batch):
   tx = optax.sgd(0.1)
   step = jax.jit(
     functools.partial(
-      steps.train_step,
+      few_shot_step.train_step,
       detector=DETECTOR,
       tx=tx,
       loss=LossConfig(heatmap="cross_entropy", target_sigma=0.1, mfcl_weight=0.0),
@@ -160,7 +165,7 @@ def test_training_reaches_every_parameter_and_lowers_the_loss(variables, batch):
       rotate_support=False,
     )
   )
-  state, losses = steps.init_state(variables, tx), []
+  state, losses = train_state.init_state(variables, tx), []
   for _ in range(8):
     before = state.params
     state, values = step(state, batch, None)
@@ -189,10 +194,10 @@ def test_export_and_import_keep_every_bit(variables, tmp_path, capsys):
   tx = optim.make_optimizer(cfg.optim, cfg.train.steps)
   run, copy, path = (str(tmp_path / x) for x in ("run", "copy", "model.safetensors"))
   with contextlib.closing(CheckpointStore(run, keep=1)) as store:
-    store.save(0, steps.init_state(variables, tx), config.to_dict(cfg))
-  assert cli.main(["export", "--workdir", run, "--out", path]) == 0
-  assert cli.main(["import", "--from", path, "--workdir", copy]) == 0
-  assert cli.main(["compare", run, copy]) == 0
+    store.save(0, train_state.init_state(variables, tx), config.to_dict(cfg))
+  assert main.main(["export", "--workdir", run, "--out", path]) == 0
+  assert main.main(["import", "--from", path, "--workdir", copy]) == 0
+  assert main.main(["compare", run, copy]) == 0
   assert "the same bits" in capsys.readouterr().out
 
 

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from seeded_variables import seeded_variables
+from helpers.seeded_variables import seeded_variables
 
 from fskd_jax.models import resnet
-from fskd_jax.models.detector import count_parameters
+from fskd_jax.models.build import count_parameters
 from fskd_jax.models.resnet import ResNet50, max_pool
 
 

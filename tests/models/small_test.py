@@ -5,9 +5,9 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from seeded_variables import seeded_variables
+from helpers.seeded_variables import seeded_variables
 
-from fskd_jax.models.detector import count_parameters
+from fskd_jax.models.build import count_parameters
 from fskd_jax.models.small import SmallEncoder
 
 

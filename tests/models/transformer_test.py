@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from seeded_variables import seeded_variables
+from helpers.seeded_variables import seeded_variables
 
 from fskd_jax.config import TransformerConfig
 from fskd_jax.models import transformer

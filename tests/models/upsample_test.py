@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fskd_jax.models.detector import count_parameters, fuse_heatmaps
+from fskd_jax.models.build import count_parameters
+from fskd_jax.models.detector import fuse_heatmaps
 from fskd_jax.models.upsample import HeatmapUpsampler, MapConvolution, resize_bilinear
 
 MAPS = jnp.asarray(np.random.default_rng(0).normal(size=(1, 2, 3, 4, 4)), jnp.float32)

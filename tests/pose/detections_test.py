@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 import pytest
-import shapes
+from helpers import shapes
 
 from fskd_jax.pose.detections import read_detections
 

@@ -1,9 +1,9 @@
 """The pose task: what it hands to the training step."""
 
-import poses
+from helpers import poses
 
+from fskd_jax.experiment import make_task
 from fskd_jax.pose import step
-from fskd_jax.task import make_task
 
 
 def test_the_step_is_given_all_of_the_configuration(monkeypatch, tmp_path):

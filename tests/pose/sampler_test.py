@@ -4,14 +4,13 @@ import dataclasses
 
 import jax
 import numpy as np
-import poses
 import pytest
-import shapes
+from helpers import poses, shapes
 
 from fskd_jax import geometry
-from fskd_jax.data.episodes import plan_batch
 from fskd_jax.data.feed import Feed
-from fskd_jax.data.resident import crop
+from fskd_jax.data.plans import plan_batch
+from fskd_jax.device.store import crop
 from fskd_jax.episode import PADDING
 from fskd_jax.pose import crops, prediction, sampler
 

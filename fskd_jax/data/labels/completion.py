@@ -14,7 +14,7 @@ from fskd_jax.data.labels.schema import (
   Labels,
   keypoint_names,
 )
-from fskd_jax.wording import raise_if
+from fskd_jax.messages import raise_if
 
 _MARGIN = 0.1
 _LEAST_MARGIN = 8.0  # pixels: a single keypoint gives no size

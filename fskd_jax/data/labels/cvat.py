@@ -25,7 +25,7 @@ from fskd_jax.data.labels.schema import (
   Labels,
   gather,
 )
-from fskd_jax.wording import first, shown
+from fskd_jax.messages import first, shown
 
 _MOST_BYTES = 2**28
 _MOST_LEVELS = 64

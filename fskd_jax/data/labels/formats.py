@@ -17,7 +17,7 @@ from fskd_jax.data.labels import (
   tables,
 )
 from fskd_jax.data.labels.schema import Labels
-from fskd_jax.wording import naming, raise_if
+from fskd_jax.messages import naming, raise_if
 
 
 class Format(NamedTuple):

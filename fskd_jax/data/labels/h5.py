@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from fskd_jax.wording import naming, shown
+from fskd_jax.messages import naming, shown
 
 MOST_BYTES = 2**30
 """Of the numbers of a table, as float64."""

@@ -9,7 +9,7 @@ from fskd_jax.data import images, names
 from fskd_jax.data.images import SUFFIXES
 from fskd_jax.data.labels.schema import LabelledImage, Labels
 from fskd_jax.data.labels.tables import frame_number
-from fskd_jax.wording import raise_if
+from fskd_jax.messages import raise_if
 
 
 def find(labels: Labels, folder: pathlib.Path) -> list[LabelledImage]:

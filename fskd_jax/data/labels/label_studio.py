@@ -25,7 +25,7 @@ from fskd_jax.data.labels.schema import (
   gather,
   keypoint_names,
 )
-from fskd_jax.wording import shown
+from fskd_jax.messages import shown
 
 _POINT, _BOX = "keypointlabels", "rectanglelabels"
 

@@ -23,7 +23,7 @@ from fskd_jax.data.labels.schema import (
   Labels,
   gather,
 )
-from fskd_jax.wording import raise_if, shown
+from fskd_jax.messages import raise_if, shown
 
 _VERSION = "5.5.0"
 

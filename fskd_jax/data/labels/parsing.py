@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from fskd_jax.data.labels.schema import Keypoint, LabelledObject
-from fskd_jax.wording import shown
+from fskd_jax.messages import shown
 
 
 class Mark(NamedTuple):

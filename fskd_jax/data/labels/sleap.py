@@ -23,7 +23,7 @@ from fskd_jax.data.labels.schema import (
   LabelledObject,
   Labels,
 )
-from fskd_jax.wording import raise_if, shown
+from fskd_jax.messages import raise_if, shown
 
 _ORDER = ["track", "xy", "node", "frame"]
 _BLOCK = 2**22  # numbers that are read at a time

@@ -23,7 +23,7 @@ from fskd_jax.data.labels.schema import (
   Labels,
   keypoint_names,
 )
-from fskd_jax.wording import raise_if, shown
+from fskd_jax.messages import raise_if, shown
 
 UNIQUE = "single"
 """The individual to which DeepLabCut gives body parts that belong to no animal."""

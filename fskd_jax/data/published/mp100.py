@@ -17,7 +17,7 @@ from PIL import ExifTags
 from fskd_jax.data import coco_file, images
 from fskd_jax.data.published.release import Animal, Release
 from fskd_jax.data.published.schema import Published
-from fskd_jax.wording import naming, raise_if
+from fskd_jax.messages import naming, raise_if
 
 MAX_KEYPOINTS = 100
 """Of an object; the reference pads all objects to as many."""

@@ -13,7 +13,7 @@ from fskd_jax.data import coco_file, images, names
 from fskd_jax.data.published import readers
 from fskd_jax.data.published.release import SPLITS, Release
 from fskd_jax.data.published.schema import Published
-from fskd_jax.wording import raise_if
+from fskd_jax.messages import raise_if
 
 
 def prepare(

@@ -6,9 +6,9 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from fskd_jax.data import synthetic
 from fskd_jax.data.annotations import KeypointDataset, read_coco
 from fskd_jax.data.builders import records
+from fskd_jax.data.creatures import dataset as creatures_dataset
 from fskd_jax.data.creatures import skeleton
 from fskd_jax.data.creatures.species import SPECIES
 
@@ -24,7 +24,7 @@ class CreaturesConfig(tfds.core.BuilderConfig):
 class SyntheticCreatures(tfds.core.GeneratorBasedBuilder):
   """One record per rendered picture."""
 
-  VERSION = tfds.core.Version(f"{synthetic.VERSION}.0.0")
+  VERSION = tfds.core.Version(f"{creatures_dataset.VERSION}.0.0")
   BUILDER_CONFIGS = [CreaturesConfig(name="250-seed0", images_per_species=250)]
 
   def _info(self) -> tfds.core.DatasetInfo:
@@ -32,7 +32,7 @@ class SyntheticCreatures(tfds.core.GeneratorBasedBuilder):
     return records.info(
       self,
       "Procedural quadrupeds with the 20 keypoints of Animal Pose.",
-      name=synthetic.folder_name(config.images_per_species, config.seed),
+      name=creatures_dataset.folder_name(config.images_per_species, config.seed),
       keypoint_names=skeleton.KEYPOINTS,
       skeleton=skeleton.SKELETON,
       species=tuple(species.name for species in SPECIES),
@@ -40,7 +40,7 @@ class SyntheticCreatures(tfds.core.GeneratorBasedBuilder):
 
   def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
     config: Any = self.builder_config
-    folder = synthetic.rendered_folder(
+    folder = creatures_dataset.rendered_folder(
       self._data_dir_root, config.images_per_species, config.seed
     )
     return {records.SPLIT: self._generate_examples(read_coco(folder))}

@@ -1,0 +1,143 @@
+"""What ablations found: paired differences to the baseline, as table and picture."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+
+from fskd_jax.analysis.ablation.run import BASELINE, VARIANTS
+from fskd_jax.metrics.intervals import Interval, crossed_bootstrap, points
+
+THRESHOLD = "0.1"
+
+
+class Difference(NamedTuple):
+  """A variant in one setting, PCK at `THRESHOLD` in parts of 1.
+
+  Attributes:
+    variant: name.
+    setting: of the evaluation.
+    seeds: how many it was trained with.
+    pck: over seeds and episodes.
+    less_baseline: the difference to the baseline of the same seeds.
+    train_seconds: median over the seeds.
+    parameters: of the network.
+  """
+
+  variant: str
+  setting: str
+  seeds: int
+  pck: Interval
+  less_baseline: Interval
+  train_seconds: float
+  parameters: int
+
+
+def differences(lines: Sequence[Mapping[str, Any]]) -> list[Difference]:
+  """Compares every variant with the baseline, over the seeds that both have.
+
+  In the order of `VARIANTS`.
+
+  Raises:
+    ValueError: there is no line of the baseline, or it has other episodes.
+  """
+  by_variant: dict[str, dict[int, Mapping[str, Any]]] = {}
+  for line in lines:
+    by_variant.setdefault(line["variant"], {})[line["seed"]] = line
+  if BASELINE not in by_variant:
+    raise ValueError(f"there is no result of the variant {BASELINE!r}: run it first")
+  baseline, found = by_variant[BASELINE], []
+  order = {name: place for place, name in enumerate(VARIANTS)}
+  for variant in sorted(by_variant, key=lambda name: order.get(name, len(order))):
+    runs = by_variant[variant]
+    seeds = sorted(set(runs) & set(baseline))
+    if not seeds:
+      continue
+    for setting in runs[seeds[0]]["settings"]:
+      ours, theirs = (_scores([x[s] for s in seeds], setting) for x in (runs, baseline))
+      manifests = {
+        x[s]["settings"][setting]["manifest"] for x in (runs, baseline) for s in seeds
+      }
+      if len(manifests) > 1:
+        raise ValueError(
+          f"{variant!r} and the baseline were scored on other episodes of {setting}; "
+          "expected the same --episodes and data for all results of a folder"
+        )
+      found.append(
+        Difference(
+          variant=variant,
+          setting=setting,
+          seeds=len(seeds),
+          pck=crossed_bootstrap(ours),
+          less_baseline=crossed_bootstrap(ours - theirs),
+          train_seconds=float(np.median([runs[s]["train_seconds"] for s in seeds])),
+          parameters=runs[seeds[0]]["parameters"],
+        )
+      )
+  return found
+
+
+def _scores(
+  runs: Sequence[Mapping[str, Any]], setting: str
+) -> Float[np.ndarray, "s e"]:
+  return np.array([x["settings"][setting]["pck"][THRESHOLD] for x in runs], np.float64)
+
+
+def markdown(found: Sequence[Difference]) -> str:
+  """Formats differences: a row for each variant, two columns for each setting."""
+  settings = list(dict.fromkeys(x.setting for x in found))
+  heads = [f"{s} | less the baseline" for s in settings]
+  columns = ["variant", "seeds", *heads, "training, s", "parameters"]
+  lines = [
+    "| " + " | ".join(columns) + " |",
+    "|---" * (4 + 2 * len(settings)) + "|",
+  ]
+  for variant in dict.fromkeys(x.variant for x in found):
+    rows = {x.setting: x for x in found if x.variant == variant}
+    cells = []
+    for setting in settings:
+      row = rows[setting]
+      cells += [f"{100 * row.pck.mean:.1f}", _difference(row.less_baseline)]
+    any_row = next(iter(rows.values()))
+    if variant == BASELINE:
+      cells[1::2] = ["" for _ in settings]
+    ends = [f"{any_row.train_seconds:.0f}", f"{any_row.parameters:,}"]
+    lines.append("| " + " | ".join([variant, str(any_row.seeds), *cells, *ends]) + " |")
+  return "\n".join(lines) + "\n"
+
+
+def _difference(interval: Interval) -> str:
+  text = points(interval)
+  return f"**{text}**" if interval.low > 0 or interval.high < 0 else text
+
+
+def draw(found: Sequence[Difference]) -> Figure:
+  """Draws the differences with their intervals, a panel for each setting."""
+  settings = list(dict.fromkeys(x.setting for x in found))
+  variants = [v for v in dict.fromkeys(x.variant for x in found) if v != BASELINE]
+  figure = Figure(
+    figsize=(2.5 + 3.2 * len(settings), 1.2 + 0.27 * len(variants)),
+    layout="constrained",
+    dpi=120,
+  )
+  axes = figure.subplots(1, len(settings), sharey=True, squeeze=False)[0]
+  for axis, setting in zip(axes, settings):
+    axis.axvline(0, color="0.6", linewidth=1)
+    for place, variant in enumerate(variants):
+      row = next(
+        (x for x in found if (x.variant, x.setting) == (variant, setting)), None
+      )
+      if row is None:
+        continue
+      mean, low, high = (100 * float(x) for x in row.less_baseline)
+      color = "C2" if low > 0 else "C3" if high < 0 else "0.4"
+      axis.plot([low, high], [place, place], color=color, linewidth=2)
+      axis.plot(mean, place, "o", color=color, markersize=5)
+    axis.set_title(setting)
+    axis.set_xlabel("PCK@0.1 less the baseline's, points")
+    axis.grid(axis="x", color="0.9")
+  axes[0].set_yticks(range(len(variants)), variants)
+  axes[0].invert_yaxis()
+  return figure

@@ -1,0 +1,159 @@
+"""Parts of pictures: panels that fit a crop, maps over it, one true colour bar.
+
+Places at or below the threshold stay as they are in the (grey) crop. Scales of
+attention are logarithmic: it spans orders of magnitude, and a linear scale shows the
+largest few weights alone.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from fskd_jax.pictures.style import keypoint_colors
+
+COLORS = "plasma"
+"""Of overlays."""
+
+OPACITY = 0.7
+
+DECADES = 2
+"""Without a threshold a logarithmic scale ends this far below the largest value."""
+
+MARGINS = 0.1, 0.95, 0.5
+"""Of a figure, inches: left, right (for the colour bar), above (for the heading)."""
+
+
+def make_panels(
+  rows: int,
+  columns: int,
+  width: float,
+  shape: Sequence[int],
+  heading: str,
+  below: float = 0.05,
+) -> tuple[Figure, np.ndarray]:
+  """Makes a figure of panels without axes.
+
+  Args:
+    rows: of panels.
+    columns: of panels.
+    width: of a panel; lengths are inches.
+    shape: (height, width, ..) of what the panels show.
+    heading: text above them.
+    below: what is left free there.
+
+  Returns:
+    The figure, and its panels [rows columns].
+  """
+  left, right, top = MARGINS
+  height, gap, space = width * shape[0] / shape[1], 0.2, 0.06
+  total = (
+    columns * width + (columns - 1) * space + left + right,
+    rows * height + (rows - 1) * gap + top + below,
+  )
+  figure = Figure(figsize=total, dpi=150)
+  panels = figure.subplots(rows, columns, squeeze=False)
+  figure.subplots_adjust(
+    left=left / total[0], right=1 - right / total[0],
+    bottom=below / total[1], top=1 - top / total[1],
+    wspace=space / width, hspace=gap / height,
+  )  # fmt: skip
+  for axis in panels.flat:
+    axis.axis("off")
+  figure.text(left / total[0], 1 - 0.1 / total[1], heading, fontsize=9, va="top")
+  return figure, panels
+
+
+def log_scale(values: np.ndarray, threshold: float) -> LogNorm:
+  """Returns the scale from the threshold to the largest value."""
+  top = float(values.max()) or 1.0
+  bottom = threshold if threshold > 0 else top / 10**DECADES
+  return LogNorm(min(bottom, top / 1.01), top, clip=True)
+
+
+def draw_crop(
+  axis: Axes,
+  image: UInt8[np.ndarray, "H W 3"],
+  points: Float[np.ndarray, "n 2"],
+  title: str,
+) -> None:
+  """Draws the crop in colour, with a dot at every point."""
+  axis.imshow(image)
+  axis.autoscale(False)  # points beyond the crop stay out of sight
+  colors = keypoint_colors(len(points))
+  axis.scatter(*points.T, s=14, c=colors, edgecolors="black", lw=0.4)
+  axis.set_title(title, fontsize=8, pad=3)
+
+
+def draw_overlay(
+  axis: Axes,
+  image: UInt8[np.ndarray, "H W 3"],
+  values: Float[np.ndarray, "H W"],
+  norm: Normalize,
+  threshold: float,
+) -> None:
+  """Draws the grey crop, and in colour the values above the threshold."""
+  axis.imshow(image.mean(-1), cmap="gray", vmin=0, vmax=255)
+  axis.autoscale(False)
+  shown = np.ma.masked_where(values <= threshold, values)
+  axis.imshow(shown, cmap=COLORS, norm=norm, alpha=OPACITY, interpolation="nearest")
+
+
+def draw_ring(
+  axis: Axes, point: Sequence[float] | Float[np.ndarray, "2"], size: float = 40
+) -> None:
+  """Draws a ring that is seen on dark and on light."""
+  for color, width in (("black", 2.2), ("white", 1.0)):
+    axis.scatter(*point, s=size, facecolors="none", edgecolors=color, lw=width)
+
+
+def add_bar(
+  figure: Figure,
+  panels: np.ndarray,
+  norm: Normalize,
+  colors: str,
+  label: str,
+  extend: Literal["neither", "min", "max"] = "neither",
+) -> None:
+  """Adds the colour bar right of the panels, from their top.
+
+  Args:
+    figure: of the panels.
+    panels: [rows columns].
+    norm: scale.
+    colors: colour map; that of overlays is drawn with their opacity, on grey.
+    label: what the bar shows.
+    extend: "min" or "max" says that values lie below or above the scale.
+  """
+  width, height = figure.get_size_inches()
+  top, bottom = panels[0, -1].get_position(), panels[-1, -1].get_position()
+  length = min(2.6 / height, top.y1 - bottom.y0)
+  axis = figure.add_axes((top.x1 + 0.1 / width, top.y1 - length, 0.12 / width, length))
+  axis.set_facecolor("gray")
+  bar = figure.colorbar(
+    ScalarMappable(norm, colors),
+    cax=axis,
+    alpha=OPACITY if colors == COLORS else None,
+    extend=extend,
+    extendfrac=0.06,
+  )
+  if isinstance(norm, LogNorm):
+    set_log_ticks(axis.yaxis)
+  bar.set_label(label, fontsize=8)
+  axis.tick_params(labelsize=7)
+
+
+def set_log_ticks(axis: Axis) -> None:
+  """Labels a logarithmic axis by plain numbers, however short it is."""
+  low, high = axis.get_view_interval()
+  subs = (1, 2, 5) if high / low > 10 else (1, 1.5, 2, 3, 4, 5, 7)
+  axis.set_major_locator(LogLocator(subs=subs))
+  axis.set_major_formatter("{x:g}")
+  axis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,188 @@
+"""Pictures of attention: maps over the crop, sheets, positions, gradients.
+
+Every figure has one scale, and its colour bar is that of every map in it.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from fskd_jax.analysis.attention.gradients import TokenGradients
+from fskd_jax.analysis.attention.panels import (
+  COLORS,
+  add_bar,
+  draw_crop,
+  draw_overlay,
+  draw_ring,
+  log_scale,
+  make_panels,
+  set_log_ticks,
+)
+
+COLUMNS = 6
+"""Panels in a row of `draw_maps`."""
+
+POSITIONS = 6
+"""Positions along the longer side of `draw_position_similarity`."""
+
+
+def draw_maps(
+  image: UInt8[np.ndarray, "H W 3"],
+  maps: Float[np.ndarray, "n H W"],
+  points: Float[np.ndarray, "n 2"],
+  names: Sequence[str],
+  *,
+  threshold: float,
+  heading: str,
+  label: str,
+) -> Figure:
+  """Draws one map per keypoint, after the crop with all predictions.
+
+  Args:
+    image: the crop.
+    maps: positive values, one map per keypoint, for every pixel of the crop.
+    points: predictions, pixels of the crop; a ring marks each in its panel.
+    names: of the keypoints.
+    threshold: values at or below it stay transparent.
+    heading: text above the figure.
+    label: what the colour bar shows.
+  """
+  columns = min(COLUMNS, len(names) + 1)
+  rows = math.ceil((len(names) + 1) / columns)
+  figure, panels = make_panels(rows, columns, 1.6, image.shape, heading)
+  draw_crop(panels.flat[0], image, points, "predictions")
+  norm = log_scale(maps, threshold)
+  for axis, values, point, name in zip(panels.flat[1:], maps, points, names):
+    draw_overlay(axis, image, values, norm, threshold)
+    draw_ring(axis, point)
+    axis.set_title(name, fontsize=8, pad=3)
+  extend = "neither" if threshold > 0 else "min"
+  add_bar(figure, panels, norm, COLORS, label, extend)
+  return figure
+
+
+def draw_sheet(
+  image: UInt8[np.ndarray, "H W 3"],
+  maps: Float[np.ndarray, "layers n H W"],
+  points: Float[np.ndarray, "n 2"],
+  names: Sequence[str],
+  *,
+  threshold: float,
+  heading: str,
+  label: str,
+) -> Figure:
+  """Draws all layers (rows) and all keypoints (columns); see `draw_maps`."""
+  figure, panels = make_panels(len(maps), len(names) + 1, 1.05, image.shape, heading)
+  norm = log_scale(maps, threshold)
+  for layer, (axes, row) in enumerate(zip(panels, maps)):
+    draw_crop(axes[0], image, points, f"layer {layer}")
+    for axis, values, point, name in zip(axes[1:], row, points, names):
+      draw_overlay(axis, image, values, norm, threshold)
+      draw_ring(axis, point)
+      axis.set_title("" if layer else name, fontsize=8, pad=3)
+  extend = "neither" if threshold > 0 else "min"
+  add_bar(figure, panels, norm, COLORS, label, extend)
+  return figure
+
+
+def draw_position_similarity(
+  similarities: Float[np.ndarray, "L L"], grid: tuple[int, int], heading: str
+) -> Figure:
+  """Draws how similar chosen positions are to all others, a map for each.
+
+  The panels lie as their positions do. A ring marks the position itself, whose
+  similarity, always 1, is left out of the scale.
+
+  Args:
+    similarities: cosines, see `attention.cosine_similarities`.
+    grid: (h, w) of the positions.
+    heading: text above the figure.
+
+  Source: supplement section B, figure 1, which has a map for every position.
+  """
+  rows, columns = (
+    np.linspace(0, cells - 1, max(2, round(POSITIONS * cells / max(grid))))
+    for cells in grid
+  )
+  figure, panels = make_panels(len(rows), len(columns), 0.9, grid, heading)
+  others = similarities[~np.eye(len(similarities), dtype=bool)]
+  norm = Normalize(others.min(), others.max(), clip=True)
+  for axes, row in zip(panels, rows.round().astype(int)):
+    for axis, column in zip(axes, columns.round().astype(int)):
+      values = similarities[row * grid[1] + column].reshape(grid)
+      axis.imshow(values, cmap="viridis", norm=norm)
+      draw_ring(axis, (column, row), 16)
+      axis.set_title(f"column {column}, row {row}", fontsize=6, pad=2)
+  add_bar(figure, panels, norm, "viridis", "cosine similarity")
+  return figure
+
+
+def draw_gradients(
+  image: UInt8[np.ndarray, "H W 3"],
+  found: TokenGradients,
+  keypoint: int,
+  point: Float[np.ndarray, "2"],
+  heading: str,
+) -> Figure:
+  """Draws the gradient's norm per token, three ways, and how they and attention agree.
+
+  The scale is that of the tokens reached through attention alone; the others, and
+  as a rule all of the supplement's form, lie above it.
+
+  Args:
+    image: the crop.
+    found: gradients of all keypoints.
+    keypoint: which to draw.
+    point: its prediction, pixels of the crop.
+    heading: text above the figure.
+  """
+  forms = {
+    "exact": found.exact,
+    "closed form": found.closed_form,
+    "supplement": found.supplement,
+  }
+  norms = {name: np.linalg.norm(x[keypoint], axis=-1) for name, x in forms.items()}
+  chosen = ~found.direct[keypoint]
+  exact = norms["exact"][chosen]
+  figure, panels = make_panels(1, 4, 1.9, image.shape, heading, below=3.0)
+  draw_crop(panels[0, 0], image, point[None], "prediction")
+  norm = log_scale(exact, threshold=exact.min())
+  for axis, (name, values) in zip(panels[0, 1:], norms.items()):
+    draw_overlay(axis, image, _fill_cells(values, image.shape), norm, 0.0)
+    draw_ring(axis, point)
+    axis.set_title(name, fontsize=8, pad=3)
+  add_bar(figure, panels, norm, COLORS, "|gradient| per token", "max")
+
+  attention = found.attention.mean(0)[found.tokens[keypoint]]
+  width, height = figure.get_size_inches()
+  left, right = (
+    figure.add_axes((x / width, 0.5 / height, 3.2 / width, 2.2 / height))
+    for x in (0.7, 4.9)
+  )
+  for name in ("closed form", "supplement"):
+    left.loglog(exact, norms[name][chosen], ".", ms=2, label=name)
+  left.loglog([exact.min(), exact.max()], [exact.min(), exact.max()], "k", lw=0.8)
+  left.set_ylabel("|gradient|, approximation (line: equal)", fontsize=8)
+  left.legend(fontsize=7, markerscale=4)
+  right.loglog(exact, attention[chosen], ".", ms=2, color="C2")
+  right.set_ylabel("attention, mean of the heads", fontsize=8)
+  for axis in (left, right):
+    axis.set_xlabel("|gradient|, exact (tokens reached by attention)", fontsize=8)
+    axis.tick_params(labelsize=7, which="both")
+    axis.grid(alpha=0.3)
+    set_log_ticks(axis.xaxis)
+    set_log_ticks(axis.yaxis)
+  return figure
+
+
+def _fill_cells(
+  values: Float[np.ndarray, " L"], shape: Sequence[int]
+) -> Float[np.ndarray, "H W"]:
+  """Gives every pixel the value of its token, without interpolation."""
+  stride = math.isqrt(shape[0] * shape[1] // len(values))
+  cells = values.reshape(shape[0] // stride, -1)
+  return cells.repeat(stride, axis=0).repeat(stride, axis=1)

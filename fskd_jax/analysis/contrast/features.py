@@ -1,0 +1,109 @@
+"""Features of a detector's encoder at keypoints and other points, outside training."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from fskd_jax import episode
+from fskd_jax.config import Config
+from fskd_jax.data.feed import Feed
+from fskd_jax.data.plans import Sampler, evaluation_index_batches
+from fskd_jax.device import store as image_store
+from fskd_jax.episode import PADDING, EpisodeBatch
+from fskd_jax.models.aggregator import pool_features
+from fskd_jax.models.detector import FewShotDetector
+
+PointsOf = Callable[[EpisodeBatch], Float[Array, "b t g 2"]]
+"""Pixels of the crops, for all images of a batch: support first, then queries."""
+
+
+class PooledFeatures(NamedTuple):
+  """Features at i visible keypoints, of whatever images.
+
+  Attributes:
+    features: pooled as for prototypes.
+    keypoint: number of the type in the vocabulary.
+    species: names.
+    instance: whose keypoint it is.
+  """
+
+  features: Float[np.ndarray, "i c"]
+  keypoint: Int[np.ndarray, " i"]
+  species: np.ndarray
+  instance: Int[np.ndarray, " i"]
+
+
+def reader(
+  cfg: Config, points_of: PointsOf
+) -> Callable[
+  [Any, EpisodeBatch, image_store.ImageStore | None], Float[Array, "b t g c"]
+]:
+  """Returns (variables, batch, store) -> features at points of all images, compiled."""
+  detector = FewShotDetector(cfg.model, cfg.data.image_size)
+
+  def read(variables, batch, store):
+    side = detector.image_size
+    batch = image_store.with_pixels(batch, store, (side, side))
+    output: Any = detector.apply(variables, batch, train=False)
+    pooled = pool_features(
+      output.features,
+      points_of(batch),
+      image_size=side,
+      sigma=cfg.model.pool_sigma,
+      truncate_center=cfg.model.truncate_pooling_center,
+    )
+    return pooled.astype(jnp.float32)
+
+  return jax.jit(read)
+
+
+def at_keypoints(
+  cfg: Config, variables: Any, feed: Feed, sampler: Sampler, episodes: int
+) -> PooledFeatures:
+  """Pools at the visible keypoints of the images of episodes, each instance once."""
+  read = reader(cfg, lambda batch: episode.all_views(batch).keypoints)
+  parts, known = [], set()
+  size = cfg.eval.batch_episodes
+  with feed.batches(
+    sampler, evaluation_index_batches(episodes, size, 0, 1), size
+  ) as batches:
+    for batch in batches:
+      views = episode.all_views(batch)
+      visible = (
+        np.asarray(views.visible)
+        & (np.asarray(batch.episode_index) >= 0)[:, None, None]
+      )
+      ids = np.broadcast_to(batch.keypoint_ids[:, None], visible.shape)
+      instance = np.broadcast_to(views.instance[..., None], visible.shape)
+      chosen = visible & (ids != PADDING)
+      pairs = list(zip(instance[chosen].tolist(), ids[chosen].tolist()))
+      fresh = []
+      for pair in pairs:  # an instance may be in several episodes
+        fresh.append(pair not in known)
+        known.add(pair)
+      features = np.asarray(read(variables, batch, feed.store))[chosen]
+      parts.append(
+        [x[np.array(fresh, bool)] for x in (features, ids[chosen], instance[chosen])]
+      )
+  features, ids, instance = (np.concatenate(x) for x in zip(*parts))
+  return PooledFeatures(features, ids, feed.species(instance), instance)
+
+
+def unit(features: Float[np.ndarray, "... c"]) -> Float[np.ndarray, "... c"]:
+  """Scales to length 1, so that products are cosines."""
+  lengths = np.linalg.norm(features, axis=-1, keepdims=True)
+  return features / np.maximum(lengths, 1e-12)
+
+
+def joined(parts: list[PooledFeatures]) -> PooledFeatures:
+  """Joins what several settings gave."""
+  return PooledFeatures(*functools.reduce(_joined, parts))
+
+
+def _joined(first: PooledFeatures, second: PooledFeatures) -> PooledFeatures:
+  return PooledFeatures(*(np.concatenate(pair) for pair in zip(first, second)))

@@ -1,0 +1,79 @@
+"""fskd compare: the differences between the weights and outputs of two detectors.
+
+Parameter by parameter, and stage by stage on fixed seeded images. Exit status: 0 for
+equal, 1 for not equal, 2 for an error.
+"""
+
+import argparse
+import json
+import pathlib
+
+from fskd_jax.files import written_whole
+from fskd_jax.interop.compare import Comparison, Difference, compare
+from fskd_jax.models.build import Model
+from fskd_jax.training.runs import load_file, load_run
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+  """Declares the command."""
+  parser = commands.add_parser(
+    "compare",
+    help="compare the weights and outputs of two detectors",
+    description=__doc__,
+  )
+  parser.add_argument("a", metavar="A", help="a run's folder, .safetensors or .pth")
+  parser.add_argument("b", metavar="B", help="the same")
+  parser.add_argument("--config", help="experiment file, for files that carry none")
+  parser.add_argument(
+    "--tolerance",
+    type=float,
+    default=1e-4,
+    help="largest difference, as a part of the largest absolute value (%(default)s)",
+  )
+  parser.add_argument("--json", help="also write the numbers here")
+  parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+  """Compares."""
+  found = compare(_load(args.a, args.config), _load(args.b, args.config))
+  is_equal = found.is_equal(args.tolerance)
+  print(_table(found))
+  print(f"{'equal' if is_equal else 'NOT equal'} at tolerance {args.tolerance:g}")
+  if args.json:
+    content = {
+      "a": args.a,
+      "b": args.b,
+      "tolerance": args.tolerance,
+      "equal": is_equal,
+      "parameters": [row._asdict() for row in found.parameters],
+      "stages": [row._asdict() for row in found.stages],
+      "unmatched": found.unmatched,
+    }
+    with written_whole(pathlib.Path(args.json)) as unfinished:
+      unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+  return 0 if is_equal else 1
+
+
+def _load(path: str, config_path: str | None) -> Model:
+  if pathlib.Path(path).is_dir():
+    return load_run(path)[0]
+  return load_file(path, config_path)
+
+
+def _table(found: Comparison) -> str:
+  same = [row for row in found.parameters if row.max_abs == 0]
+  other = [row for row in found.parameters if row.max_abs != 0]
+  width = max(map(len, [row.name for row in other + found.stages] + ["parameter"]))
+
+  def section(title: str, rows: list[Difference]) -> list[str]:
+    header = f"{title:{width}s}  {'max abs':>9s}  {'relative':>9s}"
+    return [
+      header,
+      *(f"{r.name:{width}s}  {r.max_abs:9.2e}  {r.relative:9.2e}" for r in rows),
+    ]
+
+  lines = section("parameter", other) if other else []
+  lines.append(f"{len(same)} of {len(found.parameters)} tensors are the same bits")
+  lines += [f"only in one, or of another shape: {name}" for name in found.unmatched]
+  return "\n".join(lines + (section("stage", found.stages) if found.stages else []))

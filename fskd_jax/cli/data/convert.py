@@ -1,0 +1,84 @@
+"""fskd data convert: labels of annotation tools to one COCO file, and back.
+
+The format of the source is recognised. Read and written are COCO, DeepLabCut (CSV,
+H5), lightning-pose (CSV), SLEAP (analysis H5), LabelMe (folder), Label Studio (JSON)
+and CVAT for images 1.1 (XML). Look the result over with `fskd data doctor`.
+"""
+
+import argparse
+import pathlib
+
+from fskd_jax.files import written_whole
+
+FORMATS = (
+  "coco", "deeplabcut", "deeplabcut-h5", "lightning-pose", "sleap", "labelme",
+  "label-studio", "cvat",
+)  # fmt: skip
+"""Keys of `data.labels.formats.FORMATS`, which `--help` need not import."""
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+  """Declares the command."""
+  parser = commands.add_parser(
+    "convert", help="convert labels of annotation tools", description=__doc__
+  )
+  parser.add_argument(
+    "source",
+    type=pathlib.Path,
+    nargs="+",
+    help="file, or folder of LabelMe; several become one",
+  )
+  parser.add_argument("--out", type=pathlib.Path, required=True, help="new file")
+  parser.add_argument(
+    "--to", choices=FORMATS, default="coco", help="format of --out (%(default)s)"
+  )
+  parser.add_argument(
+    "--images",
+    type=pathlib.Path,
+    help="folder of the images: for formats without image sizes (DeepLabCut, "
+    "lightning-pose, SLEAP). Frame 12 is the image whose name ends in 12, from 0",
+  )
+  parser.add_argument(
+    "--species",
+    default="object",
+    help="name for objects of formats that have none (%(default)s)",
+  )
+  parser.add_argument(
+    "--keypoints",
+    help="names in order, with commas between: any other label is an error",
+  )
+  parser.add_argument(
+    "--from-one",
+    action="store_true",
+    help="the source counts pixels from 1: subtract 1 from keypoints and boxes",
+  )
+  parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+  """Converts, and says what came of it and what was lost."""
+  from fskd_jax.data.labels import completion, formats, label_studio, schema
+
+  formats.check_out(args.to, args.out)
+  source = ", ".join(map(str, args.source))
+  labels = schema.merge([formats.read(path) for path in args.source])
+  if args.keypoints:
+    names = [name.strip() for name in args.keypoints.split(",")]
+    labels = schema.with_names(labels, names, source)
+  labels = schema.with_species(labels, args.species)
+  if args.from_one:
+    labels = schema.counted_from_zero(labels)
+  labels, left_out, made_boxes = completion.complete(labels, args.images, source)
+  with written_whole(args.out) as unfinished:
+    formats.FORMATS[args.to].write(labels, unfinished, args.out)
+  print(f"{args.out}: {schema.summary(labels)}")
+  if left_out:
+    print(f"left out: {left_out} labelled frames that have no image in {args.images}")
+  if made_boxes and "boxes" in formats.FORMATS[args.to].keeps:
+    print(f"made: {made_boxes} boxes around the labelled keypoints, 10 % larger")
+  lost = formats.losses(labels, args.to)
+  if lost:
+    print(f"lost, because {args.to} has no place for it: {', '.join(lost)}")
+  if args.to == "label-studio":
+    print(f"labelling interface:\n{label_studio.interface(labels)}")
+  return 0

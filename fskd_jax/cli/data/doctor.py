@@ -1,0 +1,34 @@
+"""fskd data doctor: what a data set is, what it lacks, and what may be wrong in it.
+
+Exit status: 0, or 1 if something would stop training or evaluation.
+"""
+
+import argparse
+import pathlib
+
+from tqdm import tqdm
+
+from fskd_jax.files import written_whole
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+  """Declares the command."""
+  parser = commands.add_parser("doctor", help="check a data set", description=__doc__)
+  parser.add_argument("path", type=pathlib.Path, help="folder, or annotation file")
+  parser.add_argument("--json", type=pathlib.Path, help="write every case here")
+  parser.add_argument(
+    "--cases", type=int, default=5, help="shown of each finding (%(default)s)"
+  )
+  parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+  """Prints the report."""
+  from fskd_jax.data.checks import doctor
+
+  report = doctor.examine(args.path, lambda x: tqdm(x, unit="image", leave=False))
+  print(doctor.text(report, args.cases))
+  if args.json:
+    with written_whole(args.json) as unfinished:
+      unfinished.write_text(doctor.to_json(report), encoding="utf-8")
+  return int(report.has_errors)

@@ -1,0 +1,67 @@
+"""fskd demo: a local web page to click keypoints and to find them in other pictures.
+
+Needs the extra `demo`. The page loads nothing from elsewhere and sends nothing
+anywhere; uploaded pictures are removed when the command ends (Ctrl-C).
+"""
+
+import argparse
+import importlib.util
+import logging
+import os
+import pathlib
+import signal
+import tempfile
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+  """Declares the command."""
+  parser = commands.add_parser(
+    "demo",
+    help="click keypoints on a local web page",
+    description=__doc__,
+  )
+  source = parser.add_mutually_exclusive_group(required=True)
+  source.add_argument("--workdir", help="folder of a run")
+  source.add_argument("--weights", help=".safetensors file of fskd export")
+  parser.add_argument(
+    "--host",
+    default="127.0.0.1",
+    help="address to listen on; others than %(default)s let other machines in",
+  )
+  parser.add_argument("--port", type=int, default=7860, help="%(default)s")
+  parser.add_argument(
+    "--max-upload", type=int, default=50, help="MB of an uploaded file; %(default)s"
+  )
+  parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+  """Serves the page until it is interrupted."""
+  if args.max_upload <= 0:
+    raise ValueError(f"--max-upload: {args.max_upload} MB, expected more than 0")
+  if importlib.util.find_spec("gradio") is None:
+    raise ImportError(
+      "the demo needs gradio: pip install -e '.[demo]' in the clone of fskd_jax"
+    )
+  logging.basicConfig(format="%(message)s")
+  signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+  with tempfile.TemporaryDirectory(prefix="fskd_demo_") as folder:
+    os.environ.update(  # gradio reads them when it is imported
+      GRADIO_ANALYTICS_ENABLED="False",
+      GRADIO_TEMP_DIR=folder,
+      HF_HUB_OFFLINE="1",
+    )
+    _serve(args, pathlib.Path(folder))
+  return 0
+
+
+def _serve(args: argparse.Namespace, folder: pathlib.Path) -> None:
+  from fskd_jax.demo import examples, server
+  from fskd_jax.prediction.load import load
+
+  detector = load(args.workdir or args.weights)
+  example = examples.make(detector.config.data)
+  place = server.Place(args.host, args.port, folder, args.max_upload)
+  blocks = server.launch(detector, example, place)
+  print(f"fskd demo: http://{args.host}:{args.port} (Ctrl-C ends it)", flush=True)
+  blocks.block_thread()

@@ -1,0 +1,72 @@
+"""fskd experiment ablation: variants trained alike, compared on the same episodes.
+
+Results go to results.jsonl in --out; what is there already is not run again. The
+report (report.md, report.png) is of all lines, also with `--variants` naming none.
+"""
+
+import argparse
+import logging
+import pathlib
+
+from fskd_jax.config import Config
+from fskd_jax.training.runs import load_config
+
+
+def add_parser(experiments: argparse._SubParsersAction) -> None:
+  """Declares the command."""
+  parser = experiments.add_parser(
+    "ablation", help="train and compare variants of a detector", description=__doc__
+  )
+  parser.add_argument("--config", default="configs/quickstart.py", metavar="FILE")
+  parser.add_argument("--out", required=True, type=pathlib.Path)
+  parser.add_argument(
+    "--variants", nargs="*", metavar="NAME", help="default: all, the baseline first"
+  )
+  parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+  parser.add_argument("--steps", type=int, help="of training, for all variants")
+  parser.add_argument("--episodes", type=int, help="of each setting")
+  parser.add_argument("--images-per-species", type=int, help="of the creatures")
+  parser.add_argument("--data-path", help="folder of the data set")
+  parser.add_argument(
+    "--shard", default="0/1", metavar="I/N", help="run every N-th of the list from I"
+  )
+  parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+  """Runs what is missing, and reports on what is there."""
+  from fskd_jax.analysis.ablation import report
+  from fskd_jax.analysis.ablation import run as ablation_run
+
+  logging.basicConfig(format="%(message)s")
+  logging.getLogger("fskd_jax").setLevel(logging.INFO)
+  index, _, count = args.shard.partition("/")
+  if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
+    raise ValueError(f"--shard {args.shard}: expected I/N with 0 <= I < N")
+  cfg = _budget(load_config(args.config), args)
+  variants = list(ablation_run.VARIANTS) if args.variants is None else args.variants
+  args.out.mkdir(parents=True, exist_ok=True)
+  if variants:
+    shard = int(index), int(count)
+    ablation_run.run(cfg, variants, args.seeds, args.out, shard)
+  lines = ablation_run.read(args.out)
+  text = report.markdown(report.differences(lines))
+  (args.out / "report.md").write_text(text, encoding="utf-8")
+  figure = report.draw(report.differences(lines))
+  figure.savefig(args.out / "report.png")
+  print(text)
+  return 0
+
+
+def _budget(cfg: Config, args: argparse.Namespace) -> Config:
+  """Sets what all variants share, and leaves out what a short run does not need."""
+  cfg.train.steps = args.steps or cfg.train.steps
+  cfg.eval.episodes = args.episodes or cfg.eval.episodes
+  cfg.data.images_per_species = args.images_per_species or cfg.data.images_per_species
+  cfg.data.path = args.data_path or cfg.data.path
+  cfg.eval.settings = ("unseen/base", "unseen/novel")
+  cfg.train.validate_every = cfg.train.picture_every = cfg.train.steps
+  cfg.train.validation_episodes = cfg.eval.batch_episodes
+  cfg.train.checkpoint_every = cfg.train.steps
+  cfg.train.keep_checkpoints = 1
+  return cfg

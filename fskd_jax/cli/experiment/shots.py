@@ -1,0 +1,88 @@
+"""fskd experiment shots: what 2, 3 .. K support images add to one.
+
+Paired: the same queries and keypoints for every number of shots. Several runs are taken
+for one detector with several training seeds.
+"""
+
+import argparse
+import json
+import pathlib
+
+from fskd_jax.metrics import results
+from fskd_jax.metrics.intervals import points
+from fskd_jax.training.runs import load_run, open_feed
+
+TYPES = ("base", "novel")
+
+
+def add_parser(experiments: argparse._SubParsersAction) -> None:
+  """Declares the command."""
+  parser = experiments.add_parser(
+    "shots", help="accuracy over the number of support images", description=__doc__
+  )
+  parser.add_argument("--workdirs", nargs="+", required=True, metavar="RUN")
+  parser.add_argument("--out", required=True, type=pathlib.Path, metavar="DIR")
+  parser.add_argument("--shots", type=int, default=5, help="the most (%(default)s)")
+  parser.add_argument(
+    "--episodes", type=int, default=300, help="of each setting (%(default)s)"
+  )
+  parser.add_argument(
+    "--split", default="unseen", help="unseen, seen, validation (%(default)s)"
+  )
+  parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+  """Writes shots.json and shots.png, and prints a table."""
+  from fskd_jax.analysis import shots
+
+  if args.shots < 2 or args.episodes < 1:
+    raise ValueError(
+      f"--shots {args.shots} --episodes {args.episodes}: expected 2 shots or more, and "
+      "an episode or more"
+    )
+  models = [load_run(workdir)[0] for workdir in args.workdirs]
+  for workdir, model in zip(args.workdirs, models):  # before any of them is scored
+    if model.config.task != "few_shot":
+      raise ValueError(f"{workdir} is of the task {model.config.task!r}: no episodes")
+  cfg = models[0].config
+  threshold = results.headline(cfg.eval)
+  settings = [f"{args.split}/{kind}" for kind in TYPES if getattr(cfg.data, kind)]
+  if not settings:
+    raise ValueError(f"{args.workdirs[0]} names neither base nor novel types")
+  measured = [
+    shots.measure(
+      model,
+      open_feed(model.config),
+      settings,
+      shots=args.shots,
+      episodes=args.episodes,
+      threshold=threshold,
+    )
+    for model in models
+  ]
+  found = {
+    setting: shots.gains([scores[setting] for scores in measured])
+    for setting in settings
+  }
+  args.out.mkdir(parents=True, exist_ok=True)
+  shots.draw(found, threshold).savefig(args.out / "shots.png")
+  numbers = {
+    setting: [
+      {
+        "shots": row.shots,
+        "pck": [float(x) for x in row.pck],
+        "gain": [float(x) for x in row.gain],
+      }
+      for row in rows
+    ]
+    for setting, rows in found.items()
+  }
+  text = json.dumps({"threshold": threshold, "settings": numbers}, indent=2)
+  (args.out / "shots.json").write_text(text + "\n", encoding="utf-8")
+  for setting, rows in found.items():
+    print(f"{setting}, PCK@{threshold:g} in % and what it adds to one shot")
+    for row in rows:
+      mean = 100 * float(row.pck.mean)
+      print(f"  {row.shots}: {mean:.1f}  {points(row.gain)}")
+  return 0

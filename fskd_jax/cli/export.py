@@ -1,0 +1,54 @@
+"""fskd export: a trained detector as a file, for PyTorch or for JAX alone."""
+
+import argparse
+import json
+
+from fskd_jax import config
+from fskd_jax.few_shot import calibration
+from fskd_jax.interop import state_dicts
+from fskd_jax.interop.stablehlo import Sizes, write_stablehlo
+from fskd_jax.interop.weights import write_weights
+from fskd_jax.models.build import count_parameters
+from fskd_jax.training.runs import load_run
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+  """Declares the command."""
+  parser = commands.add_parser(
+    "export", help="write a run's detector to a file", description=__doc__
+  )
+  parser.add_argument("--workdir", required=True, help="folder of the run")
+  parser.add_argument(
+    "--out", required=True, help=".safetensors or .pth; .zip for stablehlo"
+  )
+  parser.add_argument(
+    "--format",
+    choices=("weights", "stablehlo"),
+    default="weights",
+    help="weights: a state dict of the original; stablehlo: a program (jax.export)",
+  )
+  fixed = parser.add_argument_group("fixed sizes of stablehlo")
+  fixed.add_argument("--shots", type=int, default=1, help="support images")
+  fixed.add_argument("--queries", type=int, default=1, help="query images")
+  fixed.add_argument("--keypoints", type=int, default=17, help="keypoint types")
+  parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+  """Exports."""
+  model, step = load_run(args.workdir)
+  if args.format == "stablehlo":
+    if model.config.task == "pose":
+      raise ValueError("--format stablehlo is for few-shot detectors; export weights")
+    sizes = Sizes(args.shots, args.queries, args.keypoints)
+    write_stablehlo(args.out, model.config, model.variables, sizes)
+  else:
+    tensors = state_dicts.state_dict(model.variables, model.config)
+    about = {"config": json.dumps(config.to_dict(model.config)), "step": str(step)}
+    calibrated = calibration.load(args.workdir)
+    if calibrated is not None and calibrated.step == step:
+      about["calibration"] = calibration.to_json(calibrated)
+    write_weights(args.out, tensors, about)
+  count = count_parameters(model.variables["params"])
+  print(f"{args.out}: {model.config.name}, step {step}, {count:,} parameters")
+  return 0

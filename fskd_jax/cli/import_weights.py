@@ -1,0 +1,42 @@
+"""fskd import: a file of weights as a run that train.py and evaluate.py continue."""
+
+import argparse
+import contextlib
+import pathlib
+
+from fskd_jax import config
+from fskd_jax.models.build import count_parameters
+from fskd_jax.training import optim
+from fskd_jax.training import state as train_state
+from fskd_jax.training.checkpoint import CheckpointStore
+from fskd_jax.training.runs import load_file
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+  """Declares the command."""
+  parser = commands.add_parser(
+    "import", help="make a run of a file of weights", description=__doc__
+  )
+  parser.add_argument("--from", dest="file", required=True, help=".safetensors or .pth")
+  parser.add_argument(
+    "--config", help="experiment file; default: what the file carries"
+  )
+  parser.add_argument("--workdir", required=True, help="folder of the new run")
+  parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+  """Imports: checks everything, then writes the checkpoint of step 0."""
+  checkpoints = pathlib.Path(args.workdir) / "checkpoints"
+  if checkpoints.is_dir() and any(checkpoints.iterdir()):
+    raise ValueError(f"{args.workdir} holds checkpoints already; name a new workdir")
+  cfg, variables = load_file(args.file, args.config)
+  tx = optim.make_optimizer(cfg.optim, cfg.train.steps, cfg.model.freeze_until)
+  state = train_state.init_state(variables, tx)
+  with contextlib.closing(
+    CheckpointStore(args.workdir, keep=cfg.train.keep_checkpoints)
+  ) as store:
+    store.save(0, state, config.to_dict(cfg))
+  count = count_parameters(variables["params"])
+  print(f"{args.workdir}: {cfg.name}, step 0, {count:,} parameters of {args.file}")
+  return 0

@@ -1,0 +1,110 @@
+"""What train.py and evaluate.py share: flags of several processes, and their errors."""
+
+import contextlib
+import logging
+import os
+import pathlib
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+
+from absl import app, flags
+from absl import logging as absl_logging
+from ml_collections import config_flags
+
+from fskd_jax.config import Config
+from fskd_jax.device import compilation_cache, parallel
+
+_DISTRIBUTED = flags.DEFINE_bool(
+  "distributed",
+  False,
+  "One of several processes that all run this command: TPU pods, SLURM, or named by "
+  "the three flags below.",
+)
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0.")
+_PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes.")
+_PROCESS = flags.DEFINE_integer("process", None, "Number of this process, from 0.")
+_PACKAGE = pathlib.Path(__file__).parent
+
+
+def run(main: Callable[[], None], *, later_flags: bool = False) -> None:
+  """Parses the flags, joins the other processes if flags say so, and runs a program.
+
+  An error that this package explains ends it with one line and exit status 2, others
+  with a traceback.
+
+  Args:
+    main: the program.
+    later_flags: leaves flags that are not defined yet to `override`.
+  """
+
+  def explained(_: list[str]) -> None:
+    try:
+      _start()
+      main()
+    except (ValueError, OSError, FloatingPointError) as error:
+      if not _is_ours(error):
+        raise
+      print(f"{type(error).__name__}: {error}", file=sys.stderr)
+      sys.exit(2)
+
+  def parse(argv: list[str]) -> list[str]:
+    with _ending_on_wrong_flags():
+      return _parse(argv, partly=later_flags)
+
+  app.run(explained, flags_parser=parse)
+
+
+def override(cfg: Config) -> Config:
+  """Lets `--config.FIELD=VALUE` change a configuration that is known only now."""
+  with _ending_on_wrong_flags():
+    overridden = config_flags.DEFINE_config_dataclass("config", cfg)
+    _parse(sys.argv)
+  return overridden.value
+
+
+def _parse(argv: list[str], partly: bool = False) -> list[str]:
+  """Parses all flags, or those that are defined already."""
+  rest = flags.FLAGS(argv, known_only=partly)
+  if len(rest) > 1 and not partly:
+    raise flags.Error(f"unexpected arguments: {rest[1:]}")
+  named = (_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+  if named != (None, None, None) and not _DISTRIBUTED.value:
+    raise flags.Error("--coordinator, --processes and --process need --distributed")
+  if not partly:
+    _ = flags.FLAGS.config.name  # a file that could not be loaded says so when used
+  return rest
+
+
+@contextlib.contextmanager
+def _ending_on_wrong_flags() -> Iterator[None]:
+  try:
+    yield
+  except (flags.Error, KeyError, OSError) as error:
+    # A misspelt field is a KeyError, a missing configuration file an OSError.
+    text = error.args[0] if isinstance(error, KeyError) else error
+    print(f"FATAL Flags parsing error: {text}", file=sys.stderr)
+    print(
+      "Flags: --helpshort. Fields of --config and defaults: fskd_jax/config.py.",
+      file=sys.stderr,
+    )
+    sys.exit(2)
+
+
+def _is_ours(error: BaseException) -> bool:
+  """Says whether a line of this package raised the error, so that it says enough."""
+  frame, _ = list(traceback.walk_tb(error.__traceback__))[-1]
+  return pathlib.Path(frame.f_code.co_filename).is_relative_to(_PACKAGE)
+
+
+def _start() -> None:
+  absl_logging.set_verbosity(absl_logging.ERROR)  # orbax reports its every move
+  # TensorFlow would print at length what ends up in one error of ours.
+  os.environ.update(TF_CPP_MIN_LOG_LEVEL="2", TF_ENABLE_ONEDNN_OPTS="0")
+  if _DISTRIBUTED.value:
+    parallel.start_processes(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+  package = logging.getLogger("fskd_jax")
+  package.setLevel(logging.INFO if parallel.is_main_process() else logging.WARNING)
+  package.addHandler(logging.StreamHandler())
+  package.propagate = False
+  compilation_cache.enable()

@@ -1,0 +1,27 @@
+"""Where a command puts a picture."""
+
+import argparse
+import pathlib
+
+from matplotlib.figure import Figure
+
+from fskd_jax.files import written_whole
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+  """Declares the argument `--out`."""
+  parser.add_argument("--out", required=True, help="picture: .png, .jpg, .pdf, .svg")
+
+
+def save(figure: Figure, out: str) -> int:
+  """Writes a picture in the format of its suffix, tells where; returns exit status 0.
+
+  Raises:
+    FileNotFoundError: its folder does not exist.
+    ValueError: there is no such format.
+  """
+  path = pathlib.Path(out)
+  with written_whole(path) as unfinished:
+    figure.savefig(unfinished, format=path.suffix.removeprefix(".") or "png")
+  print(out)
+  return 0

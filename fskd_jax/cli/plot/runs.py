@@ -1,0 +1,45 @@
+"""Pictures of what runs wrote: curves of training, scores of an evaluation."""
+
+import argparse
+import json
+import pathlib
+
+from fskd_jax.cli.plot.out import add_out, save
+from fskd_jax.pictures.curves import draw_curves
+from fskd_jax.pictures.scores import draw_scores
+from fskd_jax.training.writer import METRICS_FILE
+
+
+def add_parsers(kinds: argparse._SubParsersAction) -> None:
+  """Declares the pictures."""
+  text = "training loss and validation scores of one or several runs"
+  parser = kinds.add_parser("curves", help=text, description=f"Draws {text}.")
+  parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a run")
+  add_out(parser)
+  parser.set_defaults(run=_run_curves)
+
+  text = "PCK of every keypoint type and species, as evaluate.py found it"
+  parser = kinds.add_parser("scores", help=text, description=f"Draws {text}.")
+  parser.add_argument("--workdir", required=True, help="folder of an evaluated run")
+  add_out(parser)
+  parser.set_defaults(run=_run_scores)
+
+
+def _run_curves(args: argparse.Namespace) -> int:
+  folders = {run: pathlib.Path(run) for run in args.runs}
+  names = [folder.name for folder in folders.values()]
+  are_told_apart = len(set(names)) == len(names)
+  files = {}
+  for run, folder in folders.items():
+    path = folder / METRICS_FILE
+    if not path.is_file():
+      raise FileNotFoundError(f"{run} is no run: there is no {path}")
+    files[folder.name if are_told_apart else run] = path
+  return save(draw_curves(files), args.out)
+
+
+def _run_scores(args: argparse.Namespace) -> int:
+  path = pathlib.Path(args.workdir) / "eval" / "results.json"
+  if not path.is_file():
+    raise FileNotFoundError(f"there is no {path}; evaluate.py writes it")
+  return save(draw_scores(json.loads(path.read_text(encoding="utf-8"))), args.out)

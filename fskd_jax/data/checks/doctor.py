@@ -1,0 +1,290 @@
+"""Looks a data set over: what it is, what is missing or broken, what may be wrong.
+
+Nothing stops at the first fault: everything found is in the report.
+"""
+
+import collections
+import hashlib
+import json
+import pathlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from PIL import ImageOps
+
+from fskd_jax.data import coco_file
+from fskd_jax.data import names as name_rules
+from fskd_jax.data.checks import labels as checks_labels
+from fskd_jax.data.coco_file import CocoFile
+from fskd_jax.data.images import SUFFIXES, ImageError, opened
+from fskd_jax.data.published.facts import PUBLISHED
+
+ERROR, WARNING, NOTE = "error", "warning", "note"
+
+_MP100 = re.compile(r"mp100_split[1-5]_(train|val|test)")
+
+
+class Finding(NamedTuple):
+  """One kind of finding.
+
+  Attributes:
+    level: `ERROR`: training or evaluation would stop or be wrong; `WARNING`: look at
+      it; `NOTE`.
+    what: in words.
+    cases: each of them.
+  """
+
+  level: str
+  what: str
+  cases: tuple[str, ...]
+
+
+class Report(NamedTuple):
+  """What was found in a folder or file.
+
+  Attributes:
+    path: what was looked at.
+    kind: which data set it seems to be.
+    counts: annotation files, images, instances and so on.
+    labels: visibility, mirror pairs and index base of the keypoints, in words.
+    findings: errors first.
+  """
+
+  path: str
+  kind: str
+  counts: dict[str, int]
+  labels: tuple[str, ...]
+  findings: list[Finding]
+
+  @property
+  def has_errors(self) -> bool:
+    """Says whether something would stop training or evaluation."""
+    return any(finding.level == ERROR for finding in self.findings)
+
+
+def examine(
+  path: pathlib.Path, progress: Callable[[Iterable], Iterable] = lambda x: x
+) -> Report:
+  """Looks at a folder with COCO keypoint files and images, or at one such file.
+
+  Args:
+    path: a folder with .json files in it or in annotations/, and images below it or
+      below images/; or a .json file beside its images.
+    progress: wraps the images while they are decoded.
+
+  Raises:
+    FileNotFoundError: there is no such path, or no .json file in it.
+  """
+  files = _annotation_files(path)
+  folder = path if path.is_dir() else path.parent
+  if not path.is_dir() and path.parent.name == "annotations":
+    folder = path.parent.parent
+  root = folder / "images" if (folder / "images").is_dir() else folder
+  found: dict[tuple[str, str], list[str]] = collections.defaultdict(list)
+  images: dict[str, dict] = {}
+  species, counts = collections.Counter(), collections.Counter()
+  cocos: list[CocoFile] = []
+  for file in files:
+    try:
+      coco, problems = coco_file.examine(file)
+    except ValueError as error:
+      found[ERROR, "annotation files that cannot be read"].append(str(error))
+      continue
+    cocos.append(coco)
+    counts["annotation files"] += 1
+    counts["instances"] += len(coco.annotations)
+    found[ERROR, "faults in the annotations"] += [f"{file.name}: {x}" for x in problems]
+    for entry in coco.images.values():
+      images.setdefault(entry["file_name"], entry)
+    for entry in coco.annotations:
+      species[coco.categories[entry["category_id"]]["name"]] += 1
+    for level, what, case in _doubts(coco):
+      found[level, what].append(f"{file.name}: {case}")
+  counts |= {"images named": len(images), "categories": len(species)}
+  labels = checks_labels.summarise(cocos)
+  for what, case in labels.doubts:
+    found[WARNING, what].append(case)
+  for level, what, case in _image_findings(root, images, progress):
+    found[level, what].append(case)
+  kind = _kind(files, species)
+  for what, case in _traps(kind, files, species, images, counts):
+    found[WARNING, what].append(case)
+  order = (ERROR, WARNING, NOTE)
+  findings = [
+    Finding(level, what, tuple(cases))
+    for (level, what), cases in sorted(
+      found.items(), key=lambda item: order.index(item[0][0])
+    )
+    if cases
+  ]
+  return Report(str(path), kind, dict(counts), labels.lines, findings)
+
+
+def _annotation_files(path: pathlib.Path) -> list[pathlib.Path]:
+  if path.is_file():
+    return [path]
+  if not path.is_dir():
+    raise FileNotFoundError(f"there is no folder or file {path}")
+  for folder in (path, path / "annotations", path / "gt_coco"):
+    files = sorted(folder.glob("*.json"))
+    if files:
+      return files
+  raise FileNotFoundError(
+    f"{path}: no .json file in it, in annotations/ or in gt_coco/; expected COCO "
+    "keypoint annotations. Other formats: fskd data convert"
+  )
+
+
+def _doubts(coco: CocoFile) -> Iterator[tuple[str, str, str]]:
+  """Yields what a sound entry may still have wrong: level, kind, case."""
+  repeated = collections.Counter(
+    (x["image_id"], tuple(x["keypoints"])) for x in coco.annotations
+  )
+  annotated = {entry["image_id"] for entry in coco.annotations}
+  for entry in coco.annotations:
+    image = coco.images[entry["image_id"]]
+    names = coco.categories[entry["category_id"]]["keypoints"]
+    where = f"annotation {entry['id']}, {image['file_name']}"
+    triples = list(zip(names, zip(*[iter(entry["keypoints"])] * 3)))
+    outside = [n for n, point in triples if point[2] and _is_outside(point, image)]
+    if outside:
+      yield WARNING, "keypoints outside their image", f"{where}: {', '.join(outside)}"
+    if not any(v for _, (_, _, v) in triples):
+      yield NOTE, "instances without a visible keypoint", where
+    origin = [name for name, point in triples if point[2] and point[:2] == (0, 0)]
+    if origin:
+      yield (
+        WARNING,
+        "visible keypoints at (0, 0), where missing ones are often written",
+        f"{where}: {', '.join(origin)}",
+      )
+    x, y, w, h = entry["bbox"]
+    beyond = max(-x, -y, x + w - image["width"], y + h - image["height"])
+    if beyond > 1:
+      yield NOTE, "boxes that reach beyond their image", f"{where}: by {beyond:g} px"
+    if repeated.pop((entry["image_id"], tuple(entry["keypoints"])), 0) > 1:
+      yield WARNING, "the same keypoints twice in an image", where
+  for number, image in coco.images.items():
+    if number not in annotated:
+      yield NOTE, "images without an annotation", image["file_name"]
+
+
+def _is_outside(point: tuple[float, float, float], image: Mapping[str, Any]) -> bool:
+  x, y, _ = point
+  return not (-0.5 <= x <= image["width"] - 0.5 and -0.5 <= y <= image["height"] - 0.5)
+
+
+def _image_findings(
+  root: pathlib.Path,
+  images: Mapping[str, Mapping[str, Any]],
+  progress: Callable[[Iterable], Iterable],
+) -> Iterator[tuple[str, str, str]]:
+  """Decodes every image; yields level, kind, case."""
+  there = {
+    str(file.relative_to(root)): file
+    for file in root.rglob("*")
+    if file.suffix.lower() in SUFFIXES
+  }
+  by_lower = {name.lower(): name for name in there}
+  outside = {*name_rules.outside(root, images)}
+  digests: dict[str, str] = {}
+  for name, entry in progress(list(images.items())):
+    if not (root / name).is_file():
+      other = by_lower.get(name.lower())
+      hint = f" (there is {other})" if other else ""
+      yield ERROR, "images that are missing", name + hint
+      continue
+    if name in outside:
+      yield ERROR, "images that are links out of their folder", name
+      continue
+    data = (root / name).read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    if digest in digests:
+      yield WARNING, "images with the same bytes", f"{name} = {digests[digest]}"
+    digests.setdefault(digest, name)
+    try:
+      with opened(data, name) as image:
+        stored = image.size
+        turned = ImageOps.exif_transpose(image).size  # decodes the whole of it
+    except ImageError as error:
+      yield ERROR, "images that cannot be decoded", str(error)
+      continue
+    expected = entry["width"], entry["height"]
+    if stored != expected:
+      text = (
+        f"{name}: {stored[0]} x {stored[1]}, annotated {expected[0]} x {expected[1]}"
+      )
+      if turned == expected:
+        text += " (as its EXIF data turns it: store it turned)"
+      yield ERROR, "images of another size than annotated", text
+  for name in sorted(set(there) - set(images)):
+    yield NOTE, "image files that no annotation file names", name
+
+
+def _kind(files: Iterable[pathlib.Path], species: Mapping[str, int]) -> str:
+  names = {file.name for file in files}
+  if any(_MP100.match(name) for name in names):
+    return "MP-100"
+  for published in PUBLISHED.values():
+    if names & set(published.files.values()):
+      return published.name
+  return f"COCO keypoints, {len(species)} categories"
+
+
+def _traps(
+  kind: str,
+  files: Iterable[pathlib.Path],
+  species: Mapping[str, int],
+  images: Mapping[str, Any],
+  counts: Mapping[str, int],
+) -> Iterator[tuple[str, str]]:
+  """Yields known traps of published data sets (spec/ecosystem.md sections 2 and 3)."""
+  if "amur_tiger_body" in species:
+    yield (
+      "known trap: names that mislead",
+      "MP-100's category amur_tiger_body holds human faces (AFLW, 19 points), as its "
+      "authors confirmed; its name says nothing of what is in it",
+    )
+  cars = [name for name in images if "carfusion" in name.lower()]
+  if cars:
+    yield (
+      "known trap: CarFusion file names",
+      f"{len(cars)} images are CarFusion's, as {cars[0]}: the files of its release are "
+      "named otherwise and must be renamed by hand to the names in the annotations",
+    )
+  for published in PUBLISHED.values():
+    if kind != published.name or {f.name for f in files} < set(
+      published.files.values()
+    ):
+      continue
+    found = counts["images named"], counts["instances"]
+    expected = published.images, published.instances
+    if found != expected:
+      yield (
+        "known trap: releases that differ",
+        f"{kind} with {found[0]} images and {found[1]} instances; the papers' release "
+        f"has {expected[0]} and {expected[1]}. Later releases of Animal Pose were "
+        "corrected several times: numbers of different releases do not compare",
+      )
+
+
+def text(report: Report, shown: int = 5) -> str:
+  """Formats a report; of every finding the first cases."""
+  lines = [f"{report.path}: {report.kind}"]
+  lines.append("  " + ", ".join(f"{n} {what}" for what, n in report.counts.items()))
+  lines += [f"  {line}" for line in report.labels]
+  for finding in report.findings:
+    lines.append(f"{finding.level}: {len(finding.cases)} x {finding.what}")
+    lines += [f"    {case}" for case in finding.cases[:shown]]
+    if len(finding.cases) > shown:
+      lines.append(f"    ... and {len(finding.cases) - shown} more")
+  if not report.findings:
+    lines.append("no problems found")
+  return "\n".join(lines)
+
+
+def to_json(report: Report) -> str:
+  """Returns a whole report, every case."""
+  content = report._asdict() | {"findings": [x._asdict() for x in report.findings]}
+  return json.dumps(content, indent=2) + "\n"

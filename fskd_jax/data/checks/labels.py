@@ -1,0 +1,106 @@
+"""What the keypoints of COCO files say of themselves: visibility, sides, index base."""
+
+import collections
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from fskd_jax.data.coco_file import CocoFile
+from fskd_jax.data.splits import flip_permutation, mirror_name
+from fskd_jax.messages import first
+
+
+class Summary(NamedTuple):
+  """Of one or more files.
+
+  Attributes:
+    lines: in words.
+    doubts: what is wrong, and the cases.
+  """
+
+  lines: tuple[str, ...]
+  doubts: tuple[tuple[str, str], ...]
+
+
+def summarise(files: Sequence[CocoFile]) -> Summary:
+  """Describes the keypoints of files, and what is doubtful about all of them."""
+  names: dict[str, list[int]] = {}
+  for file in files:
+    for category in file.categories.values():
+      names |= {name: [0, 0, 0] for name in category["keypoints"] if name not in names}
+    for entry in file.annotations:
+      listed = file.categories[entry["category_id"]]["keypoints"]
+      for name, visibility in zip(listed, entry["keypoints"][2::3]):
+        names[name][int(visibility)] += 1
+  base, base_doubts = _index_base(*_labelled(files))
+  sides, side_doubts = _sides([*names])
+  return Summary((_visibility(names), sides, base), (*side_doubts, *base_doubts))
+
+
+def _visibility(names: dict[str, list[int]]) -> str:
+  missing, occluded, visible = map(sum, zip(*names.values())) if names else (0, 0, 0)
+  text = (
+    f"keypoints: {visible} visible (v = 2), {occluded} occluded (v = 1), {missing} "
+    "missing (v = 0)"
+  )
+  most = collections.Counter({n: c[0] for n, c in names.items() if c[0]}).most_common()
+  return text + (
+    f"; missing most: {first((f'{n} ({k})' for n, k in most), ', ')}" if most else ""
+  )
+
+
+def _sides(names: list[str]) -> tuple[str, list[tuple[str, str]]]:
+  """Returns the mirror pairs that training will use, and the sides without partner."""
+  permutation = flip_permutation(names).tolist()
+  pairs = [f"{names[i]} = {names[j]}" for i, j in enumerate(permutation) if i < j]
+  alone = [
+    name
+    for name, partner in zip(names, permutation)
+    if mirror_name(name) not in (name, names[partner])
+  ]
+  what = "names of a side whose other side is missing: a mirror does not exchange them"
+  text = first(pairs, ", ") if pairs else "none"
+  return f"exchanged by a mirror: {text}", [(what, name) for name in alone]
+
+
+def _labelled(
+  files: Iterable[CocoFile],
+) -> tuple[Float[np.ndarray, "n 2"], Int[np.ndarray, "n 2"]]:
+  """Returns the labelled points, and for each the size of its image."""
+  points, sizes = [], []
+  for file in files:
+    for entry in file.annotations:
+      image = file.images[entry["image_id"]]
+      values = np.asarray(entry["keypoints"], float).reshape(-1, 3)
+      there = values[values[:, 2] > 0, :2]
+      points.append(there)
+      sizes.append(np.full(there.shape, (image["width"], image["height"])))
+  return np.concatenate([np.zeros((0, 2)), *points]), np.concatenate(
+    [np.zeros((0, 2), int), *sizes]
+  )
+
+
+def _index_base(
+  points: Float[np.ndarray, "n 2"], sizes: Int[np.ndarray, "n 2"]
+) -> tuple[str, list[tuple[str, str]]]:
+  """Says where the coordinates seem to count from.
+
+  Counted from 0, the last pixel is the width less 1: whole numbers from 1 that reach
+  the width or height count from 1.
+  """
+  if not len(points):
+    return "index base: no labelled keypoint", []
+  low, last = points.min(), int((points == sizes).any(1).sum())
+  if not (points == points.round()).all():
+    text = f"fractions from {low:g}; taken to count from 0, the centre of a pixel"
+  elif low < 1:
+    text = f"whole numbers from {low:g}: counted from 0"
+  elif last and (points <= sizes).all():
+    what = "coordinates that seem to count from 1 (fskd data convert --from-one)"
+    case = f"whole numbers from {low:g}, of which {last} equal the width or height"
+    return "index base: they seem to count from 1", [(what, case)]
+  else:
+    text = f"whole numbers from {low:g}; nothing tells whether they count from 0 or 1"
+  return f"index base: {text}", []

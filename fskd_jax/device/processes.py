@@ -1,0 +1,102 @@
+"""What the processes of a run settle among themselves before they work together.
+
+All processes call every function here, in the same order. One process alone goes
+straight through. `parallel` is what starts them and runs their steps.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from fskd_jax.messages import first
+
+T = TypeVar("T")
+
+
+def gather(message: str) -> list[str]:
+  """Returns the messages of all processes, in their order."""
+  if jax.process_count() == 1:
+    return [message]
+  data = np.frombuffer(message.encode(), np.uint8)
+  sizes = np.ravel(multihost_utils.process_allgather(np.array([len(data)], np.int32)))
+  padded = np.pad(data, (0, sizes.max() + 1 - len(data)))  # no array may be empty
+  rows = np.asarray(multihost_utils.process_allgather(padded))
+  return [bytes(row[:size]).decode() for row, size in zip(rows, sizes)]
+
+
+def check_same(facts: Callable[[], Mapping[str, Any]], hint: str = "") -> None:
+  """Checks that every process has the same facts.
+
+  Args:
+    facts: returns them by name; what JSON can hold. One process alone has no need of
+      them.
+    hint: of what to do, behind the list of differences.
+
+  Raises:
+    ValueError: (on every process) lists the facts that differ, and who has which.
+  """
+  if jax.process_count() == 1:
+    return
+  # Values as texts of their own: nan, which is not equal to itself, can be compared.
+  mine = json.dumps({name: json.dumps(value) for name, value in facts().items()})
+  told = [json.loads(message) for message in gather(mine)]
+  differences = []
+  for name in sorted(set().union(*told)):
+    having: dict[str, list[int]] = {}
+    for process, found in enumerate(told):
+      having.setdefault(found.get(name, "absent"), []).append(process)
+    if len(having) > 1:
+      differences.append(f"{name} is " + ", ".join(map(_who, having.items())))
+  if differences:
+    raise ValueError(
+      f"the processes of this run differ: {first(differences)}"
+      + (f"; {hint}" if hint else "")
+    )
+
+
+def together(work: Callable[[], T]) -> T:
+  """Does work on every process; where it fails on one, it fails on all.
+
+  Args:
+    work: without anything that the processes do together, or they may wait for ever.
+
+  Raises:
+    ValueError: it failed on another process; says on which, and how.
+  """
+  result, failure = None, None
+  try:
+    result = work()
+  except Exception as error:  # whatever it is, the others must not wait
+    failure = error
+  told = gather("" if failure is None else f"{type(failure).__name__}: {failure}")
+  if failure is not None:
+    raise failure
+  failed = [f"process {i}: {message}" for i, message in enumerate(told) if message]
+  if failed:
+    raise ValueError(first(failed))
+  return cast(T, result)
+
+
+def main_first(work: Callable[[], T]) -> T:
+  """Does work on process 0, then on all others, which find what it left on disk.
+
+  Raises:
+    ValueError: as `together`.
+  """
+  if jax.process_count() == 1:
+    return work()
+  if jax.process_index() == 0:
+    done = together(work)
+    return together(lambda: done)
+  together(lambda: None)
+  return together(work)
+
+
+def _who(case: tuple[str, list[int]]) -> str:
+  value, processes = case
+  word = "process" if len(processes) == 1 else "processes"
+  return f"{value} on {word} {', '.join(map(str, processes))}"

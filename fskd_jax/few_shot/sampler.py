@@ -1,0 +1,241 @@
+"""Samples few-shot episodes."""
+
+import collections
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int, Int32
+
+from fskd_jax.config import DataConfig, crop_size
+from fskd_jax.data import augment
+from fskd_jax.data.annotations import Instance
+from fskd_jax.data.plans import InstanceTable
+from fskd_jax.data.splits import AuxiliaryTypes
+from fskd_jax.episode import PADDING, EpisodeBatch, Views
+
+MAX_DRAWS = 1000
+"""Draws of one episode before the sampler gives up."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class EpisodeSampler:
+  """Plans episodes; made by `make_sampler`, whose arguments it keeps.
+
+  Attributes:
+    table: the instances.
+    pools: rows of the table an episode may be drawn from, one array per species
+      (one in all for `mix_class`).
+    pool_edges: cumulative probability of the pools, without the last.
+    keypoint_ids: see `EpisodeBatch`.
+  """
+
+  table: InstanceTable
+  pools: tuple[Int[np.ndarray, " i"], ...]
+  pool_edges: Float64[np.ndarray, " p"]
+  types: Int32[np.ndarray, " n"]
+  auxiliary: AuxiliaryTypes
+  keypoint_ids: Int32[np.ndarray, " n"]
+  permutation: Int32[np.ndarray, " v"]
+  shots: int
+  queries: int
+  cfg: DataConfig
+  seed: int
+  training: bool
+  protocol: str
+
+  def plan(self, index: int) -> EpisodeBatch:
+    """Draws episode `index` of the stream, again and again until it is accepted.
+
+    The thresholds hold for the masks of the plan, after cropping.
+
+    Returns:
+      A plan: one episode, with image numbers in the place of pixels.
+
+    Raises:
+      ValueError: `MAX_DRAWS` draws were rejected; says by which threshold.
+
+    Source: spec/fskd.md section 2.2; all images of an episode differ here.
+    """
+    rng = np.random.default_rng([self.seed, index])
+    rejections: collections.Counter[str] = collections.Counter()
+    for _ in range(MAX_DRAWS):
+      rows = self._draw_rows(rng)
+      # Judged before cropping as in the original, which saves most of the work,
+      # and after it, because cropping takes keypoints away.
+      rejection = self._rejection(self.table.visible[rows][:, self.types])
+      if not rejection:
+        views = self._crop(rows, rng)
+        rejection = self._rejection(views.visible[:, : len(self.types)])
+        if not rejection:
+          return EpisodeBatch(
+            support=Views(*(field[: self.shots] for field in views)),
+            query=Views(*(field[self.shots :] for field in views)),
+            keypoint_ids=self.keypoint_ids,
+            is_auxiliary=self.keypoint_ids >= len(self.permutation),
+            episode_index=np.int32(index),
+          )
+      rejections[rejection] += 1
+    reasons = ", ".join(f"{count} by {name}" for name, count in rejections.items())
+    raise ValueError(
+      f"episode {index}: {MAX_DRAWS} draws were rejected, {reasons}; with "
+      f"{len(self.types)} types, {self.shots} support and {self.queries} query images "
+      f"from pools of {sorted(map(len, self.pools))[-5:]} instances (the largest five)"
+    )
+
+  def _draw_rows(self, rng: np.random.Generator) -> Int[np.ndarray, " t"]:
+    """Draws a pool, then instances one by one, skipping images already used."""
+    pool = self.pools[np.searchsorted(self.pool_edges, rng.random(), side="right")]
+    num_images = self.shots + self.queries
+    row_of_image: dict[int, int] = {}
+    while len(row_of_image) < num_images:
+      rows = pool[rng.integers(len(pool), size=num_images)]
+      for image, row in zip(self.table.image[rows].tolist(), rows.tolist()):
+        row_of_image.setdefault(image, row)
+    return np.array(list(row_of_image.values())[:num_images])
+
+  def _rejection(self, visible: Bool[np.ndarray, "t n"]) -> str:
+    """Names the threshold that the main types' visibility does not meet, or ""."""
+    cfg = self.cfg
+    in_support = visible[: self.shots].any(axis=0)
+    if in_support.sum() < cfg.min_support_types:
+      return f"min_support_types={cfg.min_support_types}"
+    num_types = (visible[self.shots :] & in_support).sum(axis=1)
+    num_good = (num_types >= cfg.min_query_types).sum()
+    too_few = num_good < cfg.min_query_fraction * self.queries - 1e-9
+    # Thresholds of 0 refuse nothing: what is drawn stays equally often.
+    if too_few or (cfg.min_query_types and not num_types.any()):
+      return (
+        f"min_query_types={cfg.min_query_types} in "
+        f"min_query_fraction={cfg.min_query_fraction} of the queries"
+      )
+    return ""
+
+  def _crop(self, rows: Int[np.ndarray, " t"], rng: np.random.Generator) -> Views:
+    """Makes views of rows, with the main types first, then the auxiliary ones."""
+    boxes, sizes = self.table.box[rows], self.table.image_size[rows]
+    if self.training:
+      to_original = augment.training_crops(boxes, sizes, self.cfg, rng)
+    elif self.protocol == "reference":
+      to_original = augment.reference_crops(boxes, sizes, self.cfg, rng)
+    else:
+      to_original = augment.evaluation_crops(boxes, self.cfg)
+    moved, seen = augment.place_keypoints(
+      self.table.keypoints[rows],
+      self.table.visible[rows],
+      to_original,
+      self.permutation,
+      crop_size(self.cfg),
+    )
+    starts, ends = self.auxiliary.ends.T
+    knots = self.auxiliary.knots[:, None]
+    between = (1 - knots) * moved[:, starts] + knots * moved[:, ends]
+    empty = len(self.keypoint_ids) - len(self.types) - len(knots)
+    keypoints = [moved[:, self.types], between, np.zeros((len(rows), empty, 2))]
+    visible = [
+      seen[:, self.types],
+      seen[:, starts] & seen[:, ends],
+      np.zeros((len(rows), empty), bool),
+    ]
+    return Views(
+      images=self.table.image[rows],
+      keypoints=np.concatenate(keypoints, axis=1, dtype=np.float32),
+      visible=np.concatenate(visible, axis=1),
+      to_original=to_original,
+      box=boxes,
+      image_size=sizes,
+      instance=self.table.instance_id[rows],
+    )
+
+
+def make_sampler(
+  instances: Sequence[Instance],
+  types: Int32[np.ndarray, " n"],
+  *,
+  auxiliary: AuxiliaryTypes | None = None,
+  shots: int,
+  queries: int,
+  num_slots: int,
+  permutation: Int32[np.ndarray, " v"],
+  cfg: DataConfig,
+  seed: int,
+  training: bool,
+  protocol: str = "ours",
+) -> EpisodeSampler:
+  """Prepares the pools of a stream of episodes.
+
+  Args:
+    instances: of the split.
+    types: the episode's keypoint types, numbers in the vocabulary.
+    auxiliary: interpolated types between members of `types`.
+    shots: support images per episode.
+    queries: query images per episode.
+    num_slots: keypoint slots of the plans; what types do not fill is padding.
+    permutation: of `splits.flip_permutation`.
+    cfg: thresholds and crops; valid, see `config.validate`.
+    seed: of the stream.
+    training: random crops instead of evaluation crops.
+    protocol: of the evaluation crops, see `EvalConfig`.
+
+  Raises:
+    ValueError: thresholds that no episode can meet, too few slots or images.
+  """
+  if auxiliary is None:
+    auxiliary = AuxiliaryTypes(np.zeros((0, 2), np.int32), np.zeros(0, np.float32))
+  if len(types) < max(cfg.min_support_types, cfg.min_query_types, 1):
+    raise ValueError(
+      f"an episode has {len(types)} keypoint types, but data.min_support_types="
+      f"{cfg.min_support_types} and data.min_query_types={cfg.min_query_types}"
+    )
+  if num_slots < len(types) + len(auxiliary.knots):
+    raise ValueError(
+      f"{num_slots} keypoint slots do not hold {len(types)} types and "
+      f"{len(auxiliary.knots)} auxiliary types"
+    )
+  pools, weights = _pools(instances, types, shots + queries, cfg)
+  used = [*types, *(len(permutation) + np.arange(len(auxiliary.knots)))]
+  padding = [PADDING] * (num_slots - len(used))
+  return EpisodeSampler(
+    table=InstanceTable.of(instances),
+    pools=tuple(pools),
+    pool_edges=np.cumsum(weights)[:-1] / np.sum(weights),
+    types=types,
+    auxiliary=auxiliary,
+    keypoint_ids=np.array(used + padding, np.int32),
+    permutation=permutation,
+    shots=shots,
+    queries=queries,
+    cfg=cfg,
+    seed=seed,
+    training=training,
+    protocol=protocol,
+  )
+
+
+def _pools(
+  instances: Sequence[Instance],
+  types: Int32[np.ndarray, " n"],
+  num_images: int,
+  cfg: DataConfig,
+) -> tuple[list[Int[np.ndarray, " i"]], list[int]]:
+  """Returns the rows of every pool that can fill an episode, and its weight."""
+  rows: dict[str, list[int]] = collections.defaultdict(list)
+  totals: collections.Counter[str] = collections.Counter()
+  for row, instance in enumerate(instances):
+    name = instance.species if cfg.class_mode == "one_class" else "all species"
+    totals[name] += 1
+    if instance.visible[types].any():
+      rows[name].append(row)
+  images = {name: len({instances[r].image for r in rows[name]}) for name in totals}
+  names = sorted(name for name in totals if images[name] >= num_images)
+  if not names:
+    largest = sorted(totals, key=lambda name: -images[name])[:5]
+    found = [f"{name} {images[name]} ({len(rows[name])} instances)" for name in largest]
+    raise ValueError(
+      f"no species has the {num_images} different images of an episode; the most "
+      f"images with one of its {len(types)} keypoint types: {', '.join(found)}; "
+      f"{len(instances)} instances of {len(totals)} species in all"
+    )
+  counted = cfg.class_weighting == "count"
+  weights = [totals[name] if counted else 1 for name in names]
+  return [np.array(rows[name]) for name in names], weights

@@ -1,0 +1,198 @@
+"""One training step and one evaluation step of one device, as pure functions.
+
+Run under a named device axis they also do the collectives; without a name they are
+plain functions. `parallel` is what runs them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from fskd_jax import episode
+from fskd_jax.config import LossConfig
+from fskd_jax.device import color
+from fskd_jax.device import store as image_store
+from fskd_jax.device.store import with_pixels
+from fskd_jax.episode import EpisodeBatch
+from fskd_jax.few_shot import losses, negatives
+from fskd_jax.heatmaps import decoding
+from fskd_jax.heatmaps import losses as heatmap_losses
+from fskd_jax.models.aggregator import pool_features
+from fskd_jax.models.detector import DetectorOutput, FewShotDetector, fuse_heatmaps
+from fskd_jax.training.state import TrainState, dropout_key, update
+
+
+def train_step(
+  state: TrainState,
+  batch: EpisodeBatch,
+  store: image_store.ImageStore | None,
+  *,
+  detector: FewShotDetector,
+  tx: optax.GradientTransformation,
+  loss: LossConfig,
+  seed: int,
+  rotate_support: bool,
+  color_jitter: float = 0.0,
+  axis_name: str | None = None,
+) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
+  """Does one update on this device's episodes.
+
+  Losses are means over what is valid on all devices together, so neither the number
+  of devices nor how the keypoints spread over them matters. MFCL alone pairs only
+  episodes of the same device.
+
+  Args:
+    state: the same on every device.
+    batch: this device's episodes.
+    store: where the images of `batch` are when it holds their numbers.
+    detector: batch norm is synchronised over `axis_name`.
+    tx: the optimiser.
+    loss: weights and details of the losses.
+    seed: of the sampled negatives and colours.
+    rotate_support: let every image of an episode be the support once.
+    color_jitter: see `color.jitter`.
+    axis_name: the device axis; None for a single device.
+
+  Returns:
+    The new state and metrics: loss, its terms, and the norm of the gradient.
+  """
+  detector = detector.clone(axis_name=axis_name)
+  batch = with_pixels(batch, store, (detector.image_size, detector.image_size))
+  if color_jitter:
+    batch = color.jitter_batch(batch, seed, color_jitter)
+
+  def terms(params, batch_stats):
+    output, mutated = detector.apply(
+      {"params": params, "batch_stats": batch_stats},
+      batch,
+      train=True,
+      rotate_support=rotate_support,
+      mutable=["batch_stats"],
+      rngs={"dropout": dropout_key(seed, state.step, axis_name)},
+    )
+    found = _loss_terms(output, batch, detector, loss, seed, rotate_support)
+    return found, mutated.get("batch_stats", {})
+
+  weights = {
+    "loss_main": loss.main_weight,
+    "loss_auxiliary": loss.auxiliary_weight,
+    "loss_mfcl": loss.mfcl_weight,
+  }
+  return update(
+    state,
+    terms,
+    weights,
+    tx=tx,
+    freeze_until=detector.config.freeze_until,
+    axis_name=axis_name,
+  )
+
+
+def eval_step(
+  variables: Mapping[str, Any],
+  batch: EpisodeBatch,
+  store: image_store.ImageStore | None,
+  *,
+  detector: FewShotDetector,
+) -> Float[Array, "b m n 2"]:
+  """Returns the predicted keypoints, in pixels of the network's input."""
+  batch = with_pixels(batch, store, (detector.image_size, detector.image_size))
+  output: Any = detector.apply(variables, batch, train=False)
+  heatmaps = fuse_heatmaps(output.heatmaps)
+  return decoding.highest_cell(heatmaps, detector.image_size / heatmaps.shape[-1])
+
+
+def _loss_terms(
+  output: DetectorOutput,
+  batch: EpisodeBatch,
+  detector: FewShotDetector,
+  loss: LossConfig,
+  seed: int,
+  rotate_support: bool,
+) -> dict[str, tuple[Array, Array]]:
+  """Returns (sum, count) of every term on this device."""
+  labelled = _rotated(batch) if rotate_support else batch
+  valid = episode.valid_queries(labelled)
+  is_auxiliary = labelled.is_auxiliary[:, None, :]
+  terms = {}
+  for name, mask in (
+    ("loss_main", valid & ~is_auxiliary),
+    ("loss_auxiliary", valid & is_auxiliary),
+  ):
+    per_group = [
+      heatmap_losses.heatmap_loss(
+        heatmaps,
+        labelled.query.keypoints,
+        mask,
+        stride=detector.image_size / heatmaps.shape[-1],
+        sigma=loss.target_sigma * detector.image_size,
+        kind=loss.heatmap,
+      )
+      for heatmaps in output.heatmaps
+    ]
+    sums, counts = zip(*per_group)
+    terms[name] = sum(sums) / len(sums), counts[0]
+  if loss.mfcl_weight:
+    terms["loss_mfcl"] = _mfcl_term(output.features, batch, detector, loss, seed)
+  return terms
+
+
+def _mfcl_term(
+  features: Float[Array, "b t h w c"],
+  batch: EpisodeBatch,
+  detector: FewShotDetector,
+  loss: LossConfig,
+  seed: int,
+) -> tuple[Array, Array]:
+  """Pools at keypoints and negatives of every image, and contrasts the episodes."""
+  views = episode.all_views(batch)
+  num_episodes, _, num_types = views.visible.shape
+  if num_episodes < 2:
+    raise ValueError(
+      "loss.mfcl_weight > 0 contrasts pairs of episodes on the same device, but there "
+      "is 1 episode per device: raise train.episodes_per_step or set the weight to 0"
+    )
+  points = views.keypoints
+  if loss.negatives_per_image:
+    sampled = negatives.sample_batch_negatives(
+      seed,
+      batch.episode_index,
+      views.keypoints,
+      views.visible,
+      image_size=detector.image_size,
+      num=loss.negatives_per_image,
+      distance=loss.negative_distance,
+      box_scale=loss.negative_box_scale,
+    )
+    points = jnp.concatenate([points, sampled], axis=2)
+  pooled = pool_features(
+    features,
+    points,
+    image_size=detector.image_size,
+    sigma=detector.config.pool_sigma,
+    truncate_center=detector.config.truncate_pooling_center,
+  )
+  return losses.mfcl_loss(
+    pooled[:, :, :num_types],
+    views.visible,
+    batch.keypoint_ids,
+    pooled[:, :, num_types:],
+    loss.mfcl_temperature,
+    loss.mfcl_level,
+  )
+
+
+def _rotated(batch: EpisodeBatch) -> EpisodeBatch:
+  """Gives the labels of a batch whose images take every place in turn."""
+  views = episode.all_views(batch)
+  shots, num_images = batch.support.visible.shape[1], views.visible.shape[1]
+  views = episode.rotate_support(views, num_images)
+  return EpisodeBatch(
+    jax.tree.map(lambda x: x[:, :shots], views),
+    jax.tree.map(lambda x: x[:, shots:], views),
+    *(jnp.repeat(field, num_images, axis=0) for field in batch[2:]),
+  )

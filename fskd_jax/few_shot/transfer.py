@@ -1,0 +1,77 @@
+"""Evaluation of a detector on a data set that it was not trained on."""
+
+import copy
+import functools
+import os
+from typing import Any
+
+from fskd_jax.config import Config
+from fskd_jax.data.feed import Feed
+from fskd_jax.device import parallel
+from fskd_jax.few_shot import evaluation
+from fskd_jax.metrics import results
+
+SETTING = "all/other"
+"""Every instance of the data set, every keypoint type: none of them was trained on."""
+
+
+def moved(cfg: Config, folder: str) -> Config:
+  """Returns a run's configuration with another data set in the place of its own.
+
+  Kept are the network's input (`image_size`, the crop), the executor, and the
+  thresholds of an episode (`min_support_types`, `min_query_types`,
+  `min_query_fraction`), which data with few visible types per image may need lower.
+  An episode shows one species. Nothing is split: nothing was trained on.
+
+  Args:
+    cfg: of the run.
+    folder: with annotations.json and images/.
+
+  Raises:
+    ValueError: it is no few-shot detector.
+  """
+  if cfg.task != "few_shot":
+    raise ValueError(
+      f"the run's task is {cfg.task!r}: another data set has other keypoint types, "
+      "which takes a few-shot detector"
+    )
+  cfg = copy.deepcopy(cfg)
+  data = cfg.data
+  data.name, data.path = "coco_keypoints", folder
+  data.base = data.novel = data.auxiliary_paths = data.flip_pairs = ()
+  data.unseen_species = data.validation_species = ()
+  data.unseen_fraction = data.validation_fraction = data.heldout_fraction = 0.0
+  data.class_mode = "one_class"
+  cfg.eval.settings = (SETTING,)
+  return cfg
+
+
+def evaluate(
+  cfg: Config, folder: str, variables: Any, step: int, workdir: str | os.PathLike
+) -> dict[str, Any]:
+  """Does `evaluator.measure` on another data set.
+
+  Writes to DATA_Kshot in the run's `evaluator.results_folder`, DATA being the name of
+  the folder and K the number of shots. The calibration of the run stays as it is.
+
+  Args:
+    cfg: of the run.
+    folder: with annotations.json and images/.
+    variables: params and batch_stats of `FewShotDetector`.
+    step: of the checkpoint, for the record.
+    workdir: of the run.
+
+  Returns:
+    The content of results.json.
+
+  Raises:
+    ValueError: it is no few-shot detector, or the data set has a fault or holds too
+      little for an episode.
+    FileNotFoundError: annotations or images are missing.
+  """
+  cfg = moved(cfg, folder)
+  place = functools.partial(parallel.replicate, backend=cfg.train.backend)
+  feed = Feed.open(cfg.data, place)
+  name = f"{feed.dataset.name}_{cfg.eval.shots}shot"
+  out = results.results_folder(workdir, cfg.eval) / name
+  return evaluation.measure(cfg, feed, place(variables), step, out)

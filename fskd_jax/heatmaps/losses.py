@@ -1,0 +1,82 @@
+"""Targets of heat-maps and the losses on them."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from fskd_jax import geometry
+
+POSITIVE_WEIGHT = 20.0
+"""What a cell at a keypoint weighs more than an empty one in "weighted_mse"."""
+
+
+def heatmap_targets(
+  keypoints_px: Float[Array, "... 2"],
+  cells: tuple[int, int],
+  stride: float,
+  sigma: float,
+) -> Float[Array, "... h w"]:
+  """Draws a Gaussian around every keypoint, evaluated at the cell centres.
+
+  The peak is at most 1 (not normalised) and the tail is cut at about 0.01.
+
+  Args:
+    keypoints_px: pixels of the network's input.
+    cells: (h, w) of the heat-map.
+    stride: of the heat-map, pixels per cell.
+    sigma: standard deviation, pixels.
+
+  Source: spec/fskd.md section 5.1.
+  """
+  points = jnp.asarray(keypoints_px, jnp.float32)
+  exponents = geometry.gaussian_exponents(points, cells, stride, sigma)
+  return jnp.where(exponents <= geometry.GAUSSIAN_CUT, jnp.exp(-exponents), 0.0)
+
+
+def heatmap_loss(
+  heatmaps: Float[Array, "b m n h w"],
+  keypoints: Float[Array, "b m n 2"],
+  valid: Bool[Array, "b m n"],
+  *,
+  stride: float,
+  sigma: float,
+  kind: str,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+  """Compares heat-maps with the annotated keypoints.
+
+  Args:
+    heatmaps: predictions; logits for "cross_entropy".
+    keypoints: pixels of the network's input.
+    valid: which keypoints count.
+    stride: of the heat-maps, pixels per cell.
+    sigma: standard deviation of the targets, pixels.
+    kind: "mse", the mean squared difference to `heatmap_targets` over the cells;
+      "weighted_mse", the same with weights 1 + `POSITIVE_WEIGHT` * target, so that
+      empty maps cost something; or "cross_entropy" between the softmax over the cells
+      and the Gaussian that is neither cut nor flat: normalised over the cells.
+
+  Returns:
+    Sum over the valid keypoints, and their number.
+
+  Raises:
+    ValueError: `kind` is unknown.
+
+  Source: spec/fskd.md section 5.1; the cross-entropy trains small encoders from
+  scratch where the squared error nearly collapses to zero maps.
+  """
+  height, width = heatmaps.shape[-2:]
+  cells, heatmaps = (height, width), heatmaps.astype(jnp.float32)
+  if kind in ("mse", "weighted_mse"):
+    targets = heatmap_targets(keypoints, cells, stride, sigma)
+    weights = 1.0 if kind == "mse" else 1.0 + POSITIVE_WEIGHT * targets
+    losses = (weights * jnp.square(heatmaps - targets)).mean((-2, -1))
+  elif kind == "cross_entropy":
+    points = jnp.asarray(keypoints, jnp.float32)
+    exponents = geometry.gaussian_exponents(points, cells, stride, sigma)
+    targets = jax.nn.softmax(-exponents, axis=(-2, -1))
+    losses = -(targets * jax.nn.log_softmax(heatmaps, axis=(-2, -1))).sum((-2, -1))
+  else:
+    raise ValueError(
+      f"loss.heatmap must be 'mse', 'weighted_mse' or 'cross_entropy', got {kind!r}"
+    )
+  return jnp.where(valid, losses, 0.0).sum(), valid.sum(dtype=jnp.float32)

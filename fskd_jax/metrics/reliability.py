@@ -1,0 +1,59 @@
+"""Reliability and risk-coverage curves of confidences."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+
+class Curves(NamedTuple):
+  """How far confidences can be trusted.
+
+  Attributes:
+    confidence, correct, count: of each bin that holds any: its mean confidence, which
+      part is right, and how many there are.
+    coverage: parts of all, the surest first, 0..1.
+    risk: which part of them is wrong.
+    error: expected calibration error: mean distance of confidence and correctness
+      over the bins, weighted by their counts.
+  """
+
+  confidence: list[float]
+  correct: list[float]
+  count: list[int]
+  coverage: list[float]
+  risk: list[float]
+  error: float
+
+
+_BINS = 10
+
+
+_COVERAGES = np.linspace(0.05, 1, 20)
+
+
+def measure(
+  confidence: Float[np.ndarray, " e"], correct: Bool[np.ndarray, " e"]
+) -> Curves:
+  """Says how far confidences can be trusted.
+
+  Reliability: in ten bins of equal width, how sure and how often right. Risk and
+  coverage: how often wrong are the surest, by which part of all they are.
+  """
+  bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+  count = np.bincount(bins, minlength=_BINS)
+  with np.errstate(invalid="ignore"):
+    mean = np.bincount(bins, confidence, _BINS) / count
+    right = np.bincount(bins, correct, _BINS) / count
+  filled = count > 0
+  wrong = ~correct[np.argsort(-confidence, kind="stable")]
+  risk = np.cumsum(wrong) / np.arange(1, len(wrong) + 1)
+  kept = np.ceil(_COVERAGES * len(wrong)).astype(int)
+  return Curves(
+    confidence=mean[filled].tolist(),
+    correct=right[filled].tolist(),
+    count=count[filled].tolist(),
+    coverage=_COVERAGES.tolist(),
+    risk=risk[kept - 1].tolist(),
+    error=float(np.abs((mean - right)[filled]) @ count[filled] / len(confidence)),
+  )

@@ -1,0 +1,43 @@
+"""Result files of an evaluation and their headline numbers."""
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fskd_jax.config import EvalConfig
+
+
+def results_folder(workdir: str | os.PathLike, cfg: EvalConfig) -> pathlib.Path:
+  """Returns where the results of a run go: eval/, or eval/reference/ by protocol."""
+  folder = pathlib.Path(workdir) / "eval"
+  return folder if cfg.protocol == "ours" else folder / cfg.protocol
+
+
+def headline(cfg: EvalConfig) -> float:
+  """Returns the threshold that tables and pictures speak of: 0.1, or nearest."""
+  return min(cfg.thresholds, key=lambda t: abs(t - 0.1))
+
+
+def percent(mean: Mapping[str, Any]) -> str:
+  """Formats a mean of `metrics.episode_mean` with its interval."""
+  half = mean["ci95"]
+  text = f"{100 * (mean['mean'] or 0.0):.1f}"
+  return text if half is None else f"{text} ± {100 * half:.1f}"
+
+
+def write_results(
+  results: Mapping[str, Any], text: str, picture: np.ndarray, folder: pathlib.Path
+) -> None:
+  """Writes results.json, table.txt and episodes.png."""
+  folder.mkdir(parents=True, exist_ok=True)
+  (folder / "table.txt").write_text(text + "\n", encoding="utf-8")
+  Image.fromarray(picture).save(folder / "episodes.png")
+  # Last, and in one move: results are there as a whole or not at all.
+  unfinished = folder / "results.json.part"
+  unfinished.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+  unfinished.replace(folder / "results.json")

@@ -1,0 +1,40 @@
+"""Loads a detector from a run or a file of weights."""
+
+import logging
+import os
+import pathlib
+
+from fskd_jax.few_shot import calibration
+from fskd_jax.interop.weights import read_config
+from fskd_jax.prediction.detector import KeypointDetector
+from fskd_jax.training.runs import load_file, load_run
+
+_log = logging.getLogger(__name__)
+
+
+def load(path: str | os.PathLike) -> KeypointDetector:
+  """Loads a detector: `fskd_jax.load`.
+
+  Args:
+    path: folder of a run (its newest checkpoint), or a .safetensors file of
+      `fskd export`.
+
+  Raises:
+    FileNotFoundError: there is no such file, or no checkpoint.
+    ValueError: it is damaged, carries no configuration, or is of another task.
+  """
+  path = pathlib.Path(path)
+  if not path.is_dir():
+    if read_config(path) is None:
+      raise ValueError(
+        f"{path} carries no configuration: make a run of it (fskd import --config)"
+      )
+    return KeypointDetector(load_file(str(path), None), calibration.load_file(path))
+  model, step = load_run(str(path))
+  calibrated = calibration.load(path)
+  if calibrated is not None and calibrated.step != step:
+    _log.warning(
+      "%s: calibrated at step %d, but this is step %d (evaluate.py calibrates again)",
+      path, calibrated.step, step,
+    )  # fmt: skip
+  return KeypointDetector(model, calibrated)

@@ -1,0 +1,121 @@
+"""A user's own images: paths, arrays or PIL images -> RGB pixels, and their crops.
+
+Unlike the images of a data set (`images`), a photograph is turned as its EXIF data
+says, because its keypoints were clicked in a viewer that turned it.
+"""
+
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageOps
+
+from fskd_jax import geometry
+from fskd_jax.data import images
+from fskd_jax.episode import BORDER_COLOR
+
+Photograph = str | os.PathLike | np.ndarray | Image.Image
+"""A file, an array as of `read`, or a PIL image."""
+
+_MAX_LEVEL = 12
+"""Halvings; no image has more."""
+
+
+def read(photograph: Photograph, name: str) -> UInt8[np.ndarray, "h w 3"]:
+  """Returns the pixels of a photograph, turned as its EXIF data says.
+
+  16 bits per channel count by those in use (`images.scaled`). What is transparent
+  shows the colour that lies around every crop.
+
+  Args:
+    photograph: a file; uint8, uint16 or, in 0..1, float [h w] or [h w 1, 3 or 4]
+      (RGB, perhaps alpha); or a PIL image.
+    name: what errors call it.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: not an image, broken, too large, of several pages, empty, or of another
+      kind.
+  """
+  if isinstance(photograph, np.ndarray):
+    return _from_array(photograph, name)
+  if isinstance(photograph, Image.Image):
+    return _from_pil(photograph, name)
+  with images.opened(pathlib.Path(photograph), name) as image:
+    return _from_pil(image, name)
+
+
+def describe(photograph: Photograph, place: int, kind: str) -> str:
+  """Returns what errors call one of several photographs: its path, or its place."""
+  if isinstance(photograph, (str, os.PathLike)):
+    return os.fspath(photograph)
+  return f"{kind} image {place + 1}"
+
+
+def crop(
+  image: UInt8[np.ndarray, "h w 3"], to_original: Float[np.ndarray, "2 3"], side: int
+) -> UInt8[np.ndarray, "side side 3"]:
+  """Cuts a square crop as the executors do, but for one grey level of rounding.
+
+  A large photograph is reduced as often as it takes, where they stop at three halvings.
+
+  Args:
+    image: RGB.
+    to_original: pixels of the crop to pixels of the image.
+    side: of the crop.
+  """
+  matrix = np.asarray(to_original, np.float64)
+  level = geometry.reduction_level(matrix, _MAX_LEVEL)
+  picture = Image.fromarray(image).reduce(2 ** int(level))
+  # PIL clamps at the edges; a frame of the border's colour makes it blend instead.
+  framed = ImageOps.expand(picture, 2, BORDER_COLOR)
+  matrix = geometry.to_level(matrix, level) + [[0, 0, 2], [0, 0, 2]]
+  # PIL puts the centre of the first pixel at (0.5, 0.5).
+  matrix[:, 2] += 0.5 - matrix[:, :2].sum(axis=1) / 2
+  return np.asarray(
+    framed.transform(
+      (side, side),
+      Image.Transform.AFFINE,
+      tuple(matrix.ravel()),
+      Image.Resampling.BILINEAR,
+      fillcolor=BORDER_COLOR,
+    )
+  )
+
+
+def _from_array(array: np.ndarray, name: str) -> UInt8[np.ndarray, "h w 3"]:
+  if array.ndim == 2:
+    array = array[..., None]
+  if array.ndim != 3 or array.shape[-1] not in (1, 3, 4) or 0 in array.shape:
+    raise ValueError(
+      f"{name}: an array of shape {array.shape}, expected [height, width] or "
+      "[height, width, 1, 3 or 4]"
+    )
+  if array.dtype == np.uint16:
+    array = images.scaled(array, name)
+  if np.issubdtype(array.dtype, np.floating):
+    if not (array.min() >= 0 and array.max() <= 1):  # nan is neither
+      raise ValueError(
+        f"{name}: floating-point values {array.min():g} .. {array.max():g}, expected "
+        "0 .. 1 (or uint8)"
+      )
+    array = (array * 255).round().astype(np.uint8)
+  if array.dtype != np.uint8:
+    raise ValueError(f"{name}: {array.dtype} values, expected uint8, uint16 or float")
+  if array.shape[-1] == 1:
+    array = array.repeat(3, axis=-1)
+  return _opaque(Image.fromarray(array))
+
+
+def _from_pil(image: Image.Image, name: str) -> UInt8[np.ndarray, "h w 3"]:
+  return _opaque(images.eight_bits(image, name, turned=True))
+
+
+def _opaque(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+  if image.has_transparency_data:
+    image = image.convert("RGBA")
+    under: Any = Image.new("RGBA", image.size, (*BORDER_COLOR, 255))
+    image = Image.alpha_composite(under, image)
+  return np.asarray(image.convert("RGB"))

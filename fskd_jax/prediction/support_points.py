@@ -1,0 +1,155 @@
+"""Keypoints and boxes that a user gives with images: brought into one form, checked."""
+
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+from PIL import Image
+
+from fskd_jax.data.annotations import clip_box
+from fskd_jax.messages import shown
+from fskd_jax.prediction import photographs
+from fskd_jax.prediction.photographs import Photograph
+
+_log = logging.getLogger(__name__)
+
+Box = Sequence[float]
+"""(x, y, width, height) in pixels."""
+
+Points = Mapping[str, Any] | Sequence[Any] | np.ndarray
+"""Keypoints of one image: (x, y) or (x, y, v) each; None, NaN or v = 0 if missing."""
+
+
+def checked_box(box: Box | None, size: tuple[int, int], label: str) -> Box:
+  """Returns the part of a box inside its image of (width, height); of None the whole.
+
+  Raises:
+    ValueError: it is no box, or empty, or outside; `label` says of which image.
+  """
+  if box is None:
+    return (0, 0, *size)
+  values = np.asarray(box, np.float64)
+  if values.shape != (4,) or not np.isfinite(values).all():
+    raise ValueError(f"{label}: box {box}, expected 4 numbers x, y, width, height")
+  clipped = clip_box(values, size)
+  if min(clipped[2:]) <= 0:
+    raise ValueError(
+      f"{label}: box {box} is empty or outside the image of {size[0]} x {size[1]}"
+    )
+  return clipped
+
+
+def points_by_name(
+  keypoints: Sequence[Points], names: Sequence[str] | None, labels: Sequence[str]
+) -> tuple[tuple[str, ...], Float[np.ndarray, "k n 2"]]:
+  """Brings the keypoints of several images into one order.
+
+  Args:
+    keypoints: of each image.
+    names: of the points where they come without; default "keypoint 1" and so on.
+    labels: what errors call the images.
+
+  Returns:
+    The names and float64 [k n 2], NaN where missing.
+
+  Raises:
+    ValueError: names and points do not fit together, or an image shares no name with
+      the others.
+  """
+  named = [points for points in keypoints if isinstance(points, Mapping)]
+  if named:
+    if len(named) < len(keypoints) or names is not None:
+      raise ValueError("keypoints: give all by name, or none and `names` apart")
+    names = tuple(dict.fromkeys(name for points in named for name in points))
+    _tell_differences(named, names, labels)
+    keypoints = [[points.get(name) for name in names] for points in named]
+  elif names is None:
+    names = tuple(f"keypoint {i + 1}" for i in range(max(map(len, keypoints))))
+  if len(set(names)) < len(names):
+    raise ValueError(f"names: repeated in {list(names)}")
+  for label, points in zip(labels, keypoints):
+    if len(points) != len(names):
+      raise ValueError(f"{label}: {len(points)} keypoints for {len(names)} names")
+  rows = [
+    [_point(point, f"{label}: keypoint {name!r}") for name, point in zip(names, points)]
+    for label, points in zip(labels, keypoints)
+  ]
+  return tuple(names), np.array(rows, np.float64).reshape(len(labels), len(names), 2)
+
+
+def _tell_differences(
+  keypoints: Sequence[Mapping[str, Any]],
+  names: tuple[str, ...],
+  labels: Sequence[str],
+) -> None:
+  for label, points in zip(labels, keypoints):
+    others = {name for other in keypoints if other is not points for name in other}
+    if points and others and not others & set(points):
+      raise ValueError(
+        f"{label} shares no keypoint name with the other support images: "
+        f"{sorted(points)} there, {sorted(others)} in the others"
+      )
+    missing = [name for name in names if name not in points]
+    if missing:
+      _log.warning("%s: not named, so not visible there: %s", label, ", ".join(missing))
+
+
+def _point(point: Any, label: str) -> tuple[float, float]:
+  """Returns (x, y), NaN for what is missing."""
+  if point is None:
+    return (np.nan, np.nan)
+  try:
+    x, y, *rest = np.asarray(point, np.float64).tolist()
+  except (TypeError, ValueError, OverflowError) as error:
+    raise ValueError(f"{label} is {shown(point)}, expected (x, y) or None") from error
+  if len(rest) > 1:
+    raise ValueError(f"{label} has {2 + len(rest)} numbers, expected (x, y) or None")
+  return (np.nan, np.nan) if rest == [0] else (x, y)
+
+
+def check_points(
+  label: str,
+  size: tuple[int, int],
+  points: Float[np.ndarray, "n 2"],
+  visible: Bool[np.ndarray, " n"],
+  names: Iterable[str],
+) -> None:
+  """Checks that an image shows keypoints, and all inside its (width, height).
+
+  Raises:
+    ValueError: names the image and the keypoint.
+  """
+  if not visible.any():
+    raise ValueError(f"{label}: a support image without keypoints teaches nothing")
+  limits = np.array(size) - 0.5
+  for name, point, seen in zip(names, points, visible):
+    if seen and not ((point >= -0.5) & (point <= limits)).all():
+      raise ValueError(
+        f"{label}: keypoint {name!r} at ({point[0]:g}, {point[1]:g}) lies outside the "
+        f"image of {size[0]} x {size[1]} pixels"
+      )
+
+
+def _require_list(images: Any, name: str) -> None:
+  if isinstance(images, (str, os.PathLike, Image.Image)) or (
+    isinstance(images, np.ndarray) and images.ndim < 4
+  ):
+    raise ValueError(f"{name}: got a single image, expected a list of images")
+  if not len(images):
+    raise ValueError(f"{name}: got none")
+
+
+def _query_labels(query_images: Sequence[Photograph]) -> list[str]:
+  _require_list(query_images, "query_images")
+  return [photographs.describe(x, i, "query") for i, x in enumerate(query_images)]
+
+
+def _per_image(boxes: Sequence[Box | None] | None, count: int) -> Sequence[Box | None]:
+  if boxes is None:
+    return [None] * count
+  if len(boxes) != count:
+    raise ValueError(f"boxes: got {len(boxes)} for {count} images")
+  return boxes

@@ -1,0 +1,113 @@
+"""The record of training steps: averaged, checked, shown and written."""
+
+import json
+import pathlib
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from fskd_jax.config import Config
+from fskd_jax.device import parallel
+from fskd_jax.training.writer import MetricWriter
+
+
+class TrainLog:
+  """Averages, checks and shows the metrics of training steps.
+
+  Metrics are fetched one step late, when the device already works on the next.
+  """
+
+  def __init__(
+    self,
+    cfg: Config,
+    writer: MetricWriter,
+    *,
+    first: int,
+    seconds: float,
+    images_per_step: int,
+  ):
+    """Shows the progress bar.
+
+    Args:
+      cfg: its name, and how often to write.
+      writer: of the run.
+      first: steps done in earlier runs.
+      seconds: of training in earlier runs.
+      images_per_step: over all devices.
+    """
+    train = cfg.train
+    self._every, self._writer = train.log_every, writer
+    self._images = images_per_step
+    self._pending: list[Mapping[str, Any]] = []
+    self._step, self._seconds, self._started = first, seconds, 0.0
+    self._bar = tqdm(
+      total=train.steps,
+      initial=first,
+      desc=cfg.name,
+      unit="step",
+      disable=not parallel.is_main_process(),
+    )
+
+  def add(self, step: int, metrics: Mapping[str, Any]) -> None:
+    """Takes the metrics of a step, which may still be in the making."""
+    if self._step % self._every == 0:
+      self.flush()
+    if not self._pending:
+      self._started = time.perf_counter()
+    self._pending.append(metrics)
+    self._step = step
+
+  def flush(self) -> None:
+    """Writes the averages of what was added since the last time.
+
+    Raises:
+      FloatingPointError: the loss of a step is not finite.
+    """
+    if not self._pending:
+      return
+    values = jax.device_get(self._pending)
+    first = self._step - len(values) + 1
+    self._pending = []
+    seconds = time.perf_counter() - self._started
+    for step, found in enumerate(values, first):
+      # A finite loss with an infinite gradient has spoilt the parameters already.
+      if not all(map(np.isfinite, found.values())):
+        numbers = ", ".join(f"{name} {value}" for name, value in found.items())
+        raise FloatingPointError(
+          f"step {step} is not finite: {numbers}; the last checkpoint is kept. "
+          "Try a smaller optim.learning_rate, or optim.clip_norm=1"
+        )
+    averages = {
+      f"train/{name}": float(np.mean([found[name] for found in values]))
+      for name in values[0]
+    }
+    self._seconds += seconds
+    averages["train/images_per_second"] = self._images * len(values) / seconds
+    averages["train/seconds"] = self._seconds  # of all runs, without validation
+    self._writer.scalars(self._step, averages)
+    self._bar.set_postfix_str(
+      f"loss {averages['train/loss']:.4f}, "
+      f"{averages['train/images_per_second']:.0f} images/s",
+      refresh=False,
+    )
+    self._bar.update(self._step - self._bar.n)
+
+  def __enter__(self) -> "TrainLog":
+    return self
+
+  def __exit__(self, kind: type | None, *_: object) -> None:
+    if kind is None:
+      self.flush()
+    self._bar.close()
+
+
+def recorded_seconds(metrics: pathlib.Path) -> float:
+  """Returns the training time of earlier runs, whose lines the writer has kept."""
+  if not parallel.is_main_process():
+    return 0.0
+  lines = map(json.loads, metrics.read_text(encoding="utf-8").splitlines())
+  return max((line.get("train/seconds", 0.0) for line in lines), default=0.0)

@@ -1,0 +1,90 @@
+"""Where a command takes its detector from: a run, or a file and its configuration."""
+
+import contextlib
+import functools
+import importlib.util
+import pathlib
+import sys
+
+from fskd_jax import config
+from fskd_jax.config import Config
+from fskd_jax.data.feed import Feed
+from fskd_jax.device import parallel
+from fskd_jax.interop import state_dicts
+from fskd_jax.interop.weights import read_config, read_weights
+from fskd_jax.models.build import Model
+from fskd_jax.training.checkpoint import CheckpointStore
+
+
+def load_config(path: str) -> Config:
+  """Runs a file in configs/, which may import its neighbours from the current folder.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: it has no get_config() that returns a `Config`, or that is invalid.
+  """
+  if not pathlib.Path(path).is_file():
+    raise FileNotFoundError(f"there is no configuration file {path}")
+  if "" not in sys.path:
+    sys.path.insert(0, "")
+  spec = importlib.util.spec_from_file_location("experiment", path)
+  if spec is None or spec.loader is None:
+    raise ValueError(f"{path}: expected a Python file")
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  get_config = getattr(module, "get_config", None)
+  cfg = get_config() if callable(get_config) else None
+  if not isinstance(cfg, Config):
+    raise ValueError(f"{path}: expected get_config() that returns fskd_jax's Config")
+  config.validate(cfg)
+  return cfg
+
+
+def load_run(workdir: str) -> tuple[Model, int]:
+  """Loads the newest checkpoint of a run; returns the detector and its step.
+
+  Raises:
+    FileNotFoundError: it is no run, or has no checkpoint.
+    ValueError: no checkpoint can be read.
+  """
+  with contextlib.closing(CheckpointStore(workdir)) as checkpoints:
+    saved = checkpoints.restore_model()
+  return Model(config.from_dict(saved.config), saved.variables), saved.step
+
+
+def open_feed(cfg: Config) -> Feed:
+  """Opens the data set of a few-shot detector, on one device.
+
+  Raises:
+    ValueError: it is no few-shot detector, or as `Feed.open`.
+    FileNotFoundError: as `Feed.open`.
+  """
+  if cfg.task != "few_shot":
+    raise ValueError(f"{cfg.name} is of the task {cfg.task!r}, which has no episodes")
+  return Feed.open(cfg.data, functools.partial(parallel.replicate, backend="single"))
+
+
+def load_file(path: str, config_path: str | None) -> Model:
+  """Loads a file of weights.
+
+  Args:
+    path: .safetensors or .pth.
+    config_path: file in configs/; without it, the configuration that `path` carries.
+
+  Raises:
+    FileNotFoundError: a file does not exist.
+    ValueError: no configuration, or the file is damaged or does not fit it.
+  """
+  cfg = load_config(config_path) if config_path else read_config(path)
+  if cfg is None:
+    raise ValueError(f"{path} carries no configuration: name it with --config")
+  return load_weights(path, cfg)
+
+
+def load_weights(path: str, cfg: Config) -> Model:
+  """Loads a file of weights of a known configuration; raises as `load_file`."""
+  tensors = read_weights(path)
+  try:
+    return Model(cfg, state_dicts.load_state_dict(tensors, cfg))
+  except ValueError as error:
+    raise ValueError(f"{path}: {error}") from error

@@ -1,0 +1,105 @@
+"""Training state and its update."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from fskd_jax.training import optim
+
+
+class TrainState(NamedTuple):
+  """All that training changes; the same on every device.
+
+  Attributes:
+    step: int32 [], updates done.
+    params: parameters of the detector.
+    batch_stats: its running batch statistics.
+    opt_state: of the optimiser.
+  """
+
+  step: Int[Array, ""]
+  params: Any
+  batch_stats: Any
+  opt_state: optax.OptState
+
+
+def init_state(
+  variables: Mapping[str, Any], tx: optax.GradientTransformation
+) -> TrainState:
+  """Returns the state before the first step."""
+  return TrainState(
+    step=jnp.int32(0),
+    params=variables["params"],
+    batch_stats=variables["batch_stats"],
+    opt_state=tx.init(variables["params"]),
+  )
+
+
+def dropout_key(seed: int, step: Int[Array, ""], axis_name: str | None) -> Array:
+  """Returns this device's key of a training step, so that a resumed run drops alike."""
+  key = jax.random.fold_in(jax.random.key(seed), step)
+  return jax.random.fold_in(key, jax.lax.axis_index(axis_name) if axis_name else 0)
+
+
+def update(
+  state: TrainState,
+  terms: Callable[[Any, Any], tuple[Mapping[str, tuple[Array, Array]], Any]],
+  weights: Mapping[str, float],
+  *,
+  tx: optax.GradientTransformation,
+  freeze_until: str,
+  axis_name: str | None,
+) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
+  """Does one update with losses that every device gives as sums and counts.
+
+  Args:
+    state: the same on every device.
+    terms: (params, batch_stats) -> ({name: (sum, count)} of this device, batch_stats).
+    weights: of the terms' global means in the loss, by name.
+    tx: the optimiser; leaves frozen parameters alone.
+    freeze_until: for parameters frozen by it (`optim.make_optimizer`) no gradient is
+      computed or exchanged.
+    axis_name: the device axis; None for a single device.
+
+  Returns:
+    The new state and metrics: loss, its terms, and the norm of the gradient.
+  """
+  trained, frozen = optim.split_params(state.params, freeze_until)
+
+  def pmean(tree):
+    return jax.lax.pmean(tree, axis_name) if axis_name else tree
+
+  def total_loss(trained, batch_stats):
+    found, batch_stats = terms(optim.merge_params(trained, frozen), batch_stats)
+    # Local sum over mean count: the mean over devices of these is the global mean.
+    counts = pmean({name: count for name, (_, count) in found.items()})
+    means = {
+      name: total / jnp.where(counts[name] > 0, counts[name], 1.0)
+      for name, (total, _) in found.items()
+    }
+    weighted = sum(weights[name] * mean for name, mean in means.items())
+    return weighted, ({"loss": weighted, **means}, batch_stats)
+
+  # Of parameters that are the same everywhere shard_map would sum the gradient over
+  # the devices, N times too much for the mean below; of these it does not.
+  trained, batch_stats = _per_device((trained, state.batch_stats), axis_name)
+  gradients, (values, batch_stats) = jax.grad(total_loss, has_aux=True)(
+    trained, batch_stats
+  )
+  # Taken together, so that XLA makes one collective of them.
+  gradients, values, batch_stats = pmean((gradients, values, batch_stats))
+  values["gradient_norm"] = optax.tree.norm(gradients)
+  gradients = optim.merge_params(gradients, jax.tree.map(jnp.zeros_like, frozen))
+  updates, opt_state = tx.update(gradients, state.opt_state, state.params)
+  params = optax.apply_updates(state.params, updates)
+  return TrainState(state.step + 1, params, batch_stats, opt_state), values
+
+
+def _per_device(tree: Any, axis_name: str | None) -> Any:
+  if axis_name is None:
+    return tree
+  return jax.tree.map(lambda x: jax.lax.pcast(x, axis_name, to="varying"), tree)

@@ -1,0 +1,60 @@
+"""What the trainer and the scripts ask of a task, and which tasks there are."""
+
+import os
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import optax
+
+from fskd_jax.data.feed import Feed
+from fskd_jax.data.plans import Sampler
+from fskd_jax.training.state import TrainState
+
+
+class Validator(Protocol):
+  """Scores and draws a network during training, on data of the validation split."""
+
+  @property
+  def is_possible(self) -> bool:
+    """Says whether there is a validation split."""
+    ...
+
+  def scores(self, state: TrainState) -> dict[str, float]:
+    """Returns numbers for the record, by name."""
+    ...
+
+  def picture(self, state: TrainState, title: str) -> np.ndarray:
+    """Draws predictions, uint8 [h w 3]."""
+    ...
+
+
+class Task(Protocol):
+  """A kind of experiment: a network, what it sees, and how it is scored."""
+
+  @property
+  def images_per_step(self) -> int:
+    """Returns the number of images of a training step, over all devices."""
+    ...
+
+  def init_variables(self) -> dict[str, Any]:
+    """Draws {"params", "batch_stats"} of an untrained network."""
+    ...
+
+  def sampler(self, feed: Feed) -> Sampler:
+    """Returns the sampler of training."""
+    ...
+
+  def train_step(self, tx: optax.GradientTransformation) -> Callable[..., Any]:
+    """Returns a step for `parallel.parallelize_training`."""
+    ...
+
+  def validator(self, feed: Feed) -> Validator:
+    """Returns what scores the network during training."""
+    ...
+
+  def evaluate(
+    self, variables: Any, step: int, workdir: str | os.PathLike
+  ) -> dict[str, Any]:
+    """Evaluates variables in every setting; writes and returns what it found."""
+    ...

@@ -1,0 +1,124 @@
+"""A data set behind either executor."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from helpers import shapes
+
+from fskd_jax.data.feed import Feed
+from fskd_jax.episode import PADDING
+
+
+@pytest.fixture(scope="module")
+def feeds(shapes_folder):
+  cfg = shapes.config(shapes_folder).data
+  return {
+    executor: Feed.open(dataclasses.replace(cfg, executor=executor), jax.device_put)
+    for executor in ("resident", "tfdata")
+  }
+
+
+@pytest.fixture(scope="module")
+def feed(feeds):
+  return feeds["resident"]
+
+
+@pytest.fixture(scope="module")
+def evaluation(shapes_folder):
+  return shapes.config(shapes_folder).eval
+
+
+def _first(feed, sampler, episodes):
+  with feed.batches(sampler, [range(episodes)], episodes) as batches:
+    return next(batches)
+
+
+def test_images_are_placed_once_and_only_where_they_are_resident(shapes_folder):
+  cfg = shapes.config(shapes_folder).data
+  placed = []
+  feed = Feed.open(cfg, lambda store: placed.append(store) or "on the devices")
+  assert feed.store == "on the devices" and len(placed) == 1
+  cfg.executor = "tfdata"
+  assert Feed.open(cfg, placed.append).store is None and len(placed) == 1
+
+
+def test_both_executors_give_the_same_episodes_and_pictures(feeds, evaluation):
+  found = {}
+  for name, feed in feeds.items():
+    sampler = feed.evaluation_sampler("unseen/base", evaluation)
+    with feed.batches(sampler, [[0, 1], [2]], 2) as stream:
+      batches = list(stream)
+    assert [b.episode_index.tolist() for b in batches] == [[0, 1], [2, PADDING]]
+    found[name] = batches[0], feed.pixels(batches[0])
+  (plan, drawn), (batch, pixels) = found["resident"], found["tfdata"]
+  for field in ("keypoints", "visible", "to_original", "box", "instance"):
+    np.testing.assert_array_equal(
+      getattr(plan.query, field), getattr(batch.query, field)
+    )
+  for ours, theirs, size in zip(drawn, pixels, (1, 2)):
+    assert ours.dtype == theirs.dtype == np.uint8
+    assert ours.shape == (2, size, 48, 48, 3)
+    assert np.abs(ours.astype(int) - theirs).max() <= 1
+  # A keypoint lies where its colour is: [row, column] of the picture is y, x.
+  north = plan.query.keypoints[0, 0, 0].round().astype(int)
+  assert plan.query.visible[0, 0, 0]
+  np.testing.assert_allclose(
+    drawn[1][0, 0, north[1], north[0]], shapes.COLORS["north"], atol=25
+  )
+
+
+def test_settings_hold_their_species_and_types(feed, evaluation):
+  species, types = {}, {}
+  for setting in ("unseen/base", "seen/novel", "validation/base", "seen/other"):
+    sampler = feed.evaluation_sampler(setting, evaluation)
+    batch = _first(feed, sampler, 8)
+    species[setting] = set(feed.species(batch.query.instance).flat)
+    types[setting] = feed.type_names(batch.keypoint_ids[0])
+    assert not batch.is_auxiliary.any()
+  assert species["unseen/base"] == {"pond"} and species["validation/base"] == {"crate"}
+  for setting in ("seen/novel", "seen/other"):
+    assert species[setting] <= {"plum", "leaf", "rock"}
+  # As many slots in every setting, so that one compiled step serves all.
+  assert types == {
+    "unseen/base": ["north", "east", "middle"],
+    "seen/novel": ["south", "", ""],
+    "validation/base": ["north", "east", "middle"],
+    "seen/other": ["west", "", ""],
+  }
+
+
+def test_training_sees_base_and_auxiliary_types_of_its_own_images(feed, shapes_folder):
+  cfg = shapes.config(shapes_folder)
+  batch = _first(feed, feed.training_sampler(cfg.train), 30)
+  names = ["north", "east", "middle", "north ~ east 0.5"]
+  assert feed.type_names(batch.keypoint_ids[0]) == names
+  trained = {*batch.support.instance.flat, *batch.query.instance.flat}
+  assert trained <= {i.instance_id for i in feed.splits.train}
+  seen = feed.evaluation_sampler("seen/base", cfg.eval)
+  tested = _first(feed, seen, 30)
+  assert not trained & {*tested.query.instance.flat}
+
+
+def test_thresholds_shrink_to_short_lists_of_types(feed, evaluation):
+  strict = dataclasses.replace(feed.cfg, min_support_types=3, min_query_types=2)
+  feed = dataclasses.replace(feed, cfg=strict)
+  novel = feed.evaluation_sampler("seen/novel", evaluation)
+  assert (novel.cfg.min_support_types, novel.cfg.min_query_types) == (1, 1)
+  base = feed.evaluation_sampler("seen/base", evaluation)
+  assert (base.cfg.min_support_types, base.cfg.min_query_types) == (3, 2)
+
+
+def test_settings_without_instances_or_types_are_named(feed, evaluation):
+  none = feed.splits._replace(unseen=())
+  empty = dataclasses.replace(feed, splits=none)
+  with pytest.raises(ValueError, match="setting 'unseen/base': 0 instances"):
+    empty.evaluation_sampler("unseen/base", evaluation)
+  no_novel = feed.types._replace(novel=np.zeros(0, np.int32))
+  empty = dataclasses.replace(feed, types=no_novel)
+  with pytest.raises(ValueError, match="setting 'seen/novel': .* 0 novel types"):
+    empty.evaluation_sampler("seen/novel", evaluation)
+  many = dataclasses.replace(evaluation, queries=40)
+  with pytest.raises(ValueError, match="setting 'seen/base': no species has the 41"):
+    feed.evaluation_sampler("seen/base", many)

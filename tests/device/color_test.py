@@ -1,0 +1,43 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+from helpers import tiny_detector
+
+from fskd_jax.device import color
+
+
+def test_strength_zero_changes_nothing_and_grey_moves_as_one():
+  image = np.float32(np.random.default_rng(0).uniform(0, 255, (4, 4, 3)))
+  key = jax.random.key(0)
+  np.testing.assert_allclose(color.jitter(key, image, 0.0), image, atol=1e-4)
+  grey = color.jitter(key, jnp.full((2, 2, 3), color.GREY), 0.3)
+  assert np.ptp(grey) < 1e-4 and abs(float(grey[0, 0, 0]) - color.GREY) < 0.3 * 128
+
+
+def test_range_is_kept_and_strength_bounds_the_gain():
+  images = jnp.tile(jnp.float32([0.0, 120.0, 255.0])[:, None, None, None], (1, 2, 2, 3))
+  keys = jax.random.split(jax.random.key(1), 200)
+  found = jax.vmap(lambda key: color.jitter(key, images[1], 0.2))(keys)
+  assert found.min() >= 128 - 8 * np.exp(0.4) - 0.2 * 128 - 1e-3
+  extremes = jax.vmap(lambda key: color.jitter(key, images[2], 0.5))(keys)
+  assert extremes.max() == 255.0 and found.std() > 1
+
+
+def test_colours_depend_on_the_episode_not_on_the_batch():
+  batch = tiny_detector.episodes(b=4, k=2, m=1)
+  whole = color.jitter_batch(batch, 3, 0.3)
+  part = color.jitter_batch(jax.tree.map(lambda x: x[2:3], batch), 3, 0.3)
+  np.testing.assert_array_equal(whole.support.images[2:3], part.support.images)
+  np.testing.assert_array_equal(whole.query.images[2:3], part.query.images)
+  other = color.jitter_batch(batch, 4, 0.3)
+  assert np.abs(whole.query.images - other.query.images).max() > 5
+  same = jnp.full_like(whole.support.images, 100.0)
+  views = batch._replace(
+    support=batch.support._replace(images=same),
+    query=batch.query._replace(images=same[:, :1]),
+  )
+  found = color.jitter_batch(views, 3, 0.3)
+  means = np.asarray(
+    jnp.concatenate([found.support.images, found.query.images], 1).mean((2, 3))
+  )
+  assert len(np.unique(means[..., 0].round(3))) == means[..., 0].size  # all differ

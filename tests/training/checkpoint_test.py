@@ -1,0 +1,215 @@
+import dataclasses
+import json
+import logging
+import resource
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from fskd_jax.config import Config
+from fskd_jax.training.checkpoint import CheckpointStore
+from fskd_jax.training.state import TrainState
+
+CONFIG = dataclasses.asdict(Config())
+
+
+def _state(seed=0, tx=None, width=300):
+  rng = np.random.default_rng(seed)
+  params = {
+    "encoder": {"kernel": jnp.asarray(rng.normal(size=(40, width)), jnp.float32)},
+    "head": {"half": jnp.asarray(rng.normal(size=7), jnp.bfloat16)},
+  }
+  tx = tx or optax.partition(
+    {
+      "trained": optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3)),
+      "frozen": optax.set_to_zero(),
+    },
+    {"encoder": "trained", "head": "frozen"},
+  )
+  opt_state = tx.init(params)
+  # Gradients that differ from seed to seed, so that the moments do, too.
+  _, opt_state = tx.update(params, opt_state, params)
+  statistics = {"encoder": {"mean": jnp.float32([1 / 3, -0.0, 1e-42])}}
+  return TrainState(jnp.int32(seed), params, statistics, opt_state)
+
+
+def _write(workdir, *steps, keep=3):
+  store = CheckpointStore(workdir, keep)
+  for step in steps:
+    store.save(step, _state(step), CONFIG)
+  return store
+
+
+def _assert_same(state, expected):
+  assert jax.tree.structure(state) == jax.tree.structure(expected)
+  for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(expected)):
+    assert a.dtype == b.dtype and np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
+def _largest_file(folder):
+  return max(
+    (f for f in folder.rglob("*") if f.is_file()), key=lambda f: f.stat().st_size
+  )
+
+
+def test_the_newest_state_comes_back_bit_for_bit(tmp_path):
+  store = _write(tmp_path, 1, 2, 3, 4)
+  state, step = store.restore_latest(_state(9))
+  assert step == 4
+  _assert_same(state, _state(4))
+  kept = {p.name for p in store.directory.iterdir()}
+  assert kept == {"2", "3", "4"}
+  store.save(4, _state(7), CONFIG)  # there already
+  _assert_same(store.restore_latest(_state(9))[0], _state(4))
+
+
+def test_another_process_reads_model_and_config_alone(tmp_path):
+  _write(tmp_path, 5).close()
+  shutil.rmtree(tmp_path / "checkpoints" / "5" / "optimizer")
+  model = CheckpointStore(tmp_path).restore_model()
+  assert model.step == 5
+  assert model.config == json.loads(json.dumps(CONFIG))
+  expected = _state(5)
+  _assert_same(model.variables["params"], expected.params)
+  _assert_same(model.variables["batch_stats"], expected.batch_stats)
+
+
+def test_a_state_without_statistics_and_moments(tmp_path):
+  params = {"w": jnp.ones(3)}
+  state = TrainState(jnp.int32(1), params, {}, optax.sgd(0.1).init(params))
+  store = CheckpointStore(tmp_path, 2)
+  store.save(1, state, CONFIG)
+  _assert_same(store.restore_latest(state)[0], state)
+
+
+def test_an_empty_workdir(tmp_path):
+  store = CheckpointStore(tmp_path / "new", 2)
+  assert store.restore_latest(_state()) is None
+  store.check_config(CONFIG)
+  with pytest.raises(FileNotFoundError, match="no checkpoint"):
+    store.restore_model()
+  with pytest.raises(FileNotFoundError, match="misspelt"):
+    CheckpointStore(tmp_path / "misspelt")
+  assert not (tmp_path / "misspelt").exists()
+
+
+def _truncate(path):
+  path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _flip_a_bit(path):
+  data = bytearray(path.read_bytes())
+  data[len(data) // 2] ^= 1
+  path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [_truncate, _flip_a_bit, lambda path: path.unlink()])
+def test_a_damaged_checkpoint_falls_back_to_the_previous(tmp_path, caplog, damage):
+  _write(tmp_path, 1, 2).close()
+  damage(_largest_file(tmp_path / "checkpoints" / "2"))
+  store = CheckpointStore(tmp_path, 3)
+  with caplog.at_level(logging.WARNING, "absl"):
+    state, step = store.restore_latest(_state(9))
+  assert step == 1
+  _assert_same(state, _state(1))
+  assert "Falling back from step 2 to step 1" in caplog.text
+  assert (store.directory / "2.unreadable").is_dir()
+  store.save(2, _state(2), CONFIG)
+  _assert_same(store.restore_latest(_state(9))[0], _state(2))
+
+
+@pytest.mark.parametrize(
+  "name", ["about", "model/_METADATA", "model/manifest.ocdbt", "_CHECKPOINT_METADATA"]
+)
+def test_any_missing_or_empty_file_is_survived(tmp_path, name):
+  _write(tmp_path, 1, 2, 3).close()
+  missing, empty = (tmp_path / "checkpoints" / step / name for step in ("3", "2"))
+  shutil.rmtree(missing) if missing.is_dir() else missing.unlink()
+  for file in empty.iterdir() if empty.is_dir() else [empty]:
+    file.write_bytes(b"")
+  state, step = CheckpointStore(tmp_path, 3).restore_latest(_state(9))
+  if name != "_CHECKPOINT_METADATA":  # which holds nothing of ours
+    assert step == 1
+  _assert_same(state, _state(step))
+
+
+def test_reading_alone_changes_nothing(tmp_path):
+  _write(tmp_path, 1, 2).close()
+  _truncate(_largest_file(tmp_path / "checkpoints" / "2"))
+  unfinished = tmp_path / "checkpoints" / "3.orbax-checkpoint-tmp"
+  unfinished.mkdir()
+  before = sorted(tmp_path.rglob("*"))
+  assert CheckpointStore(tmp_path).restore_model().step in (1, 2)
+  CheckpointStore(tmp_path).check_config(CONFIG)
+  assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_nothing_readable_is_an_error(tmp_path):
+  store = _write(tmp_path, 1, 2)
+  for step in ("1", "2"):
+    _truncate(_largest_file(store.directory / step))
+  with pytest.raises(ValueError, match=r"none of the checkpoints \[2, 1\]"):
+    store.restore_latest(_state(9))
+
+
+def test_what_a_killed_save_leaves_is_ignored(tmp_path):
+  store = _write(tmp_path, 1, 2)
+  (store.directory / "2").rename(store.directory / "2.orbax-checkpoint-tmp")
+  store.close()
+  store = CheckpointStore(tmp_path, 3)
+  assert store.restore_latest(_state(9))[1] == 1
+  store.save(2, _state(2), CONFIG)
+  assert store.restore_latest(_state(9))[1] == 2
+
+
+def test_a_failed_write_is_one_oserror_and_keeps_the_earlier(tmp_path):
+  store = _write(tmp_path, 1, keep=1)
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+  try:
+    with pytest.raises(OSError, match="checkpoint of step 2"):
+      store.save(2, _state(2), CONFIG)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+  state, step = store.restore_latest(_state(9))
+  assert step == 1
+  _assert_same(state, _state(1))
+  store.save(3, _state(3), CONFIG)
+  assert CheckpointStore(tmp_path).restore_model().step == 3
+
+
+def test_another_model_is_named_not_skipped(tmp_path):
+  store = _write(tmp_path, 1)
+  with pytest.raises(ValueError, match=r"params.encoder.kernel: float32\[40, 300\]"):
+    store.restore_latest(_state(width=10))
+  with pytest.raises(ValueError, match="does not fit"):
+    store.restore_latest(_state(tx=optax.adam(1e-3)))
+  assert store.restore_latest(_state())[1] == 1
+
+
+def test_another_config_is_listed_field_by_field(tmp_path):
+  store = _write(tmp_path, 1)
+  store.check_config(CONFIG)
+  other = Config()
+  other.train.steps = 7
+  other.eval.settings = ("seen/base",)
+  other.optim.learning_rate = 0.5
+  other = dataclasses.asdict(other)
+  with pytest.raises(ValueError) as error:
+    store.check_config(other, may_differ=("train.step", "eval"))
+  assert "optim.learning_rate: 0.0001 there, 0.5 now" in str(error.value)
+  assert "train.steps: 20000 there, 7 now" in str(error.value)
+  assert "eval" not in str(error.value).split("values:")[1]
+  store.check_config(other, may_differ=("train.steps", "eval", "optim.learning_rate"))
+
+
+def test_replicated_device_arrays_are_saved_once(tmp_path):
+  mesh = jax.sharding.Mesh(np.array(jax.devices()), ("data",))
+  everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+  store = CheckpointStore(tmp_path, 1)
+  store.save(2, jax.device_put(_state(2), everywhere), CONFIG)
+  _assert_same(store.restore_latest(_state())[0], _state(2))
