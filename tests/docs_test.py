@@ -1,7 +1,6 @@
 """What README.md, docs/ and configs/ say: commands parse, links and extras exist."""
 
 import argparse
-import pathlib
 import re
 import shlex
 import subprocess
@@ -10,12 +9,12 @@ import tomllib
 
 import pytest
 from absl import flags
+from helpers.paths import ROOT
 from ml_collections import config_flags
 
 from fskd_jax.cli import main
 from fskd_jax.training.runs import load_config
 
-ROOT = pathlib.Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
@@ -78,7 +77,7 @@ def test_commands_of_fskd_parse(arguments, monkeypatch):
 def _check_program(program, arguments):
   """Checks names of flags, and names and types of the fields they change."""
   source = (ROOT / program).read_text()
-  source += (ROOT / "fskd_jax" / "command_line.py").read_text()
+  source += (ROOT / "fskd_jax" / "cli" / "launch.py").read_text()
   known = set(re.findall(r'\.DEFINE_\w+\(\s*"(\w+)"', source)) | {"config"}
   assert all(word.startswith("--") for word in arguments)
   values = dict(word.removeprefix("--").partition("=")[::2] for word in arguments)

@@ -24,7 +24,7 @@ _DISTRIBUTED = flags.DEFINE_bool(
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0.")
 _PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes.")
 _PROCESS = flags.DEFINE_integer("process", None, "Number of this process, from 0.")
-_PACKAGE = pathlib.Path(__file__).parent
+_PACKAGE = pathlib.Path(__file__).parents[1]
 
 
 def run(main: Callable[[], None], *, later_flags: bool = False) -> None:

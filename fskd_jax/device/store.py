@@ -9,7 +9,6 @@ from jaxtyping import Array, Float, Float32, Int32, Int64, UInt8
 from PIL import Image
 
 from fskd_jax import geometry
-from fskd_jax.device import store as image_store
 from fskd_jax.episode import BORDER_COLOR, EpisodeBatch
 
 NUM_LEVELS = 4
@@ -121,7 +120,7 @@ def _warp(
 
 
 def with_pixels(
-  batch: EpisodeBatch, store: image_store.ImageStore | None, size: tuple[int, int]
+  batch: EpisodeBatch, store: ImageStore | None, size: tuple[int, int]
 ) -> EpisodeBatch:
   """Returns the batch with its pixels: from a store, or as it comes without one."""
-  return batch if store is None else image_store.materialize(store, batch, size)
+  return batch if store is None else materialize(store, batch, size)

@@ -2,16 +2,14 @@
 
 import json
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
 
 import pytest
+from helpers.paths import ROOT
 
 from benchmarks.reliability import trial, worker
-
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 def _count(out, *words):

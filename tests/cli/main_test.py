@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import pathlib
 import pickle
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 import safetensors
 import safetensors.numpy
 from helpers import shapes
+from helpers.paths import ROOT
 from helpers.seeded_variables import seeded_variables
 
 from fskd_jax import config
@@ -243,7 +243,7 @@ def test_bad_configuration_files(exported, content, message, tmp_path, capsys):
 
 
 def test_parameters_are_the_paper_s(capsys):
-  path = os.path.join(os.path.dirname(__file__), "..", "configs", "lightweight.py")
+  path = str(ROOT / "configs" / "lightweight.py")
   for sizes, total in ("1", "27.44 M"), ("1 3", "27.46 M"), ("1 3 5", "27.51 M"):
     command = ["parameters", "--config", path, "--kernel-sizes", *sizes.split()]
     assert main.main(command) == 0
@@ -252,7 +252,7 @@ def test_parameters_are_the_paper_s(capsys):
 
 def _documented_loader():
   """The block of docs/pytorch.md, with our inputs in the place of its blank ones."""
-  text = (pathlib.Path(__file__).parents[1] / "docs" / "pytorch.md").read_text()
+  text = (ROOT / "docs" / "pytorch.md").read_text()
   blocks = [block.split("```")[0] for block in text.split("```python\n")[1:]]
   (block,) = [block for block in blocks if "export.deserialize" in block]
   inputs = "images, keypoints, visible, queries"

@@ -4,16 +4,14 @@ import functools
 import importlib
 import json
 import math
-import pathlib
 import re
 import typing
 
 import pytest
+from helpers.paths import ROOT
 
 from fskd_jax import config, config_fields
 from fskd_jax.models.transpose import VARIANTS
-
-ROOT = pathlib.Path(__file__).parents[1]
 
 
 def _valid() -> config.Config:
@@ -236,8 +234,7 @@ def test_the_few_shot_detector_takes_square_crops():
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_published_experiments_are_valid(variant, monkeypatch):
-  monkeypatch.syspath_prepend(ROOT)
+def test_published_experiments_are_valid(variant):
   from configs import transpose
 
   cfg = transpose.get_config(variant)
@@ -250,8 +247,7 @@ def test_published_experiments_are_valid(variant, monkeypatch):
 @pytest.mark.parametrize(
   "path", sorted(ROOT.glob("configs/*.py")), ids=lambda p: p.stem
 )
-def test_every_experiment_is_valid(path, monkeypatch):
-  monkeypatch.syspath_prepend(ROOT)
+def test_every_experiment_is_valid(path):
   module = importlib.import_module(f"configs.{path.stem}")
   try:
     cfg = module.get_config()

@@ -1,7 +1,5 @@
 """The paper's configuration: every constant that its sources fix, one by one."""
 
-import pathlib
-
 import pytest
 
 from fskd_jax import config, geometry
@@ -82,9 +80,8 @@ PLACES = ("left-front", "right-front", "left-back", "right-back")
 
 
 @pytest.fixture
-def published(monkeypatch):
+def published():
   """The configuration that names itself the paper's."""
-  monkeypatch.syspath_prepend(pathlib.Path(__file__).parents[1])
   from configs import lightweight
 
   return lightweight.get_config()

@@ -5,7 +5,6 @@ import dataclasses
 import importlib
 import json
 import os
-import pathlib
 import shutil
 
 import numpy as np
@@ -147,7 +146,6 @@ def test_the_command_knows_all_splits_and_their_counts(source, tmp_path, capsys)
 
 @pytest.fixture
 def cfg(prepared, monkeypatch):
-  monkeypatch.syspath_prepend(pathlib.Path(__file__).parents[2])
   monkeypatch.chdir(prepared.parents[1])
   return importlib.import_module("configs.mp100").get_config("2")
 
@@ -182,6 +180,5 @@ def test_the_experiment_trains_on_pairs_of_the_training_categories(cfg):
 
 
 def test_an_unknown_split_is_told(monkeypatch):
-  monkeypatch.syspath_prepend(pathlib.Path(__file__).parents[2])
   with pytest.raises(ValueError, match="split '6' of MP-100: choose one of 1, 2, 3"):
     importlib.import_module("configs.mp100").get_config("6")

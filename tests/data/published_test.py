@@ -465,7 +465,6 @@ def test_a_builder_without_files_tells_what_to_get(tmp_path):
 
 @pytest.mark.parametrize("name", ["animal_pose", "awa_pose", "cub", "nabirds"])
 def test_experiments(name, tmp_path, monkeypatch):
-  monkeypatch.syspath_prepend(pathlib.Path(__file__).parents[2])
   published = PUBLISHED[name if name.endswith("pose") else f"{name}_keypoints"]
   source, out = write_coco(published, tmp_path / "in"), tmp_path / "out"
   written = prepare.prepare(small(published), source, out).splits

@@ -42,7 +42,7 @@ def address(trained):
   with socket.socket() as free:
     free.bind(("127.0.0.1", 0))
     port = free.getsockname()[1]
-  command = ["-m", "fskd_jax.cli", "demo", "--workdir", trained[1], "--port", port]
+  command = ["-m", "fskd_jax", "demo", "--workdir", trained[1], "--port", port]
   process = subprocess.Popen(
     [sys.executable, *map(str, command)], stdout=subprocess.PIPE, text=True
   )

@@ -144,8 +144,8 @@ def write_experiment(path, folder):
   """Writes a configuration file for train.py that returns `config(folder)`."""
   path.write_text(
     "import pathlib, sys\n"
-    f"sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})\n"
-    "import shapes\n"
+    f"sys.path.insert(0, {str(pathlib.Path(__file__).parents[1])!r})\n"
+    "from helpers import shapes\n"
     f"get_config = lambda: shapes.config(pathlib.Path({str(folder)!r}))\n"
   )
   return path

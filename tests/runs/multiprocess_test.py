@@ -13,11 +13,11 @@ import sys
 import jax
 import numpy as np
 import pytest
+from helpers.paths import ROOT
 from helpers import shapes
 
 from fskd_jax.training.checkpoint import CheckpointStore
 
-ROOT = pathlib.Path(__file__).parents[1]
 
 
 def _free_port():

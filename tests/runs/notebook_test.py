@@ -4,8 +4,8 @@ import pathlib
 import shutil
 
 import pytest
+from helpers.paths import ROOT
 
-ROOT = pathlib.Path(__file__).parents[1]
 
 nbformat = pytest.importorskip("nbformat", reason="notebooks need nbclient")
 nbclient = pytest.importorskip("nbclient", reason="notebooks need nbclient")

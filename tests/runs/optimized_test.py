@@ -1,20 +1,20 @@
 """Optimised code, which is what users run: other tests leave most optimisations out."""
 
+from helpers.paths import ROOT
 import os
 import pathlib
 import subprocess
 import sys
 
-ROOT = pathlib.Path(__file__).parents[1]
 TESTS = {
   # A run that resumes bit for bit, over a checkpoint, to its end.
-  "trainer_test": ("a_truncated_checkpoint_costs_the_steps_since_the_one_before",),
+  "runs/training_test": ("a_truncated_checkpoint_costs_the_steps_since_the_one_before",),
   # Gradients: pmap and shard_map beside a single device.
-  "parallel_test": ("backends_give_the_gradients_of_a_single_device",),
+  "device/parallel_test": ("backends_give_the_gradients_of_a_single_device",),
   # Slow, obvious loops.
   "models/smd_test": ("correlate_is_the_slow_loop",),
   "models/aggregator_test": ("pooling_is_the_weighted_sum",),
-  "losses_test": (
+  "few_shot/losses_test": (
     "heatmap_loss_equals_slow_loop",
     "mfcl_equals_slow_loop_with_ids_in_any_order",
   ),

@@ -12,11 +12,11 @@ import sys
 import time
 
 import pytest
+from helpers.paths import ROOT
 from helpers import shapes
 
 from fskd_jax.training.checkpoint import CheckpointStore
 
-ROOT = pathlib.Path(__file__).parents[1]
 
 
 def start(*command, **options):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from helpers.paths import ROOT
 
 from fskd_jax import config
 from fskd_jax.metrics import record
@@ -15,7 +16,6 @@ from fskd_jax.few_shot import transfer
 from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.config import Config
 
-ROOT = pathlib.Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,7 @@ def _render(
   """
   total = len(SPECIES) * images_per_species
   processes = min(processes, total)
-  root = str(pathlib.Path(__file__).parents[2])
+  root = str(pathlib.Path(__file__).parents[3])
   paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
   environment = {
     **os.environ,
