@@ -6,8 +6,8 @@ python train.py --config=configs/quickstart.py --workdir=runs/quickstart
 from absl import flags
 from ml_collections import config_flags
 
+from fskd_jax import experiment
 from fskd_jax.cli import launch
-from fskd_jax.training import loop
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "Experiment file in configs/."
@@ -18,7 +18,7 @@ flags.mark_flag_as_required("config")
 
 def main() -> None:
   """Trains."""
-  loop.train(_CONFIG.value, _WORKDIR.value)
+  experiment.train(_CONFIG.value, _WORKDIR.value)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,47 @@
-"""Few-shot keypoint detection in JAX."""
+"""Few-shot keypoint detection in JAX.
 
-import os
-from typing import TYPE_CHECKING
+The public names are imported when they are first used: JAX alone takes seconds.
+"""
 
-from fskd_jax.prediction import load as prediction_load
+import importlib
+import importlib.metadata
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-  from fskd_jax.prediction.detector import KeypointDetector
+  from fskd_jax.config import Config
+  from fskd_jax.experiment import evaluate, train
+  from fskd_jax.prediction.detector import KeypointDetector, Prediction, Support
+  from fskd_jax.prediction.load import load
+
+__version__ = importlib.metadata.version("fskd-jax")
+
+__all__ = [
+  "Config",
+  "KeypointDetector",
+  "Prediction",
+  "Support",
+  "__version__",
+  "evaluate",
+  "load",
+  "train",
+]
+
+_HOMES = {
+  "Config": "config",
+  "KeypointDetector": "prediction.detector",
+  "Prediction": "prediction.detector",
+  "Support": "prediction.detector",
+  "evaluate": "experiment",
+  "load": "prediction.load",
+  "train": "experiment",
+}
 
 
-def load(path: str | os.PathLike) -> "KeypointDetector":
-  """Loads a detector for one's own images: a run's folder or a .safetensors file.
+def __getattr__(name: str) -> Any:
+  if name not in _HOMES:
+    raise AttributeError(f"module 'fskd_jax' has no attribute {name!r}")
+  return getattr(importlib.import_module(f"fskd_jax.{_HOMES[name]}"), name)
 
-  See `predictor`, which is imported only now because JAX takes seconds.
-  """
-  return prediction_load.load(path)
+
+def __dir__() -> list[str]:
+  return __all__

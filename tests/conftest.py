@@ -80,7 +80,7 @@ def shapes_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained(shapes_folder, tmp_path_factory):
   """A run that nothing interrupted: (configuration, workdir, final state)."""
-  from fskd_jax.training import loop
+  from fskd_jax import experiment
 
   cfg, workdir = shapes.config(shapes_folder), tmp_path_factory.mktemp("trained")
-  return cfg, workdir, jax.device_get(loop.train(cfg, workdir))
+  return cfg, workdir, jax.device_get(experiment.train(cfg, workdir))

@@ -14,13 +14,8 @@ from fskd_jax.models.build import Model
 from fskd_jax.training.runs import load_file, load_run
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-  """Declares the command."""
-  parser = commands.add_parser(
-    "compare",
-    help="compare the weights and outputs of two detectors",
-    description=__doc__,
-  )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Declares the arguments."""
   parser.add_argument("a", metavar="A", help="a run's folder, .safetensors or .pth")
   parser.add_argument("b", metavar="B", help="the same")
   parser.add_argument("--config", help="experiment file, for files that carry none")

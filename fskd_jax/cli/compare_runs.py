@@ -17,13 +17,8 @@ from fskd_jax.metrics import record
 from fskd_jax.metrics.paired import compare, verdict
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-  """Declares the command."""
-  parser = commands.add_parser(
-    "compare-runs",
-    help="test which of two evaluated runs is better",
-    description=__doc__,
-  )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Declares the arguments."""
   for name in "ab":
     parser.add_argument(
       name,

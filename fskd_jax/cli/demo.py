@@ -13,13 +13,8 @@ import signal
 import tempfile
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-  """Declares the command."""
-  parser = commands.add_parser(
-    "demo",
-    help="click keypoints on a local web page",
-    description=__doc__,
-  )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Declares the arguments."""
   source = parser.add_mutually_exclusive_group(required=True)
   source.add_argument("--workdir", help="folder of a run")
   source.add_argument("--weights", help=".safetensors file of fskd export")

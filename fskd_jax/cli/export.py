@@ -12,11 +12,8 @@ from fskd_jax.models.build import count_parameters
 from fskd_jax.training.runs import load_run
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-  """Declares the command."""
-  parser = commands.add_parser(
-    "export", help="write a run's detector to a file", description=__doc__
-  )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Declares the arguments."""
   parser.add_argument("--workdir", required=True, help="folder of the run")
   parser.add_argument(
     "--out", required=True, help=".safetensors or .pth; .zip for stablehlo"

@@ -12,11 +12,8 @@ from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.training.runs import load_file
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-  """Declares the command."""
-  parser = commands.add_parser(
-    "import", help="make a run of a file of weights", description=__doc__
-  )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Declares the arguments."""
   parser.add_argument("--from", dest="file", required=True, help=".safetensors or .pth")
   parser.add_argument(
     "--config", help="experiment file; default: what the file carries"

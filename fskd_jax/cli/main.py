@@ -1,55 +1,63 @@
-"""The `fskd` command: one sub-command per file of `fskd_jax.commands`."""
+"""The `fskd` command; each sub-command is a file of `fskd_jax.cli`."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from absl import logging as absl_logging
+import fskd_jax
+from fskd_jax.cli.lazy import add_commands
 
-from fskd_jax.cli import (
-  compare,
-  compare_runs,
-  data,
-  demo,
-  experiment,
-  export,
-  import_weights,
-  mp100,
-  parameters,
-  plot,
-  predict,
-)
-from fskd_jax.device import compilation_cache
-
-COMMANDS = (
-  predict,
-  demo,
-  export,
-  import_weights,
-  compare,
-  compare_runs,
-  parameters,
-  plot,
-  mp100,
-  experiment,
-  data,
-)
-"""Each has `add_parser(commands)`, which sets `run(args) -> exit status`."""
+_ROOM = "fskd_jax.cli."
+COMMANDS = {
+  "predict": (
+    _ROOM + "predict:add_arguments",
+    "find keypoints in your own images and videos",
+  ),
+  "demo": (_ROOM + "demo:add_arguments", "click keypoints on a local web page"),
+  "data": (_ROOM + "data:add_arguments", "prepare, check and convert data sets"),
+  "configs": (_ROOM + "configs:add_arguments", "list and copy configuration files"),
+  "export": (_ROOM + "export:add_arguments", "write a run's detector to a file"),
+  "import": (
+    _ROOM + "import_weights:add_arguments",
+    "make a run of a file of weights",
+  ),
+  "plot": (
+    _ROOM + "plot:add_arguments",
+    "draw runs, their data, and what a model looks at",
+  ),
+  "compare-runs": (
+    _ROOM + "compare_runs:add_arguments",
+    "test which of two evaluated runs is better",
+  ),
+  "compare": (
+    _ROOM + "compare:add_arguments",
+    "compare the weights and outputs of two detectors",
+  ),
+  "parameters": (
+    _ROOM + "parameters:add_arguments",
+    "count a configuration's parameters",
+  ),
+  "mp100": (_ROOM + "mp100:add_arguments", "evaluate a run on MP-100"),
+  "experiment": (
+    _ROOM + "experiment:add_arguments",
+    "repeat the papers' experiments",
+  ),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Runs a sub-command.
 
   Returns:
-    Its exit status; 2 after an error that the user can mend, told in one line.
+    The exit status; 2 after a user error, reported in one line.
   """
-  absl_logging.set_verbosity(absl_logging.ERROR)  # orbax reports its every move
-  compilation_cache.enable()
-  parser = argparse.ArgumentParser(prog="fskd", description="Few-shot keypoints.")
-  commands = parser.add_subparsers(metavar="COMMAND", required=True)
-  for command in COMMANDS:
-    command.add_parser(commands)
+  parser = argparse.ArgumentParser(
+    prog="fskd", description="Finds keypoints from a few annotated images."
+  )
+  parser.add_argument("--version", action="version", version=fskd_jax.__version__)
+  add_commands(parser, COMMANDS)
   args = parser.parse_args(argv)
+  _prepare()
   try:
     return args.run(args)
   except (ValueError, OSError, ImportError) as error:
@@ -57,5 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 2
 
 
-if __name__ == "__main__":
-  sys.exit(main())
+def _prepare() -> None:
+  from absl import logging as absl_logging
+
+  from fskd_jax.device import compilation_cache
+
+  absl_logging.set_verbosity(absl_logging.ERROR)  # orbax reports its every move
+  compilation_cache.enable()

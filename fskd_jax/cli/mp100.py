@@ -16,11 +16,8 @@ from fskd_jax.messages import first
 _REFERENCE, _OTHER = "MP-100 reference pairs", "MP-100, not the reference's pairs"
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-  """Declares the command."""
-  parser = commands.add_parser(
-    "mp100", help="evaluate a run on MP-100", description=__doc__
-  )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Declares the arguments."""
   parser.add_argument("--workdir", required=True, help="folder of a run")
   parser.add_argument(
     "--annotations", required=True, type=pathlib.Path, help="mp100_split1_test.json .."

@@ -10,11 +10,8 @@ from fskd_jax.models.transpose import TransPose
 from fskd_jax.training.runs import load_config
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-  """Declares the command."""
-  parser = commands.add_parser(
-    "parameters", help="count a configuration's parameters", description=__doc__
-  )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Declares the arguments."""
   parser.add_argument("--config", required=True, help="experiment file")
   parser.add_argument(
     "--kernel-sizes", type=int, nargs="+", help="instead of the configuration's"

@@ -41,13 +41,8 @@ SHEET = 30
 """Images per contact sheet."""
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-  """Declares the command."""
-  parser = commands.add_parser(
-    "predict",
-    help="find keypoints in your own images and videos",
-    description=__doc__,
-  )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Declares the arguments."""
   source = parser.add_mutually_exclusive_group(required=True)
   source.add_argument("--workdir", help="folder of a run")
   source.add_argument("--weights", help=".safetensors file of fskd export")

@@ -2,12 +2,13 @@
 
 import hashlib
 import logging
+import os
 import pathlib
 import platform
+import sys
 import tempfile
 
-import jax
-
+_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 _log = logging.getLogger(__name__)
 
 
@@ -19,7 +20,8 @@ def enable() -> None:
   long is long: $JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS, by default 1 s. Of
   several processes JAX lets the first one write.
   """
-  if jax.config.values["jax_compilation_cache_dir"] is not None:
+  jax = sys.modules.get("jax")  # not imported just for this: that takes seconds
+  if os.environ.get(_VARIABLE) or (jax and jax.config.jax_compilation_cache_dir):
     return
   try:
     folder = pathlib.Path.home() / ".cache" / "fskd_jax" / "xla" / _instruction_set()
@@ -28,7 +30,9 @@ def enable() -> None:
   except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
     _log.warning("Compiled programs are not kept: %s", error)
     return
-  jax.config.update("jax_compilation_cache_dir", str(folder))
+  os.environ[_VARIABLE] = str(folder)  # JAX reads it when it is imported
+  if jax:
+    jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def _instruction_set() -> str:

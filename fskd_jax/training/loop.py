@@ -18,7 +18,6 @@ from fskd_jax.config import Config
 from fskd_jax.data.feed import Feed
 from fskd_jax.data.plans import train_index_batches
 from fskd_jax.device import parallel, processes
-from fskd_jax.experiment import make_task
 from fskd_jax.interop.pretrained import pretrained_variables
 from fskd_jax.models.build import count_parameters
 from fskd_jax.pictures.curves import draw_curves
@@ -32,22 +31,23 @@ from fskd_jax.training.writer import METRICS_FILE, MetricWriter
 _log = logging.getLogger(__name__)
 
 
-def train(cfg: Config, workdir: str | os.PathLike) -> train_state.TrainState:
+def train(
+  task: Task, cfg: Config, workdir: str | os.PathLike
+) -> train_state.TrainState:
   """Trains, or resumes the training that `workdir` holds.
 
   Writes checkpoints/, metrics.jsonl, TensorBoard events, pictures/ and curves.png
   below the workdir. A resumed run repeats the uninterrupted one bit for bit.
 
   Args:
-    cfg: the experiment.
-    workdir: made when missing; of the same experiment otherwise.
+    task: What is trained.
+    cfg: The experiment.
+    workdir: Made when missing; of the same experiment otherwise.
 
   Raises:
-    ValueError: the configuration is wrong, or the workdir is of another one.
+    ValueError: The workdir belongs to another configuration.
     FloatingPointError: the loss is not finite; the last checkpoint is kept.
   """
-  processes.check_same(lambda: facts.of_program(cfg), "start all alike")
-  config.validate(cfg)
   _check_devices(cfg)
   workdir, settings = pathlib.Path(workdir), cfg.train
   with contextlib.closing(
@@ -56,7 +56,6 @@ def train(cfg: Config, workdir: str | os.PathLike) -> train_state.TrainState:
     checkpoints.check_config(config.to_dict(cfg), config.may_change())
     place = functools.partial(parallel.replicate, backend=settings.backend)
     feed = Feed.open(cfg.data, place)
-    task = make_task(cfg)
     sampler = task.sampler(feed)
     tx = optim.make_optimizer(cfg.optim, settings.steps, cfg.model.freeze_until)
     state = _first_state(cfg, task, tx, checkpoints)

@@ -16,14 +16,13 @@ from helpers import shapes
 from helpers.paths import ROOT
 from helpers.seeded_variables import seeded_variables
 
-from fskd_jax import config
+from fskd_jax import config, optim, state
 from fskd_jax.cli import main
 from fskd_jax.few_shot import evaluation
 from fskd_jax.few_shot import step as few_shot_step
 from fskd_jax.interop import weights
 from fskd_jax.interop.stages import seeded_episode
 from fskd_jax.models.detector import FewShotDetector, fuse_heatmaps
-from fskd_jax.training import loop, optim, state
 from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.training.runs import load_run
 
@@ -105,7 +104,7 @@ def test_import_continues_what_was_exported(run, cfg, suffix, tmp_path, capsys):
   cfg.eval.settings = ("unseen/novel",)
   model, step = load_run(copy)
   evaluation.evaluate(cfg, model.variables, step, copy)
-  assert int(loop.train(cfg, copy).step) == 2
+  assert int(experiment.train(cfg, copy).step) == 2
   assert main.main(["compare", run, copy]) == 1
 
 

@@ -12,6 +12,7 @@ def home(monkeypatch, tmp_path):
   """A home of its own, and no folder chosen."""
   before = jax.config.jax_compilation_cache_dir
   monkeypatch.setenv("HOME", str(tmp_path))
+  monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
   jax.config.update("jax_compilation_cache_dir", None)
   yield tmp_path
   jax.config.update("jax_compilation_cache_dir", before)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fskd_jax.device import parallel
 from fskd_jax.pictures import episodes
-from fskd_jax.training import loop
+from fskd_jax import experiment
 from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.data.feed import Feed
 from fskd_jax.pose import scores as pose_scores
@@ -24,7 +24,7 @@ from fskd_jax.experiment import make_task
 def run(shapes_folder, tmp_path_factory):
   """(configuration, workdir, final state)."""
   cfg, workdir = poses.config(shapes_folder), tmp_path_factory.mktemp("poses")
-  return cfg, workdir, jax.device_get(loop.train(cfg, workdir))
+  return cfg, workdir, jax.device_get(experiment.train(cfg, workdir))
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +103,9 @@ def test_a_killed_run_resumes_bit_for_bit(run, tmp_path, monkeypatch):
   with monkeypatch.context() as patch:
     patch.setattr(CheckpointStore, "save", deadly)
     with pytest.raises(KeyboardInterrupt):
-      loop.train(cfg, tmp_path)
+      experiment.train(cfg, tmp_path)
   assert CheckpointStore(tmp_path).restore_model().step == 40
-  resumed = jax.device_get(loop.train(cfg, tmp_path))
+  resumed = jax.device_get(experiment.train(cfg, tmp_path))
   shapes.assert_identical(resumed, state)
   shapes.assert_same_run(tmp_path, workdir)
 

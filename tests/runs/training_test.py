@@ -124,9 +124,9 @@ def test_a_run_killed_at_the_end_resumes_bit_for_bit(
   with monkeypatch.context() as patch:
     patch.setattr(*_kill(owner, name, call, before=before))
     with pytest.raises(Killed):
-      loop.train(cfg, tmp_path)
+      experiment.train(cfg, tmp_path)
   assert CheckpointStore(tmp_path).restore_model().step == saved
-  resumed = jax.device_get(loop.train(cfg, tmp_path))
+  resumed = jax.device_get(experiment.train(cfg, tmp_path))
   shapes.assert_identical(resumed, state)  # the optimiser, too
   shapes.assert_same_run(tmp_path, workdir)
   seconds = [line.get("train/seconds", 0) for line in _raw(tmp_path)]
@@ -150,7 +150,7 @@ def test_a_finished_run_is_left_as_it_is(trained, tmp_path):
   cfg, finished, state = trained
   shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
   cfg.train.picture_every = 40  # may differ
-  again = jax.device_get(loop.train(cfg, tmp_path))
+  again = jax.device_get(experiment.train(cfg, tmp_path))
   cfg.train.picture_every = 80
   shapes.assert_identical(again, state)
   shapes.assert_same_run(tmp_path, finished)
@@ -171,7 +171,7 @@ def test_a_truncated_checkpoint_costs_the_steps_since_the_one_before(
   largest = max(files, key=lambda p: p.stat().st_size)
   largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
   with caplog.at_level(logging.INFO, "fskd_jax"):
-    loop.train(cfg, workdir)
+    experiment.train(cfg, workdir)
   assert "Falling back from step 64 to step 48" in caplog.text
   assert "resuming after step 48 of 80" in caplog.text
   shapes.assert_same_run(workdir, finished)
@@ -195,9 +195,9 @@ def test_a_full_disk_stops_the_run_and_keeps_the_earlier_checkpoint(
   with monkeypatch.context() as patch:
     patch.setattr(CheckpointStore, "save", save_on_a_full_disk)
     with pytest.raises(OSError, match="checkpoint of step 80 .*earlier .* untouched"):
-      loop.train(cfg, workdir)
+      experiment.train(cfg, workdir)
   assert CheckpointStore(workdir).restore_model().step == 64
-  loop.train(cfg, workdir)
+  experiment.train(cfg, workdir)
   shapes.assert_same_run(workdir, finished)
 
 
@@ -206,7 +206,7 @@ def test_a_loss_that_is_not_finite_is_never_saved(shapes_folder, tmp_path, monke
   cfg = shapes.config(shapes_folder, steps=5, log_every=1, checkpoint_every=1)
   cfg.optim.learning_rate = 1e30
   with pytest.raises(FloatingPointError, match="step 2 .*last checkpoint is kept"):
-    loop.train(cfg, tmp_path)
+    experiment.train(cfg, tmp_path)
   assert CheckpointStore(tmp_path).restore_model().step == 1
   assert [line["step"] for line in shapes.metrics(tmp_path)] == [1]
 
@@ -262,7 +262,7 @@ def test_bad_data_is_one_clear_error_and_touches_nothing(trained, workdir, fault
   spoil(workdir.parent / "data")
   before = _files(workdir)
   with pytest.raises(kind, match=message):
-    loop.train(cfg, workdir)
+    experiment.train(cfg, workdir)
   assert _files(workdir) == before
 
 
@@ -308,7 +308,7 @@ def test_a_wrong_configuration_is_one_clear_error(shapes_folder, tmp_path, fault
   cfg = shapes.config(shapes_folder)
   change(cfg)
   with pytest.raises(ValueError, match=message):
-    loop.train(cfg, tmp_path)
+    experiment.train(cfg, tmp_path)
   assert not list(tmp_path.glob("checkpoints/*"))
 
 
@@ -317,7 +317,7 @@ def test_the_workdir_of_another_configuration_is_refused(shapes_folder, workdir)
   cfg.optim.learning_rate = 0.5
   before = _files(workdir)
   with pytest.raises(ValueError, match="learning_rate: 0.01 there, 0.5 now"):
-    loop.train(cfg, workdir)
+    experiment.train(cfg, workdir)
   assert _files(workdir) == before
 
 
@@ -333,7 +333,7 @@ def first_losses(shapes_folder, tmp_path_factory):
     cfg.data.executor = executor
     cfg.optim.learning_rate = 1e-6  # Adam would enlarge the rounding of zero gradients
     workdir = tmp_path_factory.mktemp("run")
-    state = jax.device_get(loop.train(cfg, workdir))
+    state = jax.device_get(experiment.train(cfg, workdir))
     names = ("train/loss", "train/loss_main", "train/gradient_norm")
     lines = shapes.metrics(workdir)
     return state, np.array([[line[name] for name in names] for line in lines])

@@ -17,7 +17,7 @@ from typing import Any
 
 import jax
 
-from fskd_jax import config
+from fskd_jax import config, experiment
 from fskd_jax.config import Config
 from fskd_jax.data import keypoints
 from fskd_jax.data.feed import Feed
@@ -25,7 +25,6 @@ from fskd_jax.device import parallel
 from fskd_jax.few_shot import evaluation
 from fskd_jax.models.build import count_parameters
 from fskd_jax.models.detector import FewShotDetector
-from fskd_jax.training import loop
 from fskd_jax.training.checkpoint import CheckpointStore
 
 _log = logging.getLogger(__name__)
@@ -155,7 +154,7 @@ def run_one(cfg: Config, name: str, seed: int, folder: pathlib.Path) -> dict[str
   cfg = varied(cfg, {"train.seed": seed})
   workdir = folder / "runs" / f"{name.replace(' ', '_')}-{seed}"
   start = time.perf_counter()
-  loop.train(cfg, workdir)
+  experiment.train(cfg, workdir)
   trained = time.perf_counter()
   place = functools.partial(parallel.replicate, backend=cfg.train.backend)
   with contextlib.closing(CheckpointStore(workdir)) as checkpoints:

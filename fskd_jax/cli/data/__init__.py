@@ -1,16 +1,23 @@
-"""fskd data: data sets made ready."""
+"""fskd data: prepares, checks and converts data sets."""
 
 import argparse
 
-from fskd_jax.cli.data import convert, doctor, prepare
+from fskd_jax.cli.lazy import add_commands
 
-COMMANDS = (convert, doctor, prepare)
-"""Each has `add_parser(commands)`, as `cli` describes it."""
+_ROOM = "fskd_jax.cli.data."
+COMMANDS = {
+  "doctor": (_ROOM + "doctor:add_arguments", "check a data set"),
+  "convert": (
+    _ROOM + "convert:add_arguments",
+    "convert labels of annotation tools",
+  ),
+  "prepare": (
+    _ROOM + "prepare:add_arguments",
+    "check a published data set and make a COCO folder of it",
+  ),
+}
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-  """Declares the command."""
-  parser = commands.add_parser("data", help="make data sets ready", description=__doc__)
-  data_commands = parser.add_subparsers(metavar="COMMAND", required=True)
-  for command in COMMANDS:
-    command.add_parser(data_commands)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Declares the sub-commands."""
+  add_commands(parser, COMMANDS)

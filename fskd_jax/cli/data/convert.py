@@ -17,11 +17,8 @@ FORMATS = (
 """Keys of `data.labels.formats.FORMATS`, which `--help` need not import."""
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-  """Declares the command."""
-  parser = commands.add_parser(
-    "convert", help="convert labels of annotation tools", description=__doc__
-  )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Declares the arguments."""
   parser.add_argument(
     "source",
     type=pathlib.Path,

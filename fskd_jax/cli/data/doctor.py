@@ -11,9 +11,8 @@ from tqdm import tqdm
 from fskd_jax.files import written_whole
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-  """Declares the command."""
-  parser = commands.add_parser("doctor", help="check a data set", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Declares the arguments."""
   parser.add_argument("path", type=pathlib.Path, help="folder, or annotation file")
   parser.add_argument("--json", type=pathlib.Path, help="write every case here")
   parser.add_argument(

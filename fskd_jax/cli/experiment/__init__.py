@@ -1,18 +1,26 @@
-"""fskd experiment: the papers' experiments, each from one command to its report."""
+"""fskd experiment: repeats the papers' experiments, one command each."""
 
 import argparse
 
-from fskd_jax.cli.experiment import ablation, proposition1, shots
+from fskd_jax.cli.lazy import add_commands
 
-EXPERIMENTS = (proposition1, ablation, shots)
-"""Each has `add_parser(experiments)`, as `cli` describes it."""
+_ROOM = "fskd_jax.cli.experiment."
+EXPERIMENTS = {
+  "proposition1": (
+    _ROOM + "proposition1:add_arguments",
+    "SMD approximates MDS: a toy study",
+  ),
+  "ablation": (
+    _ROOM + "ablation:add_arguments",
+    "train and compare variants of a detector",
+  ),
+  "shots": (
+    _ROOM + "shots:add_arguments",
+    "accuracy over the number of support images",
+  ),
+}
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-  """Declares the command."""
-  parser = commands.add_parser(
-    "experiment", help="repeat the papers' experiments", description=__doc__
-  )
-  experiments = parser.add_subparsers(metavar="EXPERIMENT", required=True)
-  for experiment in EXPERIMENTS:
-    experiment.add_parser(experiments)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Declares the experiments."""
+  add_commands(parser, EXPERIMENTS, "EXPERIMENT")

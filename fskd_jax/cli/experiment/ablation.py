@@ -12,11 +12,8 @@ from fskd_jax.config import Config
 from fskd_jax.training.runs import load_config
 
 
-def add_parser(experiments: argparse._SubParsersAction) -> None:
-  """Declares the command."""
-  parser = experiments.add_parser(
-    "ablation", help="train and compare variants of a detector", description=__doc__
-  )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Declares the arguments."""
   parser.add_argument("--config", default="configs/quickstart.py", metavar="FILE")
   parser.add_argument("--out", required=True, type=pathlib.Path)
   parser.add_argument(

@@ -6,11 +6,8 @@ import pathlib
 import time
 
 
-def add_parser(experiments: argparse._SubParsersAction) -> None:
-  """Declares the command."""
-  parser = experiments.add_parser(
-    "proposition1", help="SMD approximates MDS: a toy study", description=__doc__
-  )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Declares the arguments."""
   parser.add_argument("--out", required=True, type=pathlib.Path, metavar="DIR")
   parser.add_argument("--trials", type=int, default=1000)
   parser.add_argument("--seed", type=int, default=0)

@@ -15,11 +15,8 @@ from fskd_jax.training.runs import load_run, open_feed
 TYPES = ("base", "novel")
 
 
-def add_parser(experiments: argparse._SubParsersAction) -> None:
-  """Declares the command."""
-  parser = experiments.add_parser(
-    "shots", help="accuracy over the number of support images", description=__doc__
-  )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Declares the arguments."""
   parser.add_argument("--workdirs", nargs="+", required=True, metavar="RUN")
   parser.add_argument("--out", required=True, type=pathlib.Path, metavar="DIR")
   parser.add_argument("--shots", type=int, default=5, help="the most (%(default)s)")

@@ -1,18 +1,52 @@
-"""fskd plot: pictures of runs, of their data, and of what a model looks at."""
+"""fskd plot: draws runs, their data, and what a model looks at."""
 
 import argparse
 
-from fskd_jax.cli.plot import attention, features, network, runs
+from fskd_jax.cli.lazy import add_commands
 
-KINDS = (runs, network, features, attention)
-"""Each has `add_parsers(kinds)`, which adds sub-commands as `cli` describes them."""
+_ROOM = "fskd_jax.cli.plot."
+PICTURES = {
+  "curves": (
+    _ROOM + "runs:add_curves",
+    "training loss and validation scores of one or several runs",
+  ),
+  "scores": (
+    _ROOM + "runs:add_scores",
+    "PCK of every keypoint type and species, from an evaluation",
+  ),
+  "episode": (_ROOM + "network:add_episode", "an episode as the network sees it"),
+  "heatmaps": (
+    _ROOM + "network:add_heatmaps",
+    "heat-maps and generated kernels of a prediction",
+  ),
+  "negatives": (
+    _ROOM + "features:add_negatives",
+    "sampled negatives over alpha, rho and N_neg, and how hard they are",
+  ),
+  "prototypes": (
+    _ROOM + "features:add_prototypes",
+    "prototypes of keypoint types across species never trained on",
+  ),
+  "dependency": (
+    _ROOM + "attention:add_dependency",
+    "the image regions that predictions depend on, one layer",
+  ),
+  "affected": (
+    _ROOM + "attention:add_affected",
+    "the image regions that a location affects, one layer",
+  ),
+  "sheet": (_ROOM + "attention:add_sheet", "all layers and all keypoints"),
+  "gradients": (
+    _ROOM + "attention:add_gradients",
+    "what a prediction depends on by gradient",
+  ),
+  "position-similarity": (
+    _ROOM + "attention:add_position_similarity",
+    "how position embeddings relate",
+  ),
+}
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-  """Declares the command."""
-  parser = commands.add_parser(
-    "plot", help="draw runs, their data, and what a model looks at", description=__doc__
-  )
-  kinds = parser.add_subparsers(metavar="PICTURE", required=True)
-  for kind in KINDS:
-    kind.add_parsers(kinds)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Declares the pictures."""
+  add_commands(parser, PICTURES, "PICTURE")

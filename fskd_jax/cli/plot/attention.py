@@ -37,16 +37,19 @@ SEPARATOR = " · "
 """Between the parts of a heading."""
 
 
-def add_parsers(kinds: argparse._SubParsersAction) -> None:
-  """Declares the pictures."""
-  for name, (_, meaning) in MAPS.items():
-    parser = _add_parser(kinds, name, f"{meaning}, one layer")
-    _add_photograph(parser)
-    _add_attention(parser)
-    parser.add_argument("--layer", type=int, help="from 0; default: the last")
-    parser.set_defaults(run=_run_maps, map=name)
+def add_dependency(parser: argparse.ArgumentParser) -> None:
+  """Declares the arguments of `fskd plot dependency`."""
+  _add_map(parser, "dependency")
 
-  parser = _add_parser(kinds, "sheet", "all layers and all keypoints")
+
+def add_affected(parser: argparse.ArgumentParser) -> None:
+  """Declares the arguments of `fskd plot affected`."""
+  _add_map(parser, "affected")
+
+
+def add_sheet(parser: argparse.ArgumentParser) -> None:
+  """Declares the arguments of `fskd plot sheet`."""
+  _add_network(parser)
   _add_photograph(parser)
   _add_attention(parser)
   parser.add_argument(
@@ -54,22 +57,32 @@ def add_parsers(kinds: argparse._SubParsersAction) -> None:
   )
   parser.set_defaults(run=_run_sheet)
 
-  parser = _add_parser(kinds, "gradients", "what a prediction depends on by gradient")
+
+def add_gradients(parser: argparse.ArgumentParser) -> None:
+  """Declares the arguments of `fskd plot gradients`."""
+  _add_network(parser)
   _add_photograph(parser)
   parser.add_argument("--keypoint", help="name; default: the one found most surely")
   parser.set_defaults(run=_run_gradients)
 
-  parser = _add_parser(kinds, "position-similarity", "how position embeddings relate")
+
+def add_position_similarity(parser: argparse.ArgumentParser) -> None:
+  """Declares the arguments of `fskd plot position-similarity`."""
+  _add_network(parser)
   parser.set_defaults(run=_run_position_similarity)
 
 
-def _add_parser(
-  kinds: argparse._SubParsersAction, name: str, text: str
-) -> argparse.ArgumentParser:
-  parser = kinds.add_parser(name, help=text, description=f"Draws {text}.")
+def _add_map(parser: argparse.ArgumentParser, name: str) -> None:
+  _add_network(parser)
+  _add_photograph(parser)
+  _add_attention(parser)
+  parser.add_argument("--layer", type=int, help="from 0; default: the last")
+  parser.set_defaults(run=_run_maps, map=name)
+
+
+def _add_network(parser: argparse.ArgumentParser) -> None:
   add_source(parser)
   add_out(parser)
-  return parser
 
 
 def _add_photograph(parser: argparse.ArgumentParser) -> None:

@@ -18,10 +18,8 @@ from fskd_jax.training.runs import load_config, load_run, open_feed
 TYPES = ("base", "novel")
 
 
-def add_parsers(kinds: argparse._SubParsersAction) -> None:
-  """Declares the pictures."""
-  text = "sampled negatives over alpha, rho and N_neg, and how hard they are"
-  parser = kinds.add_parser("negatives", help=text, description=f"Draws {text}.")
+def add_negatives(parser: argparse.ArgumentParser) -> None:
+  """Declares the arguments of `fskd plot negatives`."""
   source = parser.add_mutually_exclusive_group(required=True)
   source.add_argument("--workdir", help="folder of a run, whose features are used")
   source.add_argument("--config", help="file in configs/: an untrained network")
@@ -32,8 +30,9 @@ def add_parsers(kinds: argparse._SubParsersAction) -> None:
   add_out(parser)
   parser.set_defaults(run=_run_negatives)
 
-  text = "prototypes of keypoint types across species never trained on"
-  parser = kinds.add_parser("prototypes", help=text, description=f"Draws {text}.")
+
+def add_prototypes(parser: argparse.ArgumentParser) -> None:
+  """Declares the arguments of `fskd plot prototypes`."""
   parser.add_argument("--workdirs", nargs="+", required=True, metavar="RUN")
   parser.add_argument(
     "--episodes", type=int, default=100, help="images are of these (%(default)s)"

@@ -31,10 +31,8 @@ MAX_ROWS = 8
 """Keypoint types in a picture of heat-maps, unless they are named."""
 
 
-def add_parsers(kinds: argparse._SubParsersAction) -> None:
-  """Declares the pictures."""
-  text = "an episode as the network sees it"
-  parser = kinds.add_parser("episode", help=text, description=f"Draws {text}.")
+def add_episode(parser: argparse.ArgumentParser) -> None:
+  """Declares the arguments of `fskd plot episode`."""
   source = parser.add_mutually_exclusive_group(required=True)
   source.add_argument("--workdir", help="folder of a run")
   source.add_argument("--config", help="file in configs/, before there is a run")
@@ -46,8 +44,9 @@ def add_parsers(kinds: argparse._SubParsersAction) -> None:
   add_out(parser)
   parser.set_defaults(run=_run_episode)
 
-  text = "heat-maps and generated kernels of a prediction"
-  parser = kinds.add_parser("heatmaps", help=text, description=f"Draws {text}.")
+
+def add_heatmaps(parser: argparse.ArgumentParser) -> None:
+  """Declares the arguments of `fskd plot heatmaps`."""
   source = parser.add_mutually_exclusive_group(required=True)
   source.add_argument("--workdir", help="folder of a run")
   source.add_argument("--weights", help=".safetensors file of fskd export")

@@ -10,16 +10,15 @@ from fskd_jax.pictures.scores import draw_scores
 from fskd_jax.training.writer import METRICS_FILE
 
 
-def add_parsers(kinds: argparse._SubParsersAction) -> None:
-  """Declares the pictures."""
-  text = "training loss and validation scores of one or several runs"
-  parser = kinds.add_parser("curves", help=text, description=f"Draws {text}.")
+def add_curves(parser: argparse.ArgumentParser) -> None:
+  """Declares the arguments of `fskd plot curves`."""
   parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a run")
   add_out(parser)
   parser.set_defaults(run=_run_curves)
 
-  text = "PCK of every keypoint type and species, as evaluate.py found it"
-  parser = kinds.add_parser("scores", help=text, description=f"Draws {text}.")
+
+def add_scores(parser: argparse.ArgumentParser) -> None:
+  """Declares the arguments of `fskd plot scores`."""
   parser.add_argument("--workdir", required=True, help="folder of an evaluated run")
   add_out(parser)
   parser.set_defaults(run=_run_scores)
