@@ -15,10 +15,10 @@ from absl import flags
 
 from fskd_jax import config
 from fskd_jax.cli import launch
+from fskd_jax.data import fingerprint
 from fskd_jax.device import processes
 from fskd_jax.experiment import make_task
 from fskd_jax.few_shot import transfer
-from fskd_jax.training import facts
 from fskd_jax.training.checkpoint import CheckpointStore
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
@@ -38,7 +38,7 @@ def main() -> None:
   with contextlib.closing(opened) as checkpoints:
     saved = checkpoints.restore_model()
   cfg = launch.override(config.from_dict(saved.config))
-  processes.check_same(lambda: facts.of_program(cfg), "start all alike")
+  processes.check_same(lambda: fingerprint.of_program(cfg), "start all alike")
   config.validate(cfg)
   if _DATA.value:
     transfer.evaluate(cfg, _DATA.value, saved.variables, saved.step, _WORKDIR.value)

@@ -6,10 +6,11 @@ from typing import Any
 
 from fskd_jax import config
 from fskd_jax.config import Config
+from fskd_jax.data import fingerprint
 from fskd_jax.device import processes
 from fskd_jax.few_shot.task import FewShotTask
 from fskd_jax.pose.task import PoseTask
-from fskd_jax.training import facts, loop
+from fskd_jax.training import loop
 from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.training.state import TrainState
 from fskd_jax.training.task import Task
@@ -27,7 +28,7 @@ def train(cfg: Config, workdir: str | os.PathLike) -> TrainState:
     ValueError: The configuration is wrong, or the workdir belongs to another one.
     FloatingPointError: The loss is not finite; the last checkpoint is kept.
   """
-  processes.check_same(lambda: facts.of_program(cfg), "start all alike")
+  processes.check_same(lambda: fingerprint.of_program(cfg), "start all alike")
   config.validate(cfg)
   return loop.train(make_task(cfg), cfg, workdir)
 

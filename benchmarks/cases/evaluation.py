@@ -21,6 +21,7 @@ from fskd_jax.data.feed import Feed
 from fskd_jax.data.plans import evaluation_index_batches
 from fskd_jax.device import parallel
 from fskd_jax.few_shot import evaluation as few_shot_evaluation
+from fskd_jax.few_shot.sampler import evaluation_sampler
 from fskd_jax.models.detector import FewShotDetector
 
 CACHE = pathlib.Path(__file__).parents[2] / "data_cache"
@@ -56,11 +57,11 @@ def configuration(images_per_species: int) -> Config:
 def _open(cfg: Config) -> tuple[Feed, Any, Any]:
   """Opens the data, and returns it with its sampler and (batch) -> predictions."""
   place = functools.partial(parallel.replicate, backend="single")
-  feed = Feed.open(cfg.data, place)
+  feed = Feed.open(cfg.data)
   detector = FewShotDetector(cfg.model, cfg.data.image_size)
   network = few_shot_evaluation.network_predictor(detector, feed, "single")
   predict = functools.partial(network, place(ours.random_variables(detector)))
-  return feed, feed.evaluation_sampler(SETTING, cfg.eval), predict
+  return feed, evaluation_sampler(feed, SETTING, cfg.eval), predict
 
 
 def _whole(cfg: Config, episodes: int) -> Side:

@@ -27,6 +27,7 @@ from fskd_jax.data.feed import Feed
 from fskd_jax.data.plans import train_index_batches
 from fskd_jax.device import parallel, store
 from fskd_jax.few_shot import step as few_shot_step
+from fskd_jax.few_shot.sampler import training_sampler
 from fskd_jax.models.detector import FewShotDetector
 from fskd_jax.training import optim
 from fskd_jax.training import state as train_state
@@ -115,7 +116,7 @@ class _Stream:
 
   def __init__(self, cfg: Config, feed: Feed):
     self._cfg, self._feed = cfg, feed
-    self._sampler = feed.training_sampler(cfg.train)
+    self._sampler = training_sampler(feed, cfg.train)
     self._open = contextlib.ExitStack()
     self._batches: Iterator[Any] = iter(())
 
@@ -137,8 +138,8 @@ class _Stream:
 def _open_feed(make: Callable[[], Config], executor: str) -> tuple[Config, Feed]:
   cfg = make()
   cfg.data.executor = executor
-  place = functools.partial(parallel.replicate, backend="single")
-  return cfg, Feed.open(cfg.data, place)
+  functools.partial(parallel.replicate, backend="single")
+  return cfg, Feed.open(cfg.data)
 
 
 def _input(make: Callable[[], Config], executor: str, num_batches: int) -> Side:

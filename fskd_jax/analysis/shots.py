@@ -19,7 +19,7 @@ from fskd_jax.data.feed import Feed
 from fskd_jax.device import parallel
 from fskd_jax.episode import EpisodeBatch, Views
 from fskd_jax.few_shot import evaluation
-from fskd_jax.few_shot.sampler import EpisodeSampler
+from fskd_jax.few_shot.sampler import EpisodeSampler, evaluation_sampler
 from fskd_jax.metrics.intervals import Interval, crossed_bootstrap
 from fskd_jax.models.build import Model
 from fskd_jax.models.detector import FewShotDetector
@@ -93,7 +93,7 @@ def measure(
   drawn = dataclasses.replace(cfg.eval, shots=shots)
   found = {}
   for setting in settings:
-    sampler = SameTypes(feed.evaluation_sampler(setting, drawn))
+    sampler = SameTypes(evaluation_sampler(feed, setting, drawn))
     _, record = evaluation.score(
       predictors, feed, sampler, drawn, episodes=episodes, label=setting
     )

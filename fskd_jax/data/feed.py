@@ -3,13 +3,13 @@
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 
 import jax
 import numpy as np
 
-from fskd_jax.config import DataConfig, EvalConfig, TrainConfig, crop_size
-from fskd_jax.data import resident, sources
+from fskd_jax.config import DataConfig, crop_size
+from fskd_jax.data import fingerprint, resident, sources
 from fskd_jax.data.annotations import KeypointDataset
 from fskd_jax.data.plans import Sampler
 from fskd_jax.data.splits import (
@@ -19,11 +19,9 @@ from fskd_jax.data.splits import (
   keypoint_types,
   split_instances,
 )
-from fskd_jax.device import processes
+from fskd_jax.device import parallel, processes
 from fskd_jax.device import store as image_store
 from fskd_jax.episode import EpisodeBatch
-from fskd_jax.few_shot.sampler import EpisodeSampler, make_sampler
-from fskd_jax.training import facts
 
 _materialize = jax.jit(image_store.materialize, static_argnames="size")
 
@@ -48,30 +46,34 @@ class Feed:
   store: image_store.ImageStore | None
 
   @classmethod
-  def open(
-    cls,
-    cfg: DataConfig,
-    place: Callable[[image_store.ImageStore], image_store.ImageStore],
-  ) -> "Feed":
-    """Loads, checks and splits the data set of a configuration.
+  def open(cls, cfg: DataConfig, backend: str = "single") -> "Feed":
+    """Loads, checks and splits the data set that a configuration names.
 
     Args:
-      cfg: which data set, and how it is split.
-      place: copies decoded images to the devices, once for everybody.
+      cfg: Which data set, and how it is split.
+      backend: As `parallel.replicate`: the devices that get the decoded images.
 
     Raises:
-      ValueError, FileNotFoundError: the data set or the names in `cfg` are wrong.
+      ValueError, FileNotFoundError: The data set or the names in `cfg` are wrong.
     """
     dataset = processes.main_first(lambda: sources.load_dataset(cfg))
     processes.check_same(
-      lambda: facts.of_dataset(dataset), "give all the same data set"
+      lambda: fingerprint.of_dataset(dataset), "give all the same data set"
     )
+    return cls.of(dataset, cfg, backend)
+
+  @classmethod
+  def of(
+    cls, dataset: KeypointDataset, cfg: DataConfig, backend: str = "single"
+  ) -> "Feed":
+    """Splits a data set in memory; arguments and errors as `open`."""
     types = keypoint_types(cfg, dataset.keypoint_names)
-    parts = split_instances(dataset, cfg)
+    splits = split_instances(dataset, cfg)
     store = None
     if cfg.executor == "resident":
-      store = place(processes.together(lambda: resident.load_store(dataset)))
-    return cls(cfg=cfg, dataset=dataset, types=types, splits=parts, store=store)
+      images = processes.together(lambda: resident.load_store(dataset))
+      store = parallel.replicate(images, backend)
+    return cls(cfg=cfg, dataset=dataset, types=types, splits=splits, store=store)
 
   def batches(
     self,
@@ -106,65 +108,6 @@ class Feed:
     )
     return support, query
 
-  def training_sampler(self, cfg: TrainConfig) -> EpisodeSampler:
-    """Returns the sampler of training: base and auxiliary types, random crops."""
-    return make_sampler(
-      self.splits.train,
-      self.types.base,
-      auxiliary=self.types.auxiliary,
-      shots=cfg.shots,
-      queries=cfg.queries,
-      num_slots=len(self.types.base) + len(self.types.auxiliary.knots),
-      permutation=self.permutation(),
-      cfg=self.cfg,
-      seed=cfg.seed,
-      training=True,
-    )
-
-  def evaluation_sampler(self, setting: str, cfg: EvalConfig) -> EpisodeSampler:
-    """Returns the sampler of a setting: the crops of the protocol.
-
-    Args:
-      setting: "<split>/<types>": split is unseen, seen, validation or all, the whole
-        data set; types is base, novel or other (types of the vocabulary that are in
-        neither list).
-      cfg: shots, queries, seed and protocol.
-
-    Raises:
-      ValueError: the split or the list of types is empty, or holds too little for
-        an episode; names the setting.
-    """
-    split, kind = setting.split("/")
-    whole, types = self.dataset.instances, self._types_of(kind)
-    instances = whole if split == "all" else getattr(self.splits, split)
-    if not instances or not len(types):
-      raise ValueError(
-        f"setting {setting!r}: {len(instances)} instances in split {split!r} and "
-        f"{len(types)} {kind} types; set data.*_species, data.*_fraction, data.novel, "
-        "or leave the setting out of eval.settings"
-      )
-    # Where a list is shorter than the threshold, all of its types must be visible.
-    thresholds = dataclasses.replace(
-      self.cfg,
-      min_support_types=min(self.cfg.min_support_types, len(types)),
-      min_query_types=min(self.cfg.min_query_types, len(types)),
-    )
-    try:
-      return make_sampler(
-        instances,
-        types,
-        shots=cfg.shots,
-        queries=cfg.queries,
-        num_slots=max(len(self._types_of(k)) for k in ("base", "novel", "other")),
-        permutation=self.permutation(),
-        cfg=thresholds,
-        seed=cfg.seed,
-        training=False,
-        protocol=cfg.protocol,
-      )
-    except ValueError as error:
-      raise ValueError(f"setting {setting!r}: {error}") from error
-
   def species(self, instance: np.ndarray) -> np.ndarray:
     """Returns the species names of `Views.instance`."""
     return np.vectorize(self._species_of.__getitem__, otypes=[object])(instance)
@@ -175,14 +118,6 @@ class Feed:
     ends, knots = self.types.auxiliary
     auxiliary = [f"{names[a]} ~ {names[b]} {t:g}" for (a, b), t in zip(ends, knots)]
     return [(*names, *auxiliary, "")[i] for i in keypoint_ids]
-
-  def _types_of(self, kind: str) -> np.ndarray:
-    if kind == "other":
-      listed = np.concatenate([self.types.base, self.types.novel])
-      return np.setdiff1d(np.arange(len(self.dataset.keypoint_names)), listed).astype(
-        np.int32
-      )
-    return {"base": self.types.base, "novel": self.types.novel}[kind]
 
   @functools.cached_property
   def _species_of(self) -> dict[int, str]:

@@ -26,7 +26,7 @@ from fskd_jax.data.plans import evaluation_index_batches
 from fskd_jax.device import parallel
 from fskd_jax.device import store as image_store
 from fskd_jax.episode import EpisodeBatch
-from fskd_jax.few_shot.sampler import EpisodeSampler
+from fskd_jax.few_shot.sampler import EpisodeSampler, evaluation_sampler
 from fskd_jax.files import written_whole
 from fskd_jax.heatmaps import readout
 from fskd_jax.interop.weights import read_metadata
@@ -121,7 +121,7 @@ def calibrate(
   calibration = Calibration(**fitted, split=split, shots=cfg.eval.shots, step=step)
   curves = {}
   for setting in cfg.eval.settings:
-    outcomes = collect(feed.evaluation_sampler(setting, cfg.eval))
+    outcomes = collect(evaluation_sampler(feed, setting, cfg.eval))
     confidence = calibration.confidence(outcomes.mass, outcomes.peak)
     curves[setting] = measure(confidence, outcomes.correct)
   if parallel.is_main_process():
@@ -224,7 +224,7 @@ def _fitting_samplers(feed: Feed, cfg: Config) -> tuple[str, list[EpisodeSampler
     samplers = []
     for kind in ("base", "novel"):
       try:
-        samplers.append(feed.evaluation_sampler(f"{split}/{kind}", cfg.eval))
+        samplers.append(evaluation_sampler(feed, f"{split}/{kind}", cfg.eval))
       except ValueError as error:
         problem = error
     if samplers:

@@ -19,7 +19,7 @@ from fskd_jax.device import parallel, processes
 from fskd_jax.episode import EpisodeBatch, valid_queries
 from fskd_jax.few_shot import baselines, calibration
 from fskd_jax.few_shot import step as few_shot_step
-from fskd_jax.few_shot.sampler import EpisodeSampler
+from fskd_jax.few_shot.sampler import EpisodeSampler, evaluation_sampler
 from fskd_jax.files import written_whole
 from fskd_jax.interop.pretrained import pretrained_variables
 from fskd_jax.metrics import scores as metrics_scores
@@ -115,7 +115,7 @@ def evaluate(
     ValueError: a setting holds too little for an episode; before anything is scored.
   """
   place = functools.partial(parallel.replicate, backend=cfg.train.backend)
-  feed, variables = Feed.open(cfg.data, place), place(variables)
+  feed, variables = Feed.open(cfg.data, cfg.train.backend), place(variables)
   folder = results_folder(workdir, cfg.eval)
   results = measure(cfg, feed, variables, step, folder)
   if cfg.eval.protocol == "ours":
@@ -147,7 +147,7 @@ def measure(
   backend = cfg.train.backend
   place = functools.partial(parallel.replicate, backend=backend)
   samplers = {
-    name: feed.evaluation_sampler(name, cfg.eval) for name in cfg.eval.settings
+    name: evaluation_sampler(feed, name, cfg.eval) for name in cfg.eval.settings
   }
   detector, untrained = (
     FewShotDetector(model, cfg.data.image_size)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float64, Int, Int32
 
-from fskd_jax.config import DataConfig, crop_size
+from fskd_jax.config import DataConfig, EvalConfig, TrainConfig, crop_size
 from fskd_jax.data import augment
 from fskd_jax.data.annotations import Instance
+from fskd_jax.data.feed import Feed
 from fskd_jax.data.plans import InstanceTable
 from fskd_jax.data.splits import AuxiliaryTypes
 from fskd_jax.episode import PADDING, EpisodeBatch, Views
@@ -148,6 +149,68 @@ class EpisodeSampler:
     )
 
 
+def training_sampler(feed: Feed, cfg: TrainConfig) -> EpisodeSampler:
+  """Returns the sampler of training: base and auxiliary types, random crops."""
+  return make_sampler(
+    feed.splits.train,
+    feed.types.base,
+    auxiliary=feed.types.auxiliary,
+    shots=cfg.shots,
+    queries=cfg.queries,
+    num_slots=len(feed.types.base) + len(feed.types.auxiliary.knots),
+    permutation=feed.permutation(),
+    cfg=feed.cfg,
+    seed=cfg.seed,
+    training=True,
+  )
+
+
+def evaluation_sampler(feed: Feed, setting: str, cfg: EvalConfig) -> EpisodeSampler:
+  """Returns the sampler of a setting: the crops of the protocol.
+
+  Args:
+    feed: The data set.
+    setting: "<split>/<types>": split is unseen, seen, validation or all, the whole
+      data set; types is base, novel or other (types of the vocabulary that are in
+      neither list).
+    cfg: shots, queries, seed and protocol.
+
+  Raises:
+    ValueError: the split or the list of types is empty, or holds too little for
+      an episode; names the setting.
+  """
+  split, kind = setting.split("/")
+  whole, types = feed.dataset.instances, _types(feed, kind)
+  instances = whole if split == "all" else getattr(feed.splits, split)
+  if not instances or not len(types):
+    raise ValueError(
+      f"setting {setting!r}: {len(instances)} instances in split {split!r} and "
+      f"{len(types)} {kind} types; set data.*_species, data.*_fraction, data.novel, "
+      "or leave the setting out of eval.settings"
+    )
+  # Where a list is shorter than the threshold, all of its types must be visible.
+  thresholds = dataclasses.replace(
+    feed.cfg,
+    min_support_types=min(feed.cfg.min_support_types, len(types)),
+    min_query_types=min(feed.cfg.min_query_types, len(types)),
+  )
+  try:
+    return make_sampler(
+      instances,
+      types,
+      shots=cfg.shots,
+      queries=cfg.queries,
+      num_slots=max(len(_types(feed, k)) for k in ("base", "novel", "other")),
+      permutation=feed.permutation(),
+      cfg=thresholds,
+      seed=cfg.seed,
+      training=False,
+      protocol=cfg.protocol,
+    )
+  except ValueError as error:
+    raise ValueError(f"setting {setting!r}: {error}") from error
+
+
 def make_sampler(
   instances: Sequence[Instance],
   types: Int32[np.ndarray, " n"],
@@ -239,3 +302,12 @@ def _pools(
   counted = cfg.class_weighting == "count"
   weights = [totals[name] if counted else 1 for name in names]
   return [np.array(rows[name]) for name in names], weights
+
+
+def _types(feed: Feed, kind: str) -> np.ndarray:
+  if kind == "other":
+    listed = np.concatenate([feed.types.base, feed.types.novel])
+    return np.setdiff1d(np.arange(len(feed.dataset.keypoint_names)), listed).astype(
+      np.int32
+    )
+  return {"base": feed.types.base, "novel": feed.types.novel}[kind]

@@ -12,7 +12,11 @@ from fskd_jax.config import Config
 from fskd_jax.data.feed import Feed
 from fskd_jax.few_shot import evaluation
 from fskd_jax.few_shot import step as few_shot_step
-from fskd_jax.few_shot.sampler import EpisodeSampler
+from fskd_jax.few_shot.sampler import (
+  EpisodeSampler,
+  evaluation_sampler,
+  training_sampler,
+)
 from fskd_jax.metrics import results
 from fskd_jax.models.detector import FewShotDetector, init_variables
 from fskd_jax.pictures import episodes
@@ -34,7 +38,7 @@ class FewShotTask:
 
   def sampler(self, feed: Feed) -> EpisodeSampler:
     """Returns the sampler of training."""
-    return feed.training_sampler(self._cfg.train)
+    return training_sampler(feed, self._cfg.train)
 
   def train_step(self, tx: optax.GradientTransformation) -> Callable[..., Any]:
     """Returns `steps.train_step` of this experiment."""
@@ -65,7 +69,7 @@ class FewShotValidator:
   def __init__(self, cfg: Config, feed: Feed, detector: FewShotDetector):
     self._cfg, self._feed = cfg, feed
     self._samplers = {
-      kind: feed.evaluation_sampler(f"validation/{kind}", cfg.eval)
+      kind: evaluation_sampler(feed, f"validation/{kind}", cfg.eval)
       for kind in ("base", "novel")
       if feed.splits.validation and len(getattr(feed.types, kind))
     }

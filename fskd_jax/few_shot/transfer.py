@@ -71,7 +71,7 @@ def evaluate(
   """
   cfg = moved(cfg, folder)
   place = functools.partial(parallel.replicate, backend=cfg.train.backend)
-  feed = Feed.open(cfg.data, place)
+  feed = Feed.open(cfg.data, cfg.train.backend)
   name = f"{feed.dataset.name}_{cfg.eval.shots}shot"
   out = results.results_folder(workdir, cfg.eval) / name
   return evaluation.measure(cfg, feed, place(variables), step, out)

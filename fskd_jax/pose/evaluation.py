@@ -75,7 +75,7 @@ def evaluate(
     FileNotFoundError: there is no such file of detections.
   """
   place = functools.partial(parallel.replicate, backend=cfg.train.backend)
-  feed = Feed.open(cfg.data, place)
+  feed = Feed.open(cfg.data, cfg.train.backend)
   network = prediction.network_predictor(cfg, feed)
   untrained = init_variables(prediction.build_model(cfg), cfg.train.seed)
   if cfg.model.pretrained:

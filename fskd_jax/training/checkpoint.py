@@ -7,6 +7,7 @@ until the files are complete, so that a failure is reported where it happens.
 
 import json
 import logging
+import os
 import pathlib
 import zlib
 from collections.abc import Collection
@@ -43,7 +44,7 @@ class SavedModel(NamedTuple):
 class CheckpointStore:
   """The checkpoints in `<workdir>/checkpoints`; all processes call every method."""
 
-  def __init__(self, workdir: str | pathlib.Path, keep: int | None = None):
+  def __init__(self, workdir: str | os.PathLike, keep: int | None = None):
     """Opens the checkpoints of a run.
 
     Args:

@@ -15,13 +15,14 @@ from PIL import Image
 
 from fskd_jax import config
 from fskd_jax.config import Config
+from fskd_jax.data import fingerprint
 from fskd_jax.data.feed import Feed
 from fskd_jax.data.plans import train_index_batches
 from fskd_jax.device import parallel, processes
 from fskd_jax.interop.pretrained import pretrained_variables
 from fskd_jax.models.build import count_parameters
 from fskd_jax.pictures.curves import draw_curves
-from fskd_jax.training import facts, optim
+from fskd_jax.training import optim
 from fskd_jax.training import state as train_state
 from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.training.log import TrainLog, recorded_seconds
@@ -55,12 +56,12 @@ def train(
   ) as checkpoints:
     checkpoints.check_config(config.to_dict(cfg), config.may_change())
     place = functools.partial(parallel.replicate, backend=settings.backend)
-    feed = Feed.open(cfg.data, place)
+    feed = Feed.open(cfg.data, settings.backend)
     sampler = task.sampler(feed)
     tx = optim.make_optimizer(cfg.optim, settings.steps, cfg.model.freeze_until)
     state = _first_state(cfg, task, tx, checkpoints)
     processes.check_same(
-      lambda: facts.of_variables(int(state.step), _variables(state)),
+      lambda: fingerprint.of_variables(int(state.step), _variables(state)),
       "is the workdir, or the file of model.pretrained, another one?",
     )
     _log.info("%s", _description(cfg, feed, state))

@@ -1,7 +1,6 @@
 """Where a command takes its detector from: a run, or a file and its configuration."""
 
 import contextlib
-import functools
 import importlib.util
 import pathlib
 import sys
@@ -9,7 +8,6 @@ import sys
 from fskd_jax import config
 from fskd_jax.config import Config
 from fskd_jax.data.feed import Feed
-from fskd_jax.device import parallel
 from fskd_jax.interop import state_dicts
 from fskd_jax.interop.weights import read_config, read_weights
 from fskd_jax.models.build import Model
@@ -61,7 +59,7 @@ def open_feed(cfg: Config) -> Feed:
   """
   if cfg.task != "few_shot":
     raise ValueError(f"{cfg.name} is of the task {cfg.task!r}, which has no episodes")
-  return Feed.open(cfg.data, functools.partial(parallel.replicate, backend="single"))
+  return Feed.open(cfg.data)
 
 
 def load_file(path: str, config_path: str | None) -> Model:

@@ -11,13 +11,14 @@ from fskd_jax.cli import main
 from fskd_jax.data.feed import Feed
 from fskd_jax.data.plans import plan_batch
 from fskd_jax.episode import valid_queries
+from fskd_jax.few_shot.sampler import evaluation_sampler
 
 
 def test_every_number_of_shots_is_asked_for_the_same_keypoints(trained):
   cfg = trained[0]
-  feed = Feed.open(cfg.data, lambda store: store)
+  feed = Feed.open(cfg.data)
   drawn = dataclasses.replace(cfg.eval, shots=3)
-  sampler = feed.evaluation_sampler("all/base", drawn)
+  sampler = evaluation_sampler(feed, "all/base", drawn)
   indices = list(range(20))
   plain = plan_batch(sampler, indices, 20)
   batch = plan_batch(shots.SameTypes(sampler), indices, 20)

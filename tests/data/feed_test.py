@@ -9,13 +9,14 @@ from helpers import shapes
 
 from fskd_jax.data.feed import Feed
 from fskd_jax.episode import PADDING
+from fskd_jax.few_shot.sampler import evaluation_sampler, training_sampler
 
 
 @pytest.fixture(scope="module")
 def feeds(shapes_folder):
   cfg = shapes.config(shapes_folder).data
   return {
-    executor: Feed.open(dataclasses.replace(cfg, executor=executor), jax.device_put)
+    executor: Feed.open(dataclasses.replace(cfg, executor=executor))
     for executor in ("resident", "tfdata")
   }
 
@@ -35,19 +36,31 @@ def _first(feed, sampler, episodes):
     return next(batches)
 
 
-def test_images_are_placed_once_and_only_where_they_are_resident(shapes_folder):
+def test_images_are_placed_on_every_device_and_only_where_they_are_resident(
+  shapes_folder,
+):
   cfg = shapes.config(shapes_folder).data
-  placed = []
-  feed = Feed.open(cfg, lambda store: placed.append(store) or "on the devices")
-  assert feed.store == "on the devices" and len(placed) == 1
+  for backend, devices in (("single", 1), ("pmap", 4), ("shard_map", 4)):
+    feed = Feed.open(cfg, backend)
+    assert len(feed.store.pixels.sharding.device_set) == devices
+    assert feed.store.pixels.is_fully_replicated
   cfg.executor = "tfdata"
-  assert Feed.open(cfg, placed.append).store is None and len(placed) == 1
+  assert Feed.open(cfg).store is None
+
+
+def test_a_data_set_in_memory_is_fed_like_one_on_disk(feed, evaluation):
+  again = Feed.of(feed.dataset, feed.cfg)
+  ours, theirs = (
+    _first(f, evaluation_sampler(f, "unseen/base", evaluation), 3)
+    for f in (again, feed)
+  )
+  jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
 def test_both_executors_give_the_same_episodes_and_pictures(feeds, evaluation):
   found = {}
   for name, feed in feeds.items():
-    sampler = feed.evaluation_sampler("unseen/base", evaluation)
+    sampler = evaluation_sampler(feed, "unseen/base", evaluation)
     with feed.batches(sampler, [[0, 1], [2]], 2) as stream:
       batches = list(stream)
     assert [b.episode_index.tolist() for b in batches] == [[0, 1], [2, PADDING]]
@@ -72,7 +85,7 @@ def test_both_executors_give_the_same_episodes_and_pictures(feeds, evaluation):
 def test_settings_hold_their_species_and_types(feed, evaluation):
   species, types = {}, {}
   for setting in ("unseen/base", "seen/novel", "validation/base", "seen/other"):
-    sampler = feed.evaluation_sampler(setting, evaluation)
+    sampler = evaluation_sampler(feed, setting, evaluation)
     batch = _first(feed, sampler, 8)
     species[setting] = set(feed.species(batch.query.instance).flat)
     types[setting] = feed.type_names(batch.keypoint_ids[0])
@@ -91,12 +104,12 @@ def test_settings_hold_their_species_and_types(feed, evaluation):
 
 def test_training_sees_base_and_auxiliary_types_of_its_own_images(feed, shapes_folder):
   cfg = shapes.config(shapes_folder)
-  batch = _first(feed, feed.training_sampler(cfg.train), 30)
+  batch = _first(feed, training_sampler(feed, cfg.train), 30)
   names = ["north", "east", "middle", "north ~ east 0.5"]
   assert feed.type_names(batch.keypoint_ids[0]) == names
   trained = {*batch.support.instance.flat, *batch.query.instance.flat}
   assert trained <= {i.instance_id for i in feed.splits.train}
-  seen = feed.evaluation_sampler("seen/base", cfg.eval)
+  seen = evaluation_sampler(feed, "seen/base", cfg.eval)
   tested = _first(feed, seen, 30)
   assert not trained & {*tested.query.instance.flat}
 
@@ -104,9 +117,9 @@ def test_training_sees_base_and_auxiliary_types_of_its_own_images(feed, shapes_f
 def test_thresholds_shrink_to_short_lists_of_types(feed, evaluation):
   strict = dataclasses.replace(feed.cfg, min_support_types=3, min_query_types=2)
   feed = dataclasses.replace(feed, cfg=strict)
-  novel = feed.evaluation_sampler("seen/novel", evaluation)
+  novel = evaluation_sampler(feed, "seen/novel", evaluation)
   assert (novel.cfg.min_support_types, novel.cfg.min_query_types) == (1, 1)
-  base = feed.evaluation_sampler("seen/base", evaluation)
+  base = evaluation_sampler(feed, "seen/base", evaluation)
   assert (base.cfg.min_support_types, base.cfg.min_query_types) == (3, 2)
 
 
@@ -114,11 +127,11 @@ def test_settings_without_instances_or_types_are_named(feed, evaluation):
   none = feed.splits._replace(unseen=())
   empty = dataclasses.replace(feed, splits=none)
   with pytest.raises(ValueError, match="setting 'unseen/base': 0 instances"):
-    empty.evaluation_sampler("unseen/base", evaluation)
+    evaluation_sampler(empty, "unseen/base", evaluation)
   no_novel = feed.types._replace(novel=np.zeros(0, np.int32))
   empty = dataclasses.replace(feed, types=no_novel)
   with pytest.raises(ValueError, match="setting 'seen/novel': .* 0 novel types"):
-    empty.evaluation_sampler("seen/novel", evaluation)
+    evaluation_sampler(empty, "seen/novel", evaluation)
   many = dataclasses.replace(evaluation, queries=40)
   with pytest.raises(ValueError, match="setting 'seen/base': no species has the 41"):
-    feed.evaluation_sampler("seen/base", many)
+    evaluation_sampler(feed, "seen/base", many)

@@ -1,6 +1,5 @@
 """Calibration as arithmetic; `predictor_test` calibrates a run."""
 
-import functools
 import json
 
 import numpy as np
@@ -9,9 +8,9 @@ from helpers import shapes
 from scipy import special
 
 from fskd_jax.data.feed import Feed
-from fskd_jax.device import parallel
 from fskd_jax.few_shot import calibration
 from fskd_jax.few_shot.calibration import Outcomes
+from fskd_jax.few_shot.sampler import evaluation_sampler
 from fskd_jax.heatmaps import readout
 from fskd_jax.metrics import reliability
 from fskd_jax.pictures.calibration import draw_curves
@@ -95,8 +94,7 @@ def calibrate(shapes_folder, tmp_path, monkeypatch):
     cfg.eval.settings = settings
     for name, value in data.items():
       setattr(cfg.data, name, value)
-    place = functools.partial(parallel.replicate, backend="single")
-    feed, species = Feed.open(cfg.data, place), []
+    feed, species = Feed.open(cfg.data), []
 
     def read(batch):
       drawn = np.asarray(batch.episode_index) >= 0
@@ -134,7 +132,7 @@ def test_the_species_of_the_test_are_the_last_to_fit_on(
 
 def test_right_is_what_is_near_and_visible(calibrate):
   _, content, _, (cfg, feed) = calibrate("seen/base")
-  sampler = feed.evaluation_sampler("seen/base", cfg.eval)
+  sampler = evaluation_sampler(feed, "seen/base", cfg.eval)
   right = hidden = lost = asked = 0
   for index in range(cfg.eval.episodes):
     plan = sampler.plan(index)

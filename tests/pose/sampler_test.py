@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import jax
 import numpy as np
 import pytest
 from helpers import poses, shapes
@@ -22,7 +21,7 @@ def cfg(shapes_folder):
 
 @pytest.fixture(scope="module")
 def feed(cfg):
-  return Feed.open(cfg.data, jax.device_put)
+  return Feed.open(cfg.data)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +78,7 @@ def test_short_batches_are_padded(training):
 
 
 def test_both_executors_show_the_keypoints_where_the_plan_says(cfg, feed):
-  other = Feed.open(dataclasses.replace(cfg.data, executor="tfdata"), jax.device_put)
+  other = Feed.open(dataclasses.replace(cfg.data, executor="tfdata"))
   pixels = {}
   for name, source in (("resident", feed), ("tfdata", other)):
     stream = prediction.person_sampler(cfg, source, source.splits.train, training=True)

@@ -18,6 +18,7 @@ from fskd_jax.cli import main
 from fskd_jax.data.feed import Feed
 from fskd_jax.device import parallel
 from fskd_jax.few_shot import calibration
+from fskd_jax.few_shot.sampler import evaluation_sampler
 from fskd_jax.heatmaps import readout
 
 NAMES = ("north", "east", "middle")
@@ -30,7 +31,7 @@ def run(trained, tmp_path_factory):
   copy = tmp_path_factory.mktemp("predictor") / "run"
   shutil.copytree(workdir, copy)
   place = functools.partial(parallel.replicate, backend="single")
-  feed = Feed.open(cfg.data, place)
+  feed = Feed.open(cfg.data)
   variables = {"params": state.params, "batch_stats": state.batch_stats}
   calibration.calibrate(cfg, feed, place(variables), int(state.step), copy)
   return cfg, copy, variables, feed
@@ -65,7 +66,7 @@ def support(detector, instances):
 
 def test_predictions_are_those_of_the_evaluation(run, detector, shapes_folder):
   cfg, _, variables, feed = run
-  sampler = feed.evaluation_sampler("unseen/base", cfg.eval)
+  sampler = evaluation_sampler(feed, "unseen/base", cfg.eval)
   with feed.batches(sampler, [range(4)], cfg.eval.batch_episodes) as batches:
     batch = next(batches)
   read = calibration._reader(cfg, feed, variables)

@@ -50,7 +50,7 @@ def test_a_run_learns_and_leaves_its_records(trained):
 
 def test_validation_scores_and_draws_the_validation_species_alone(trained, monkeypatch):
   cfg, workdir, state = trained
-  feed = Feed.open(cfg.data, functools.partial(parallel.replicate, backend="single"))
+  feed = Feed.open(cfg.data)
   validator = make_task(cfg).validator(feed)
   seen, rows = [], []
 

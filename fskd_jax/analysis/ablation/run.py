@@ -23,6 +23,7 @@ from fskd_jax.data import keypoints
 from fskd_jax.data.feed import Feed
 from fskd_jax.device import parallel
 from fskd_jax.few_shot import evaluation
+from fskd_jax.few_shot.sampler import evaluation_sampler
 from fskd_jax.models.build import count_parameters
 from fskd_jax.models.detector import FewShotDetector
 from fskd_jax.training.checkpoint import CheckpointStore
@@ -159,13 +160,13 @@ def run_one(cfg: Config, name: str, seed: int, folder: pathlib.Path) -> dict[str
   place = functools.partial(parallel.replicate, backend=cfg.train.backend)
   with contextlib.closing(CheckpointStore(workdir)) as checkpoints:
     saved = checkpoints.restore_model()
-  feed = Feed.open(cfg.data, place)
+  feed = Feed.open(cfg.data, cfg.train.backend)
   detector = FewShotDetector(cfg.model, cfg.data.image_size)
   network = evaluation.network_predictor(detector, feed, cfg.train.backend)
   predictors = {evaluation.DETECTOR: functools.partial(network, place(saved.variables))}
   settings = {}
   for setting in cfg.eval.settings:
-    sampler = feed.evaluation_sampler(setting, cfg.eval)
+    sampler = evaluation_sampler(feed, setting, cfg.eval)
     _, record = evaluation.score(
       predictors, feed, sampler, cfg.eval, episodes=cfg.eval.episodes
     )

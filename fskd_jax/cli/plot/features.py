@@ -12,6 +12,7 @@ from fskd_jax import episode
 from fskd_jax.analysis.contrast import features, hardness, prototypes
 from fskd_jax.cli.plot.out import add_out, save
 from fskd_jax.config import Config
+from fskd_jax.few_shot.sampler import evaluation_sampler, training_sampler
 from fskd_jax.models.detector import FewShotDetector, init_variables
 from fskd_jax.training.runs import load_config, load_run, open_feed
 
@@ -44,7 +45,7 @@ def add_prototypes(parser: argparse.ArgumentParser) -> None:
 def _run_negatives(args: argparse.Namespace) -> int:
   cfg, variables = _network(args)
   feed = open_feed(cfg)
-  sampler, size = feed.training_sampler(cfg.train), cfg.eval.batch_episodes
+  sampler, size = training_sampler(feed, cfg.train), cfg.eval.batch_episodes
   last = args.index + max(args.episodes, 1)
   indices = [list(range(i, min(i + size, last))) for i in range(args.index, last, size)]
   indices = [part for part in indices if len(part) == size] or [
@@ -71,7 +72,7 @@ def _run_prototypes(args: argparse.Namespace) -> int:
         cfg,
         model.variables,
         feed,
-        feed.evaluation_sampler(f"unseen/{kind}", cfg.eval),
+        evaluation_sampler(feed, f"unseen/{kind}", cfg.eval),
         args.episodes,
       )
       for kind in TYPES

@@ -11,9 +11,10 @@ from fskd_jax import episode
 from fskd_jax.cli.plot.out import add_out, save
 from fskd_jax.config import Config, crop_size
 from fskd_jax.data.feed import Feed
-from fskd_jax.device import color, parallel, store
+from fskd_jax.device import color, store
 from fskd_jax.episode import EpisodeBatch
 from fskd_jax.few_shot.negatives import sample_batch_negatives
+from fskd_jax.few_shot.sampler import evaluation_sampler, training_sampler
 from fskd_jax.heatmaps import losses
 from fskd_jax.models.aggregator import pooling_weights
 from fskd_jax.models.detector import FewShotDetector
@@ -71,12 +72,12 @@ def _run_episode(args: argparse.Namespace) -> int:
   cfg = load_run(args.workdir)[0].config if args.workdir else load_config(args.config)
   if cfg.task != "few_shot":
     raise ValueError(f"{cfg.name} is of the task {cfg.task!r}, which has no episodes")
-  feed = Feed.open(cfg.data, functools.partial(parallel.replicate, backend="single"))
+  feed = Feed.open(cfg.data)
   is_training = args.setting == TRAINING
   if is_training:
-    sampler = feed.training_sampler(cfg.train)
+    sampler = training_sampler(feed, cfg.train)
   elif args.setting.count("/") == 1:
-    sampler = feed.evaluation_sampler(args.setting, cfg.eval)
+    sampler = evaluation_sampler(feed, args.setting, cfg.eval)
   else:
     raise ValueError(
       f"--setting {args.setting}: expected {TRAINING}, or a setting as unseen/base"

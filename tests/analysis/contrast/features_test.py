@@ -1,5 +1,4 @@
 import dataclasses
-import functools
 
 import jax
 import numpy as np
@@ -11,20 +10,21 @@ from fskd_jax.analysis.contrast import features, hardness, prototypes
 from fskd_jax.analysis.contrast.features import PooledFeatures
 from fskd_jax.config import crop_size
 from fskd_jax.data.feed import Feed
-from fskd_jax.device import parallel, store
+from fskd_jax.device import store
+from fskd_jax.few_shot.sampler import evaluation_sampler, training_sampler
 from fskd_jax.models import aggregator
 from fskd_jax.models.detector import FewShotDetector
 
 
 def _feed(cfg):
-  return Feed.open(cfg.data, functools.partial(parallel.replicate, backend="single"))
+  return Feed.open(cfg.data)
 
 
 def test_every_visible_keypoint_of_an_instance_is_pooled_once(trained):
   cfg, _, state = trained
   feed = _feed(cfg)
   variables = {"params": state.params, "batch_stats": state.batch_stats}
-  sampler = feed.evaluation_sampler("unseen/novel", cfg.eval)
+  sampler = evaluation_sampler(feed, "unseen/novel", cfg.eval)
   found = features.at_keypoints(cfg, variables, feed, sampler, 30)
   pairs = list(zip(found.instance.tolist(), found.keypoint.tolist()))
   assert len(set(pairs)) == len(pairs) > 3
@@ -107,7 +107,7 @@ def test_hardness_is_measured_under_every_setting(shapes_folder):
   cfg = shapes.config(shapes_folder)
   cfg.eval = dataclasses.replace(cfg.eval, batch_episodes=2)
   feed = _feed(cfg)
-  sampler = feed.training_sampler(cfg.train)
+  sampler = training_sampler(feed, cfg.train)
   with feed.batches(sampler, [[0, 1]], 2) as stream:
     batch = next(stream)
   drawn = hardness.draw_points(batch, cfg)

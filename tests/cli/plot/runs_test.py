@@ -1,6 +1,5 @@
 """`fskd plot` of runs and of few-shot detectors: curves, scores, episode, heatmaps."""
 
-import functools
 import json
 
 import numpy as np
@@ -9,8 +8,8 @@ from PIL import Image
 
 from fskd_jax.cli import main
 from fskd_jax.data.feed import Feed
-from fskd_jax.device import parallel
 from fskd_jax.few_shot import evaluation
+from fskd_jax.few_shot.sampler import evaluation_sampler
 from fskd_jax.pictures import network
 from fskd_jax.pictures.curves import draw_curves
 from fskd_jax.pictures.scores import MAX_BARS, draw_scores
@@ -111,8 +110,8 @@ def test_an_episode_is_what_the_sampler_gives(trained, tmp_path, shown, capsys):
   assert _plot("episode", *source, "--setting", setting) == 0
   assert _plot("episode", *source) == 0
   (fixed, _), (training, _) = shown
-  feed = Feed.open(cfg.data, functools.partial(parallel.replicate, backend="single"))
-  sampler = feed.evaluation_sampler(setting, cfg.eval)
+  feed = Feed.open(cfg.data)
+  sampler = evaluation_sampler(feed, setting, cfg.eval)
   picture = evaluation.picture("", 3, sampler, feed, lambda b: b.query.keypoints)
   np.testing.assert_array_equal(fixed.images[1:], picture.query_images)
   np.testing.assert_array_equal(fixed.keypoints[:1], picture.support_keypoints)
