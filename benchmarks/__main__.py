@@ -64,8 +64,8 @@ def _environment() -> Any:
 
 
 def _run(args: argparse.Namespace, cases: list[str], cache: pathlib.Path) -> int:
-  from benchmarks import machine, opponents, pictures, results, tables
-  from benchmarks.problem import Setup
+  from benchmarks.harness import machine, pictures, results, tables
+  from benchmarks.harness.problem import Setup
 
   opponents.use_all_cores()
   device = machine.description()
@@ -98,7 +98,7 @@ def _entries(
   case: str, setup: Any, peak: Any, cache: pathlib.Path
 ) -> Iterator[dict[str, Any]]:
   """Measures the problems of a case, and then what else it has."""
-  from benchmarks import runner
+  from benchmarks.harness import runner
 
   module = importlib.import_module(f"benchmarks.cases.{case}")
   entries = []
@@ -114,7 +114,7 @@ def _entries(
 
 def _show(case: str, entry: dict[str, Any], seconds: float) -> None:
   """Prints a line of progress."""
-  from benchmarks import tables
+  from benchmarks.harness import tables
 
   found = "; ".join(
     f"{name} {tables.seconds(side['seconds']['median'])}"

@@ -12,9 +12,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks import runner
 from benchmarks.cases import evaluation
-from benchmarks.problem import Setup
+from benchmarks.harness import runner
+from benchmarks.harness.problem import Setup
 from fskd_jax.data.creatures import dataset
 from fskd_jax.training.writer import METRICS_FILE
 

@@ -21,9 +21,10 @@ from typing import Any
 import jax
 import optax
 
-from benchmarks import collectives, ours, runner
 from benchmarks.cases import training
-from benchmarks.problem import Setup
+from benchmarks.harness import collectives, runner
+from benchmarks.harness.problem import Setup
+from benchmarks.opponents import ours
 from configs import lightweight, quickstart
 from fskd_jax.device import parallel
 from fskd_jax.few_shot import step as few_shot_step

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import ours
-from benchmarks.problem import Problem, Setup, Side
+from benchmarks.harness.problem import Problem, Setup, Side
+from benchmarks.opponents import ours
 from configs import quickstart
 from fskd_jax.config import Config
 from fskd_jax.data.feed import Feed

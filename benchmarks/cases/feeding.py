@@ -18,9 +18,9 @@ import jax
 import numpy as np
 from PIL import Image
 
-from benchmarks import ours
 from benchmarks.cases import evaluation, training
-from benchmarks.problem import Builder, Problem, Setup, Side
+from benchmarks.harness.problem import Builder, Problem, Setup, Side
+from benchmarks.opponents import ours
 from fskd_jax.config import Config
 from fskd_jax.data.creatures import dataset
 from fskd_jax.data.feed import Feed

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks import floor, opponents, ours, torch_literal, torch_twin
-from benchmarks.problem import (
+from benchmarks.harness import floor
+from benchmarks.harness.problem import (
   MEMORY_LIMIT,
   Builder,
   Problem,
@@ -21,6 +21,7 @@ from benchmarks.problem import (
   SkippedError,
   Work,
 )
+from benchmarks.opponents import ours, pytorch, torch_literal, torch_twin
 from fskd_jax.models.detector import FewShotDetector
 from fskd_jax.models.encoder import normalize_images
 
@@ -63,13 +64,13 @@ def _encoder(setup: Setup, precision: str, side: int) -> Problem:
   def torch_side(layout: torch.memory_format, is_compiled: bool = False) -> Side:
     network = _loaded("PyTorch", setup, precision, side, layout).eval()
     pixels = ours.episodes(side, queries=images).query.images[0]
-    (stored,) = opponents.tensors((pixels,), setup)
+    (stored,) = pytorch.tensors((pixels,), setup)
 
     def encode() -> list[Tensor]:
-      return [x.movedim(1, -1) for x in network.encoder(opponents.normalized(stored))]
+      return [x.movedim(1, -1) for x in network.encoder(pytorch.normalized(stored))]
 
     function = torch.compile(encode) if is_compiled else encode
-    return opponents.inference(function, precision, setup)
+    return pytorch.inference(function, precision, setup)
 
   return Problem(
     name=f"encoder, {images} images, {side} px, {precision}",
@@ -106,15 +107,15 @@ def _head(setup: Setup, precision: str, side: int, keypoints: int) -> Problem:
       )
     network = _loaded(name, setup, precision, side, layout).eval()
     maps = ours.feature_maps(side, 1 + QUERIES)
-    network.encoder = opponents.GivenFeatures(maps, layout, setup)
-    _, points, visible, _ = opponents.inputs(batch, setup)
+    network.encoder = pytorch.GivenFeatures(maps, layout, setup)
+    _, points, visible, _ = pytorch.inputs(batch, setup)
     blank = torch.zeros(1, 1 + QUERIES, 1, device=points.device)
 
     def detect() -> list[Tensor]:
       return network(blank[:, :1], points, visible, blank[:, 1:])[0]
 
     function = torch.compile(detect) if is_compiled else detect
-    return opponents.inference(function, precision, setup)
+    return pytorch.inference(function, precision, setup)
 
   literal = functools.partial(torch_side, name="PyTorch literal")
   pytorch = _pytorch(setup, torch_side)
@@ -132,7 +133,7 @@ def _head(setup: Setup, precision: str, side: int, keypoints: int) -> Problem:
     sides={
       "ours": {"": our_side},
       **pytorch,
-      "PyTorch literal": opponents.variants(literal),
+      "PyTorch literal": pytorch.variants(literal),
     },
     limit=LIMIT[precision],
     memory=True,
@@ -167,20 +168,20 @@ def _further_image(setup: Setup, precision: str, side: int, keypoints: int) -> P
 
   def torch_side(layout: torch.memory_format, is_compiled: bool = False) -> Side:
     network = _loaded("PyTorch", setup, precision, side, layout).eval()
-    support, points, visible, query = opponents.inputs(batch, setup)
+    support, points, visible, query = pytorch.inputs(batch, setup)
     with torch.inference_mode():
-      maps = network.encoder(opponents.normalized(support)[0])[0][None]
+      maps = network.encoder(pytorch.normalized(support)[0])[0][None]
       means = torch_twin.masked_mean(network.pool(maps, points), visible)
       kernels = network.weight_generator_list[0](means)
 
     def detect() -> list[Tensor]:
-      maps = network.encoder(opponents.normalized(query)[0])[0][None]
+      maps = network.encoder(pytorch.normalized(query)[0])[0][None]
       found = (network.detect(maps, *group) for group in kernels)
       pairs = zip(network.output_sr_list, found)
       return [torch_twin.apply_to_maps(layers, x) for layers, x in pairs]
 
     function = torch.compile(detect) if is_compiled else detect
-    return opponents.inference(function, precision, setup)
+    return pytorch.inference(function, precision, setup)
 
   sides: dict[str, dict[str, Builder]] = {
     "ours": {"": detect},
@@ -221,13 +222,13 @@ def _loaded(
 ) -> Any:
   config = ours.model_config(precision)
   variables = ours.random_variables(FewShotDetector(config, side))
-  return opponents.network(_KINDS[name], config, side, variables, layout, setup)
+  return pytorch.network(_KINDS[name], config, side, variables, layout, setup)
 
 
 def _pytorch(setup: Setup, build: Any) -> dict[str, dict[str, Builder]]:
   """Returns the twin and, on a GPU, the twin compiled."""
-  sides = {"PyTorch": opponents.variants(build)}
+  sides = {"PyTorch": pytorch.variants(build)}
   if setup.device == "gpu":
     compiled = functools.partial(build, is_compiled=True)
-    sides["PyTorch compiled"] = opponents.variants(compiled)
+    sides["PyTorch compiled"] = pytorch.variants(compiled)
   return sides

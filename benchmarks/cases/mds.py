@@ -14,9 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from benchmarks import floor, opponents, ours, torch_mds, torch_twin
 from benchmarks.cases import training
-from benchmarks.problem import MEMORY_LIMIT, Builder, Problem, Setup, Side, SkippedError
+from benchmarks.harness import floor
+from benchmarks.harness.problem import (
+  MEMORY_LIMIT,
+  Builder,
+  Problem,
+  Setup,
+  Side,
+  SkippedError,
+)
+from benchmarks.opponents import ours, pytorch, torch_mds, torch_twin
 from fskd_jax import episode
 from fskd_jax.heatmaps import losses
 from fskd_jax.models.build import count_parameters
@@ -103,7 +111,7 @@ def _head(
   }
   if keypoints <= 100:
     build = functools.partial(_torch_head, setup, precision, side, keypoints, part)
-    sides["MDS in PyTorch"] = opponents.variants(build)
+    sides["MDS in PyTorch"] = pytorch.variants(build)
   return Problem(
     name=f"head, {part}, {keypoints} keypoints, {side} px, {precision}",
     variables={
@@ -180,28 +188,28 @@ def _torch_head(
   config = ours.model_config(precision, **CHANGES["MDS"])
   variables = ours.random_variables(FewShotDetector(config, side))
   kind = torch_mds.MdsDetector
-  network = opponents.network(kind, config, side, variables, layout, setup)
+  network = pytorch.network(kind, config, side, variables, layout, setup)
   maps = ours.feature_maps(side, 2)
-  network.encoder = opponents.GivenFeatures(maps, layout, setup)
+  network.encoder = pytorch.GivenFeatures(maps, layout, setup)
   batch = ours.episodes(side, queries=1, keypoints=keypoints)
-  _, points, visible, _ = opponents.inputs(batch, setup)
-  answers, valid = opponents.tensors((batch.query.keypoints, ours.valid(batch)), setup)
+  _, points, visible, _ = pytorch.inputs(batch, setup)
+  answers, valid = pytorch.tensors((batch.query.keypoints, ours.valid(batch)), setup)
   blank = torch.zeros(1, 2, 1, device=points.device)
 
   def forward() -> Any:
     return network(blank[:, :1], points, visible, blank[:, 1:])[0]
 
   if part == "forward":
-    return opponents.inference(forward, precision, setup)
+    return pytorch.inference(forward, precision, setup)
 
   def run() -> Any:
-    with opponents.arithmetic(precision, setup):
+    with pytorch.arithmetic(precision, setup):
       loss = torch_twin.heatmap_loss(forward(), answers, valid, side, 14 / 384)
     loss.backward()
-    return opponents.finish(loss)
+    return pytorch.finish(loss)
 
   def numbers(loss: Any) -> list[np.ndarray]:
-    return opponents.arrays([loss, opponents.gradient_norm(network)])
+    return pytorch.arrays([loss, pytorch.gradient_norm(network)])
 
   return Side(run, numbers, before=network.zero_grad)
 

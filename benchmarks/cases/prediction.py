@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from benchmarks import ours
 from benchmarks.cases.evaluation import configuration
-from benchmarks.problem import Problem, Setup, Side
+from benchmarks.harness.problem import Problem, Setup, Side
+from benchmarks.opponents import ours
 from configs import lightweight
 from fskd_jax.config import Config
 from fskd_jax.data.sources import annotation_folder, load_dataset

@@ -13,8 +13,9 @@ import jax
 import numpy as np
 import torch
 
-from benchmarks import floor, opponents, ours, torch_literal, torch_twin
-from benchmarks.problem import Builder, Problem, Setup, Side
+from benchmarks.harness import floor
+from benchmarks.harness.problem import Builder, Problem, Setup, Side
+from benchmarks.opponents import ours, pytorch, torch_literal, torch_twin
 from configs import lightweight
 from fskd_jax import episode
 from fskd_jax.config import Config
@@ -48,18 +49,18 @@ def _problem(
   torch_side = functools.partial(pytorch_step, setup, precision, count, side)
   sides: dict[str, dict[str, Builder]] = {
     "ours": {"": lambda: our_step(precision, count, side)},
-    "PyTorch": opponents.variants(
+    "PyTorch": pytorch.variants(
       functools.partial(torch_side, torch_twin, torch_twin.LightweightDetector)
     ),
   }
   if setup.device == "gpu":
-    sides["PyTorch compiled"] = opponents.variants(
+    sides["PyTorch compiled"] = pytorch.variants(
       functools.partial(
         torch_side, torch_twin, torch_twin.LightweightDetector, is_compiled=True
       )
     )
   if with_literal:
-    sides["PyTorch literal"] = opponents.variants(
+    sides["PyTorch literal"] = pytorch.variants(
       functools.partial(torch_side, torch_literal, torch_literal.LiteralDetector)
     )
   return Problem(
@@ -134,17 +135,17 @@ def pytorch_step(
   cfg = configuration(precision)
   cfg.model = ours.model_config(precision, **changes)
   variables = ours.random_variables(FewShotDetector(cfg.model, side))
-  network = opponents.network(kind, cfg.model, side, variables, layout, setup).train()
+  network = pytorch.network(kind, cfg.model, side, variables, layout, setup).train()
   is_literal = kind is torch_literal.LiteralDetector
   if not is_literal:
-    opponents.freeze(network.encoder)
+    pytorch.freeze(network.encoder)
   trained = [x for x in network.parameters() if x.requires_grad]
   rate = cfg.optim.learning_rate
   optimizer = torch.optim.Adam(trained, rate, fused=None if is_literal else True)
   batch = ours.episodes(side, count=count, queries=QUERIES, keypoints=keypoints)
-  support, points, visible, query = opponents.inputs(batch, setup)
+  support, points, visible, query = pytorch.inputs(batch, setup)
   views = episode.all_views(batch)
-  valid, answers, all_points, all_visible, ids, background = opponents.tensors(
+  valid, answers, all_points, all_visible, ids, background = pytorch.tensors(
     (
       ours.valid(batch),
       batch.query.keypoints,
@@ -157,7 +158,7 @@ def pytorch_step(
   )
 
   def loss() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    images = opponents.normalized(support), opponents.normalized(query)
+    images = pytorch.normalized(support), pytorch.normalized(query)
     heatmaps, features = network(images[0], points, visible, images[1])
     sigma = cfg.loss.target_sigma
     main = losses.heatmap_loss(heatmaps, answers, valid, side, sigma)
@@ -173,13 +174,13 @@ def pytorch_step(
   called = torch.compile(loss) if is_compiled else loss
 
   def run() -> Any:
-    with opponents.arithmetic(precision, setup):
+    with pytorch.arithmetic(precision, setup):
       values = called()
     values[0].backward()
     optimizer.step()
-    return opponents.finish(values)
+    return pytorch.finish(values)
 
   def numbers(values: Any) -> list[np.ndarray]:
-    return opponents.arrays([*values, opponents.gradient_norm(network)])
+    return pytorch.arrays([*values, pytorch.gradient_norm(network)])
 
   return Side(run, numbers, before=optimizer.zero_grad)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import opponents, ours, transpose_twin
-from benchmarks.problem import Builder, Problem, Setup, Side, Work
+from benchmarks.harness.problem import Builder, Problem, Setup, Side, Work
+from benchmarks.opponents import ours, pytorch, transpose_twin
 from fskd_jax.interop import transpose as transpose_names
 from fskd_jax.models import transpose
 from fskd_jax.models.transpose import TransPose
@@ -46,22 +46,22 @@ def _problem(
     state = transpose_names.state_dict(variables, config, size, KEYPOINTS)
     network = transpose_twin.TransPose(dataclasses.asdict(config), size, KEYPOINTS)
     network.load_state_dict({key: torch.tensor(x) for key, x in state.items()})
-    network = network.to(opponents.device(setup)).to(memory_format=layout).eval()
-    (stored,) = opponents.tensors((pixels,), setup)
+    network = network.to(pytorch.device(setup)).to(memory_format=layout).eval()
+    (stored,) = pytorch.tensors((pixels,), setup)
 
     def draw() -> torch.Tensor:
-      return network(opponents.normalized(stored).contiguous(memory_format=layout))
+      return network(pytorch.normalized(stored).contiguous(memory_format=layout))
 
     function = torch.compile(draw) if is_compiled else draw
-    return opponents.inference(function, precision, setup)
+    return pytorch.inference(function, precision, setup)
 
   sides: dict[str, dict[str, Builder]] = {
     "ours": {"": our_side},
-    "PyTorch": opponents.variants(torch_side),
+    "PyTorch": pytorch.variants(torch_side),
   }
   if setup.device == "gpu":
     compiled = functools.partial(torch_side, is_compiled=True)
-    sides["PyTorch compiled"] = opponents.variants(compiled)
+    sides["PyTorch compiled"] = pytorch.variants(compiled)
   return Problem(
     name=f"{name}, {images} images, {size[0]} x {size[1]}, {precision}",
     variables={"model": name, "images": images, "precision": precision},

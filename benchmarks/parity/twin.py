@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import torch
 
-from benchmarks import torch_twin
+from benchmarks.opponents import torch_twin
 from benchmarks.parity import golden as original
 from benchmarks.parity.cases import (
   CONFIG,

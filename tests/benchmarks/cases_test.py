@@ -9,8 +9,9 @@ pytest.importorskip("torch", reason="the opponents are PyTorch: make bench insta
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import floor, memory, ours, runner, torch_mds, torch_twin
-from benchmarks.problem import Problem, Setup, Side, SkippedError
+from benchmarks.harness import floor, memory, runner
+from benchmarks.harness.problem import Problem, Setup, Side, SkippedError
+from benchmarks.opponents import ours, torch_mds, torch_twin
 
 SETUP = Setup(size="small", device="cpu", repeats=3, seconds=0.0)
 PEAK = {"float32": {"flops": 1e11, "bytes": 1e10}}

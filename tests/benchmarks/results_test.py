@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the opponents are PyTorch: make bench installs it")
 
-from benchmarks import collectives, machine, pictures, results, tables
+from benchmarks.harness import collectives, machine, pictures, results, tables
 
 PEAK = {"float32": {"flops": 1e9, "bytes": 1e9}}
 DEVICE = {

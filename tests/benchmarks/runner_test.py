@@ -5,8 +5,8 @@ import pytest
 
 pytest.importorskip("torch", reason="the opponents are PyTorch: make bench installs it")
 
-from benchmarks import runner
-from benchmarks.problem import Problem, Setup, Side, SkippedError, Work
+from benchmarks.harness import runner
+from benchmarks.harness.problem import Problem, Setup, Side, SkippedError, Work
 
 SETUP = Setup(size="small", device="cpu", repeats=4, seconds=100.0)
 PEAK = {"float32": {"flops": 10.0, "bytes": 10.0}}

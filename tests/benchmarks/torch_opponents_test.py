@@ -68,7 +68,7 @@ def _inputs(batch, dtype=torch.float32):
 
 
 def test_modulate_then_detect_is_ours(batch):
-  from benchmarks.torch_mds import MdsDetector
+  from benchmarks.opponents.torch_mds import MdsDetector
 
   network = MdsDetector(dataclasses.asdict(MDS), SIDE).eval()
   shapes = {name: tuple(x.shape) for name, x in network.state_dict().items()}
@@ -122,7 +122,7 @@ def _learn(module, network, batch):
 
 def test_loops_change_no_number(batch, monkeypatch):
   """The twin itself is compared with JAX in interop/parity_test."""
-  from benchmarks import torch_literal, torch_twin
+  from benchmarks.opponents import torch_literal, torch_twin
 
   monkeypatch.setattr(torch_twin, "Encoder", TinyEncoder)
   monkeypatch.setattr(torch_twin, "CHANNELS", {8: 3, 16: 3})
@@ -143,7 +143,7 @@ def test_loops_change_no_number(batch, monkeypatch):
 
 
 def test_episodes_without_a_common_type_are_no_pair():
-  from benchmarks import torch_literal, torch_twin
+  from benchmarks.opponents import torch_literal, torch_twin
 
   rng = np.random.default_rng(0)
   features, negatives = torch.tensor(rng.standard_normal((2, 3, 2, 4, 5)))
@@ -158,7 +158,7 @@ def test_episodes_without_a_common_type_are_no_pair():
 
 
 def test_modulators_learn_alike():
-  from benchmarks import torch_mds
+  from benchmarks.opponents import torch_mds
 
   rng = np.random.default_rng(0)
   query = rng.standard_normal((2, 1, 9, 9, 3)).astype(np.float32)
@@ -188,7 +188,7 @@ def test_modulators_learn_alike():
 
 
 def test_opponents_refuse_what_they_do_not_have():
-  from benchmarks import torch_mds, torch_twin
+  from benchmarks.opponents import torch_mds, torch_twin
 
   with pytest.raises(ValueError, match="'smd'"):
     torch_mds.MdsDetector(dataclasses.asdict(MULTI_SCALE), SIDE)

@@ -25,7 +25,7 @@ def one_thread():
 
 def _twin(family, golden):
   """Loads the weights of rule B (spec/transpose.md section 4)."""
-  from benchmarks.transpose_twin import TransPose
+  from benchmarks.opponents.transpose_twin import TransPose
 
   variant, factor = FAMILIES[family]
   network = TransPose(dataclasses.asdict(VARIANTS[variant]), (256, 192), 17)

@@ -1,8 +1,7 @@
 """A tiny pose experiment on `shapes`, in crops that are not square."""
 
-from helpers import shapes
-
 from fskd_jax.config import PoseConfig, TransformerConfig
+from helpers import shapes
 
 SIZE = (48, 32)
 """Height and width of the crops."""

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks import floor, memory
-from benchmarks.problem import Builder, Problem, Setup, Side, SkippedError
+from benchmarks.harness import floor, memory
+from benchmarks.harness.problem import Builder, Problem, Setup, Side, SkippedError
 
 CHECKED_RUNS = 2
 """Results of the first runs are compared: the second sees what the first updated."""

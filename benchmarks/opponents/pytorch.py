@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.problem import Builder, Setup, Side
+from benchmarks.harness.problem import Builder, Setup, Side
 from fskd_jax.config import ModelConfig
 from fskd_jax.episode import EpisodeBatch
 from fskd_jax.interop import torch as torch_names

@@ -20,10 +20,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import opponents
-from benchmarks.problem import Setup, Side
+from benchmarks.harness.problem import Setup, Side
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 _EAGER_FREE = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
 
 

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from benchmarks.problem import MEMORY_LIMIT, Side, SkippedError
+from benchmarks.harness.problem import MEMORY_LIMIT, Side, SkippedError
 from configs import lightweight
 from fskd_jax import episode
 from fskd_jax.config import ModelConfig

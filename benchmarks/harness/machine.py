@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import torch
 
-from benchmarks import ours
-from benchmarks.problem import Setup
+from benchmarks.harness.problem import Setup
+from benchmarks.opponents import ours
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "torch", "numpy", "tensorflow-cpu")
 _REPEATS = 7
@@ -53,7 +53,7 @@ def description() -> dict[str, Any]:
 
 def commit() -> str:
   """Returns the commit of the working tree, with "+" if files are changed."""
-  root = pathlib.Path(__file__).parents[1]
+  root = pathlib.Path(__file__).parents[2]
 
   def git(*arguments: str) -> str:
     found = subprocess.run(
@@ -98,13 +98,13 @@ def _jax_product(side: int, precision: str) -> float:
 
 
 def _torch_product(side: int, precision: str, setup: Setup) -> float:
-  from benchmarks import opponents
+  from benchmarks.opponents import pytorch
 
   device = "cuda" if setup.device == "gpu" else "cpu"
   dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
   x = torch.ones((side, side), dtype=dtype, device=device)
   opponents.allow_tf32(precision == "tf32")
-  return 2.0 * side**3 / _least(lambda: opponents.finish(x @ x))
+  return 2.0 * side**3 / _least(lambda: pytorch.finish(x @ x))
 
 
 def _jax_copy(size: int) -> float:
@@ -114,11 +114,11 @@ def _jax_copy(size: int) -> float:
 
 
 def _torch_copy(size: int, setup: Setup) -> float:
-  from benchmarks import opponents
+  from benchmarks.opponents import pytorch
 
   x = torch.ones(size // 4, device="cuda" if setup.device == "gpu" else "cpu")
   y = torch.empty_like(x)
-  return 2.0 * size / _least(lambda: opponents.finish(torch.add(x, 1, out=y)))
+  return 2.0 * size / _least(lambda: pytorch.finish(torch.add(x, 1, out=y)))
 
 
 def _least(run: Callable[[], Any]) -> float:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.torch_twin import Bottleneck
+from benchmarks.opponents.torch_twin import Bottleneck
 
 STAGES = {"layer1": (64, 4), "layer2": (128, 8), "layer3": (256, 16)}
 """Of ResNet: width of the bottleneck, stride of the map."""

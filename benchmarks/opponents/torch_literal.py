@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks import torch_twin
-from benchmarks.torch_twin import GAUSSIAN_CUT
+from benchmarks.opponents import torch_twin
+from benchmarks.opponents.torch_twin import GAUSSIAN_CUT
 
 
 class LiteralDetector(torch_twin.LightweightDetector):

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.problem import Work
+from benchmarks.harness.problem import Work
 from fskd_jax.models.resnet import STAGES
 
 CHANNELS = 2048

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks import torch_twin
-from benchmarks.torch_twin import CHANNELS
+from benchmarks.opponents import torch_twin
+from benchmarks.opponents.torch_twin import CHANNELS
 
 
 class Modulator(nn.Module):

@@ -13,9 +13,9 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks import machine
+from benchmarks.harness import machine
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 FOLDERS = {
   "full": ROOT / "benchmarks" / "results",
   "small": ROOT / "runs" / "benchmarks",
