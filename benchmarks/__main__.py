@@ -66,8 +66,9 @@ def _environment() -> Any:
 def _run(args: argparse.Namespace, cases: list[str], cache: pathlib.Path) -> int:
   from benchmarks.harness import machine, pictures, results, tables
   from benchmarks.harness.problem import Setup
+  from benchmarks.opponents import pytorch
 
-  opponents.use_all_cores()
+  pytorch.use_all_cores()
   device = machine.description()
   path = results.path_of(device, args.size, args.out)
   if args.table:

@@ -103,7 +103,7 @@ def _torch_product(side: int, precision: str, setup: Setup) -> float:
   device = "cuda" if setup.device == "gpu" else "cpu"
   dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
   x = torch.ones((side, side), dtype=dtype, device=device)
-  opponents.allow_tf32(precision == "tf32")
+  pytorch.allow_tf32(precision == "tf32")
   return 2.0 * side**3 / _least(lambda: pytorch.finish(x @ x))
 
 

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.harness.problem import Setup, Side
+from benchmarks.opponents import pytorch
 
 ROOT = pathlib.Path(__file__).parents[2]
 _EAGER_FREE = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
@@ -105,7 +106,7 @@ def _peak() -> int:
 
 
 def main(size: str, device: str, case: str, name: str, side: str, variant: str) -> None:
-  opponents.use_all_cores()
+  pytorch.use_all_cores()
   setup = Setup(size=size, device=device, repeats=1, seconds=0.0)
   module = importlib.import_module(f"benchmarks.cases.{case}")
   problem = next(p for p in module.problems(setup) if p.name == name)
