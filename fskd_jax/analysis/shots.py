@@ -1,4 +1,4 @@
-"""What more support images are worth: 1 to K shots on the same queries and types.
+"""Measures accuracy over the number of support images, on the same queries and types.
 
 Episodes are drawn with K support images, of which the k-shot detector sees the first
 k. Scored are the types that the first one shows, so that every number of shots is

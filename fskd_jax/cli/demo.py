@@ -1,4 +1,4 @@
-"""fskd demo: a local web page to click keypoints and to find them in other pictures.
+"""fskd demo: serves a web page to mark keypoints and find them in other pictures.
 
 Needs the extra `demo`. The page loads nothing from elsewhere and sends nothing
 anywhere; uploaded pictures are removed when the command ends (Ctrl-C).

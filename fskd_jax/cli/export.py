@@ -1,4 +1,4 @@
-"""fskd export: a trained detector as a file, for PyTorch or for JAX alone."""
+"""fskd export: writes a trained detector to a file, for PyTorch or for JAX alone."""
 
 import argparse
 import json

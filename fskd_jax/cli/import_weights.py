@@ -1,4 +1,4 @@
-"""fskd import: a file of weights as a run that train.py and evaluate.py continue."""
+"""fskd import: makes a run of a file of weights, for train.py and evaluate.py."""
 
 import argparse
 import contextlib

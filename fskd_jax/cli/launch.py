@@ -1,4 +1,4 @@
-"""What train.py and evaluate.py share: flags of several processes, and their errors."""
+"""Flags, processes and error messages shared by train.py and evaluate.py."""
 
 import contextlib
 import logging

@@ -1,4 +1,4 @@
-"""Sub-commands whose modules are imported when they are used, not to list them."""
+"""Sub-commands whose modules are imported only when they are used."""
 
 import argparse
 import importlib

@@ -1,4 +1,4 @@
-"""fskd parameters: how many numbers each part of a model learns."""
+"""fskd parameters: counts the parameters of each part of a model."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""Where a command takes a TransPose from: a run, or a file of weights."""
+"""Arguments that name a TransPose model: a run, or a file of weights."""
 
 import argparse
 import copy

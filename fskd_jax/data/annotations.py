@@ -1,4 +1,4 @@
-"""Annotated images as the sampler sees them, and the reader of COCO folders.
+"""Annotated images and their instances, and the reader of COCO folders.
 
 Coordinates are pixels of the stored image (EXIF rotation is not applied), in the
 convention of `geometry`.

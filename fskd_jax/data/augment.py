@@ -1,4 +1,4 @@
-"""Crops as 2x3 matrices: what part of an image, turned and mirrored how.
+"""Draws crops as 2x3 matrices: position, scale, rotation and mirroring.
 
 One matrix per image, from pixels of the crop to pixels of the original image,
 holds mirror, rotation, crop, scaling and padding, so that pixels are resampled

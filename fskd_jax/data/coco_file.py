@@ -1,4 +1,4 @@
-"""A COCO keypoint file, read and checked: everything below trusts what it returns.
+"""Reads and checks COCO keypoint files; other modules rely on these checks.
 
 Plain JSON: no pycocotools. Keys that no one needs (area, num_keypoints, licences)
 are ignored, whatever they hold.

@@ -1,4 +1,4 @@
-"""A data set behind one of the two executors: episodes in, batches out."""
+"""Feeds a data set to a step: episode indices in, batches out, by either executor."""
 
 import contextlib
 import dataclasses

@@ -1,4 +1,4 @@
-"""Encoded images -> RGB pixels, with PIL only.
+"""Decodes images to RGB pixels, with PIL only.
 
 Every image file of the package is opened by `opened`, which bounds what a file can
 cost: a few formats, none of which starts another program, and a largest size.

@@ -1,4 +1,4 @@
-"""The tf.data executor: reads, decodes and warps images on the host.
+"""tf.data executor: reads, decodes and warps images on the host.
 
 Serves any data set, in parallel and in order; the images of its batches are uint8.
 """

@@ -1,4 +1,4 @@
-"""The episode sampler: an episode's index -> its plan, in pure NumPy.
+"""Plans of episodes: from an index to a plan, in pure NumPy.
 
 A plan depends on nothing but the seed and the index, so that any step can be
 replayed, resumed and shared out among hosts.

@@ -1,4 +1,4 @@
-"""The resident executor: the data set lives decoded in memory, the device warps.
+"""Resident executor: keeps the decoded data set in memory; the device warps.
 
 For data that fits: nothing but plans crosses from the host to the device. Gives the
 batches of `pipeline` but for rounding.

@@ -1,4 +1,4 @@
-"""`load_dataset`: the data set of a configuration, through TFDS or without it."""
+"""Loads the data set that a configuration names, through TFDS or without it."""
 
 import pathlib
 

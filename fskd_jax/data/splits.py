@@ -1,4 +1,4 @@
-"""Who is trained on what: species, images and keypoint types of every split."""
+"""Splits species, images and keypoint types into train, validation, seen and unseen."""
 
 import difflib
 import re

@@ -1,1 +1,1 @@
-"""`fskd demo`: the detector on a local web page."""
+"""Web page of `fskd demo`."""

@@ -1,4 +1,4 @@
-"""Pictures and legends on the page of `fskd demo`."""
+"""Draws the pictures and legends of the page."""
 
 import html
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Pictures of a run's own data set, to try the page of `fskd demo` with."""
+"""Example pictures for the page, from the run's own data set."""
 
 import dataclasses
 import logging

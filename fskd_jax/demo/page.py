@@ -1,4 +1,4 @@
-"""The page of `fskd demo`: its components, and what each does to a `state.Page`."""
+"""Components of the page, and what each does to a `state.Page`."""
 
 import functools
 import html

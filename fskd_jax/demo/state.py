@@ -1,4 +1,4 @@
-"""What the page of `fskd demo` holds, and what one can do with it: pure functions.
+"""State of the page and the actions on it, as pure functions.
 
 Coordinates are pixel indices of the pictures, as everywhere; boxes are (x, y, w, h).
 """

@@ -1,4 +1,4 @@
-"""Colour jitter on the device: the same photograph under another light."""
+"""Colour jitter on the device: simulates another illumination."""
 
 import jax
 import jax.numpy as jnp

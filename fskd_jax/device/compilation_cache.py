@@ -1,4 +1,4 @@
-"""Compiled programs on disk, so that a second start does not compile again."""
+"""Keeps compiled programs on disk, so that a second start does not compile again."""
 
 import hashlib
 import logging

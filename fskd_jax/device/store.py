@@ -1,4 +1,4 @@
-"""Image store in device memory, and the warp that crops episodes from it."""
+"""Images in device memory, and the warp that cuts the crops of episodes from them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What a network must beat.
+"""Baselines of few-shot detection: copied coordinates and the untrained encoder.
 
 Few-shot: copied support coordinates, and an untrained encoder. Pose: the mean pose.
 """

@@ -1,4 +1,4 @@
-"""Confidence that means something: fitted and measured on held-out episodes.
+"""Calibrates confidences on held-out episodes and measures how far to trust them.
 
 A confidence is the probability that a predicted keypoint is right: that it is visible
 in the query image and lies within `THRESHOLD` of the longer side of the box. It is a

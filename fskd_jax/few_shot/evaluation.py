@@ -1,4 +1,4 @@
-"""Evaluation on fixed, listed episodes, always beside the baselines."""
+"""Evaluates a few-shot detector on fixed episodes, beside the baselines."""
 
 import functools
 import json

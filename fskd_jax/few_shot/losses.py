@@ -1,4 +1,4 @@
-"""Training losses as (sum, count) in float32; the mean is taken once, in steps.py.
+"""Mean-feature contrastive loss as (sum, count); the mean over devices is taken later.
 
 A count is the number of things the sum runs over, so that batches, devices and
 masks of any size add up to the exact mean over everything that is valid.

@@ -1,4 +1,4 @@
-"""One training step and one evaluation step of one device, as pure functions.
+"""Training and evaluation step of the few-shot detector on one device, pure functions.
 
 Run under a named device axis they also do the collectives; without a name they are
 plain functions. `parallel` is what runs them.

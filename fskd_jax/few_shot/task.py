@@ -1,4 +1,4 @@
-"""Few-shot keypoint detection as a task to train and evaluate."""
+"""Few-shot keypoint detection as a `training.task.Task`."""
 
 import functools
 import os

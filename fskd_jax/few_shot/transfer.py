@@ -1,4 +1,4 @@
-"""Evaluation of a detector on a data set that it was not trained on."""
+"""Evaluates a detector on a data set that it was not trained on."""
 
 import copy
 import functools

@@ -1,4 +1,4 @@
-"""Heat-maps -> keypoints: the highest cell, or the peak between cells (DARK)."""
+"""Decodes heat-maps to keypoints: the highest cell, or a sub-cell peak (DARK)."""
 
 import jax
 import jax.numpy as jnp

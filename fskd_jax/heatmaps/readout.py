@@ -1,4 +1,4 @@
-"""What a heat-map says: where the keypoint is, how surely, and how exactly.
+"""Reads location, confidence mass and covariance out of heat-maps.
 
 The softmax of a heat-map is taken as a distribution over the cells. What lies within
 `WINDOW` of its highest cell is its mode: the mean of the mode is the location, its

@@ -1,4 +1,4 @@
-"""How far two detectors are apart: their parameters, and every stage of their work."""
+"""Compares two detectors: their parameters, and the output of every stage."""
 
 import functools
 from typing import Any, NamedTuple

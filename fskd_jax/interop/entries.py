@@ -1,4 +1,4 @@
-"""The table between Flax variables and a PyTorch state dict, and its two directions.
+"""Table that maps Flax variables to a PyTorch state dict, in both directions.
 
 Whoever knows the names of a model makes the table. Tensors are NumPy arrays; PyTorch
 is not needed.

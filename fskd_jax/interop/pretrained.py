@@ -1,4 +1,4 @@
-"""Training that starts from a file of weights of another task."""
+"""Initialises an encoder from a file of pretrained weights."""
 
 import logging
 import pathlib

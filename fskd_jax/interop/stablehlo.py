@@ -1,4 +1,4 @@
-"""The detector as one file that runs with JAX alone, for fixed shapes.
+"""Exports a detector to one file that runs with JAX alone, for fixed shapes.
 
 A zip of two `jax.export` functions, their weights and a description:
 

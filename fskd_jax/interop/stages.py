@@ -1,4 +1,4 @@
-"""What every stage of a model gives on fixed, seeded images."""
+"""Computes the output of every stage of a model on fixed, seeded images."""
 
 import itertools
 import re

@@ -1,4 +1,4 @@
-"""State dicts of whole configurations, whichever their task."""
+"""State dicts of a configuration's whole model, for either task."""
 
 from collections.abc import Mapping
 from typing import Any

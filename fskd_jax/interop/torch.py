@@ -1,4 +1,4 @@
-"""Names between the few-shot detector and PyTorch state dicts, both ways.
+"""PyTorch names of the few-shot detector's parameters, in both directions.
 
 One table, made from the model's own variables, drives import and export. Source:
 spec/fskd.md section 4.9.

@@ -1,4 +1,4 @@
-"""Files of weights: safetensors without PyTorch, .pth with it. Nothing is unpickled.
+"""Reads and writes weights: safetensors without PyTorch, .pth with it; no pickles.
 
 A .pth is read by torch's weights-only loading, which refuses everything but tensors.
 """

@@ -1,4 +1,4 @@
-"""Intervals for means: over episodes, and over categories and then their episodes.
+"""Confidence intervals of means: t intervals, and the bootstrap over categories.
 
 Episodes of one species resemble each other, so that episodes of a few species say less
 of species in general than as many independent ones would. The t-interval speaks of

@@ -1,4 +1,4 @@
-"""What an evaluation keeps of every episode, so that two runs can be compared.
+"""Records which instances each evaluated episode used, and its scores.
 
 Two runs saw the same episodes if the records agree in all but the scores: the same
 instances in the same order, the same keypoint types, and the same keypoints asked for.

@@ -1,4 +1,4 @@
-"""Decoding of heat-maps, and scores over episodes: PCK, normalised error, AUC.
+"""Scores over episodes: PCK, normalised error, AUC.
 
 `highest_cell` runs on the device; all else is NumPy on the host, in pixels of the
 original images. Every average is taken within an episode first and then over the

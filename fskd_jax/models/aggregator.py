@@ -1,4 +1,4 @@
-"""From support features and annotated keypoints to one prototype per keypoint type."""
+"""Pools support features at keypoints into one prototype per keypoint type."""
 
 import functools
 import math

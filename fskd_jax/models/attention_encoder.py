@@ -1,4 +1,4 @@
-"""The encoder of TransPose: a convolutional backbone and a transformer on its map."""
+"""Encoder of TransPose: a convolutional backbone and a transformer on its map."""
 
 import flax.linen as nn
 import jax.numpy as jnp

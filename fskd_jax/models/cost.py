@@ -1,4 +1,4 @@
-"""What a TransPose costs: numbers it holds, and multiply-adds per image."""
+"""Counts the parameters and multiply-adds of a TransPose."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which encoder a configuration names, and what encoders are fed."""
+"""Builds the configured encoder and normalises its input."""
 
 from typing import Any
 

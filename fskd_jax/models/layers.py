@@ -1,4 +1,4 @@
-"""Batch norm with less work than flax's, and what makes the layers of an encoder."""
+"""Layers of encoders: batch norm with less work than flax's, and convolutions."""
 
 import functools
 from collections.abc import Callable

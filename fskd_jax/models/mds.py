@@ -1,4 +1,4 @@
-"""The baseline: modulates query maps by prototypes first, then detects (MDS).
+"""Modulate-then-detect (MDS), the baseline of SMD.
 
 Each keypoint type gets a copy of the query map, so work and memory of the
 convolutions grow with their number. `smd` is what avoids that.

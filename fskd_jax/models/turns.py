@@ -1,4 +1,4 @@
-"""Works on many keypoint types in turns, so that memory does not grow with them."""
+"""Maps over many keypoint types in chunks, so that memory stays bounded."""
 
 from collections.abc import Callable
 from typing import Any

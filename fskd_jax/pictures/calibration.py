@@ -1,4 +1,4 @@
-"""The picture of a calibration: reliability, and risk by coverage."""
+"""Draws a calibration: reliability, and risk by coverage."""
 
 from collections.abc import Mapping
 

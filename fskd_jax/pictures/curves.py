@@ -1,4 +1,4 @@
-"""The picture of one or several trainings: loss and validation, by step and by time."""
+"""Draws the loss and validation curves of runs, by step and by time."""
 
 import json
 import pathlib

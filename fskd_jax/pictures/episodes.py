@@ -1,4 +1,4 @@
-"""Pictures of episodes with predictions, and what all pictures share.
+"""Draws episodes with their predictions.
 
 Drawn with matplotlib's object interface, so no display and no global state.
 """

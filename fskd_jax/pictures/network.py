@@ -1,4 +1,4 @@
-"""Pictures of what the network gets and makes: an episode, heat-maps and kernels."""
+"""Draws an episode as the network sees it, its heat-maps and its kernels."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Pictures of predictions: support beside query, contact sheets, frames of a video.
+"""Draws predictions: support beside query, contact sheets, frames of a video.
 
 Drawn with PIL at twice the size, then halved: a video has thousands of frames.
 """

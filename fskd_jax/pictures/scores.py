@@ -1,4 +1,4 @@
-"""The picture of an evaluation: bars for every keypoint type and every species."""
+"""Draws the scores of an evaluation, by keypoint type and by species."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Colours of keypoints and rendering of figures: the style of all pictures."""
+"""Style of all pictures: colours of keypoints, rendering of figures."""
 
 import matplotlib
 import numpy as np

@@ -1,4 +1,4 @@
-"""COCO's side of pose estimation: results, OKS-NMS, and average precision.
+"""COCO results of pose estimation: OKS suppression and average precision.
 
 pycocotools computes the precision; what it compares with comes from the annotation
 file itself, with the crowds that training leaves out.

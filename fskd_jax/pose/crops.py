@@ -1,4 +1,4 @@
-"""Crops of persons: box -> 2x3 matrix, as top-down pose estimators cut them.
+"""Crops of persons as 2x3 matrices, as top-down pose estimators cut them.
 
 The matrices map pixels of the crop to pixels of the original image (`to_original`
 of `episode.Views`), in the convention of `geometry`: a crop of w pixels shows w

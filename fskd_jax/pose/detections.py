@@ -1,4 +1,4 @@
-"""Boxes of a person detector in place of the annotated ones."""
+"""Reads the boxes of a person detector, to replace the annotated ones."""
 
 import pathlib
 from collections.abc import Collection, Sequence

@@ -1,4 +1,4 @@
-"""Evaluation of a pose estimator on every person of a split, beside the baselines."""
+"""Evaluates a pose estimator on every person of a split, beside the baselines."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""Predictions of persons, in batches and on every device, and what to draw of them."""
+"""Predicts the keypoints of persons, in batches and on every device."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence

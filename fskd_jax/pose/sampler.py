@@ -1,4 +1,4 @@
-"""The sampler of supervised pose estimation: an index -> the plan of one person.
+"""Plans the crops of persons: from an index to the plan of one person.
 
 A person is an episode without support and with one query, so that everything behind
 the sampler (stacking, padding, both executors) is that of the few-shot episodes.

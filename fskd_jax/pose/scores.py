@@ -1,4 +1,4 @@
-"""PCK of persons, in pixels of the original images."""
+"""PCK of persons, measured in pixels of the original images."""
 
 from collections.abc import Sequence
 

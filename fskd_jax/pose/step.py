@@ -1,4 +1,4 @@
-"""One training step and one evaluation step of TransPose, as in `steps`."""
+"""Training and evaluation step of TransPose on one device, as pure functions."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Supervised pose estimation as a task to train and evaluate."""
+"""Supervised pose estimation as a `training.task.Task`."""
 
 import functools
 import os

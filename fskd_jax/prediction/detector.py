@@ -1,4 +1,4 @@
-"""Prediction on the user's own images.
+"""Detector for the user's own images.
 
   detector = fskd_jax.load("runs/faces")
   support = detector.support(["ann.jpg"], [{"nose": (61, 70), "left eye": (48, 52)}])

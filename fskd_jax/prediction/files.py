@@ -1,4 +1,4 @@
-"""Predictions as files: COCO results (JSON) and a table (CSV)."""
+"""Writes predictions to files: COCO results (JSON) and a table (CSV)."""
 
 import csv
 import json

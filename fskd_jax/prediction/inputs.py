@@ -1,4 +1,4 @@
-"""Which images a command takes as queries, and which marked images as support."""
+"""Collects the query images and the marked support images of a command."""
 
 import glob
 import pathlib

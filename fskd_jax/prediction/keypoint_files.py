@@ -1,4 +1,4 @@
-"""Keypoints of single images, from the files of annotation tools.
+"""Reads the keypoints of single images from the files of annotation tools.
 
 Read is all that `labels.formats` reads, which includes the table that `fskd predict`
 writes, and plain JSON ({name: [x, y]}).

@@ -1,4 +1,4 @@
-"""A user's own images: paths, arrays or PIL images -> RGB pixels, and their crops.
+"""Reads the user's images (paths, arrays, PIL images) as RGB and cuts crops from them.
 
 Unlike the images of a data set (`images`), a photograph is turned as its EXIF data
 says, because its keypoints were clicked in a viewer that turned it.

@@ -1,4 +1,4 @@
-"""Finds the box of an object: detectors know objects at the scale of their crops.
+"""Searches for the object when no box is given; detectors work at one scale only.
 
 The whole image and its most confident smaller window each tell, by the keypoints found
 there, a square that brings the object to the scale of the support. The detector looks

@@ -1,4 +1,4 @@
-"""Keypoints and boxes that a user gives with images: brought into one form, checked."""
+"""Checks the keypoints and boxes that a user gives and brings them into one form."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Frames of videos, in and out; needs PyAV (the extra `video`)."""
+"""Reads and writes frames of videos; needs PyAV (the extra `video`)."""
 
 import contextlib
 import fractions

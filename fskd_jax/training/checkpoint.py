@@ -1,4 +1,4 @@
-"""Checkpoints of a training run; the only file that imports orbax.
+"""Saves and restores checkpoints of a run; the only file that imports orbax.
 
 Arrays go to disk as NumPy arrays of the whole state, with a checksum, so that a
 checkpoint does not know which backend or how many devices made it. Saving blocks

@@ -1,4 +1,4 @@
-"""The record of training steps: averaged, checked, shown and written."""
+"""Averages, checks, shows and writes the metrics of training steps."""
 
 import json
 import pathlib

@@ -1,4 +1,4 @@
-"""The training run: from a configuration and a folder to a trained network."""
+"""Training loop: from a task, a configuration and a folder to a trained network."""
 
 import collections
 import contextlib

@@ -1,4 +1,4 @@
-"""The optimiser: Adam with warm-up, decay and clipping, and frozen parameters."""
+"""Optimiser: Adam with warm-up, decay and clipping, and frozen parameters."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Where a command takes its detector from: a run, or a file and its configuration."""
+"""Loads configurations, and models from runs and files of weights."""
 
 import contextlib
 import importlib.util

@@ -1,4 +1,4 @@
-"""What the trainer and the scripts ask of a task, and which tasks there are."""
+"""Protocols of a task: what the training loop and the scripts ask of it."""
 
 import os
 from collections.abc import Callable

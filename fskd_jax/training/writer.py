@@ -1,4 +1,4 @@
-"""Numbers and pictures of a run: JSON lines, and TensorBoard events beside them.
+"""Writes metrics and pictures of a run: JSON lines and TensorBoard events.
 
 Process 0 writes, the others stay silent. TensorFlow is not needed: events are
 framed by the `tensorboard` package alone.

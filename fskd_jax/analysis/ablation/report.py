@@ -1,4 +1,4 @@
-"""What ablations found: paired differences to the baseline, as table and picture."""
+"""Reports ablations: paired differences to the baseline, as table and picture."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""What a prediction depends on by its gradient, and how well attention tells it.
+"""Gradients of predictions with respect to tokens, compared with attention.
 
 The gradient of a heat-map at one place with respect to every input token x_j of the
 last attention layer, three ways. Notation: A^h_ij the attention of head h; z_i the

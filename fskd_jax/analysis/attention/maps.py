@@ -1,4 +1,4 @@
-"""What a prediction draws from: rows and columns of attention, as maps.
+"""Dependency and affected areas: rows and columns of attention, as maps.
 
 A[i, j] is the weight that token i (query) gives to token j (key); the rows sum to 1.
 Tokens are the cells of the encoder's map, row by row. Source: supplement of TransPose

@@ -1,4 +1,4 @@
-"""Parts of pictures: panels that fit a crop, maps over it, one true colour bar.
+"""Panels of attention pictures: crops, maps over them, a shared colour bar.
 
 Places at or below the threshold stay as they are in the (grey) crop. Scales of
 attention are logarithmic: it spans orders of magnitude, and a linear scale shows the

@@ -1,4 +1,4 @@
-"""Pictures of attention: maps over the crop, sheets, positions, gradients.
+"""Draws attention: maps over the crop, sheets, positions, gradients.
 
 Every figure has one scale, and its colour bar is that of every map in it.
 """

@@ -1,4 +1,4 @@
-"""How hard sampled negatives are, over alpha, rho and N_neg; figure 2 of the paper.
+"""Measures how hard sampled negatives are, over alpha, rho and N_neg (figure 2).
 
 Hardness is the cosine between the feature at a keypoint (the anchor) and those at the
 negatives of the same image: the mean, and that of the hardest negative.

@@ -1,4 +1,4 @@
-"""What contrastive learning does to prototypes: types across species, and apart.
+"""Measures how contrastive learning changes prototypes across species and types.
 
 A prototype is the mean feature of one keypoint type over the images of one species.
 """

@@ -1,4 +1,4 @@
-"""A detector on MP-100's pairs; a support goes through the network once an episode."""
+"""Evaluates a detector on MP-100's pairs; each support is encoded once per episode."""
 
 import dataclasses
 import pathlib

@@ -1,4 +1,4 @@
-"""fskd data convert: labels of annotation tools to one COCO file, and back.
+"""fskd data convert: converts labels of annotation tools to a COCO file, and back.
 
 The format of the source is recognised. Read and written are COCO, DeepLabCut (CSV,
 H5), lightning-pose (CSV), SLEAP (analysis H5), LabelMe (folder), Label Studio (JSON)

@@ -1,4 +1,4 @@
-"""fskd data doctor: what a data set is, what it lacks, and what may be wrong in it.
+"""fskd data doctor: checks a data set and reports what may be wrong in it.
 
 Exit status: 0, or 1 if something would stop training or evaluation.
 """

@@ -1,4 +1,4 @@
-"""fskd data prepare: a published data set, checked, as a folder that training reads."""
+"""fskd data prepare: checks a published data set and makes a training folder of it."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""fskd experiment ablation: variants trained alike, compared on the same episodes.
+"""fskd experiment ablation: trains variants alike, compares them on equal episodes.
 
 Results go to results.jsonl in --out; what is there already is not run again. The
 report (report.md, report.png) is of all lines, also with `--variants` naming none.

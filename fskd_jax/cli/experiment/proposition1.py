@@ -1,4 +1,4 @@
-"""fskd experiment proposition1: SMD approximates MDS, on 1000 random trials."""
+"""fskd experiment proposition1: tests that SMD approximates MDS, on 1000 trials."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""fskd experiment shots: what 2, 3 .. K support images add to one.
+"""fskd experiment shots: measures accuracy over the number of support images.
 
 Paired: the same queries and keypoints for every number of shots. Several runs are taken
 for one detector with several training seeds.

@@ -1,4 +1,4 @@
-"""What TransPose looks at: dependency, affected, sheet, position-similarity, gradients.
+"""fskd plot: attention of TransPose (dependency, affected, sheet, gradients ...).
 
 Of a run or of a file of weights, on the user's own photograph.
 """

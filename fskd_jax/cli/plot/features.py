@@ -1,4 +1,4 @@
-"""Pictures of what contrastive learning works on: negatives, and prototypes."""
+"""fskd plot: negatives and prototypes of contrastive learning."""
 
 import argparse
 import json

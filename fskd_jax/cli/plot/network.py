@@ -1,4 +1,4 @@
-"""Pictures of what a few-shot detector gets and makes: an episode, heat-maps."""
+"""fskd plot: an episode as the network sees it, and heat-maps of a prediction."""
 
 import argparse
 import functools

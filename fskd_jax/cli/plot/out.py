@@ -1,4 +1,4 @@
-"""Where a command puts a picture."""
+"""Option `--out` of the plot commands."""
 
 import argparse
 import pathlib

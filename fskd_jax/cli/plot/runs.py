@@ -1,4 +1,4 @@
-"""Pictures of what runs wrote: curves of training, scores of an evaluation."""
+"""fskd plot: training curves of runs and scores of an evaluation."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""What the TFDS builders of the published data sets share."""
+"""Base class of the TFDS builders of the published data sets."""
 
 import pathlib
 from typing import Any, ClassVar

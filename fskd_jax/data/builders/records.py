@@ -1,4 +1,4 @@
-"""One TFDS record per image: how a `KeypointDataset` is stored and read back."""
+"""Stores a `KeypointDataset` as TFDS records, one per image, and reads it back."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Looks a data set over: what it is, what is missing or broken, what may be wrong.
+"""Checks a data set: its contents, missing or broken files, suspicious labels.
 
 Nothing stops at the first fault: everything found is in the report.
 """

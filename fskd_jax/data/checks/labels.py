@@ -1,4 +1,4 @@
-"""What the keypoints of COCO files say of themselves: visibility, sides, index base."""
+"""Checks the keypoints of COCO files: visibility, sides, index base."""
 
 import collections
 from collections.abc import Iterable, Sequence

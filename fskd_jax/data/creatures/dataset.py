@@ -1,4 +1,4 @@
-"""The synthetic creatures as a COCO folder: a data set that needs no download."""
+"""Synthetic creatures as a COCO folder: a data set that needs no download."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What surrounds a synthetic creature: a background, and what hides parts of it."""
+"""Surroundings of a synthetic creature: a background, and occluders."""
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8

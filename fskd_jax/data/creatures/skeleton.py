@@ -1,4 +1,4 @@
-"""What a creature consists of: capsules to draw, keypoints to find.
+"""Skeleton of a creature: the capsules to draw, the keypoints to find.
 
 Body frame, right-handed: x forward, y up, z to the creature's RIGHT. The unit of
 length is the distance between hip and shoulder. Left and right are its own.

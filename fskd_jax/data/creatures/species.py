@@ -1,4 +1,4 @@
-"""What tells the synthetic species apart: proportions, colours, patterns, ornaments.
+"""Synthetic species: their proportions, colours, patterns and ornaments.
 
 Lengths are in units of the distance between hip and shoulder joints, angles in
 degrees, colours RGB in 0..255.

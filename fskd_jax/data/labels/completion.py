@@ -1,4 +1,4 @@
-"""What a format leaves out and COCO needs: image files, their sizes, boxes."""
+"""Completes labels with what COCO needs: image files, their sizes, boxes."""
 
 import collections
 import pathlib

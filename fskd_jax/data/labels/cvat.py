@@ -1,4 +1,4 @@
-"""CVAT for images 1.1: one XML file.
+"""Reads and writes CVAT for images 1.1: one XML file.
 
 An object is a skeleton, whose elements are named points with `outside` (missing) and
 `occluded`, or single points that share a group_id. A box of the same group_id is the

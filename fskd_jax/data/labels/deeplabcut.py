@@ -1,4 +1,4 @@
-"""DeepLabCut and lightning-pose.
+"""Reads and writes labels of DeepLabCut and lightning-pose.
 
 A header of the rows scorer, (individuals,) bodyparts and coords; the index of a row is
 labeled-data, folder, file name (one cell of them in lightning-pose and older

@@ -1,4 +1,4 @@
-"""Which formats there are, how a file's own is recognised, and what each can hold."""
+"""Table of label formats: how to recognise, read and write each, what it can hold."""
 
 import pathlib
 from collections.abc import Callable, Iterator

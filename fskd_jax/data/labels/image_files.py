@@ -1,4 +1,4 @@
-"""Which files in a folder are meant by names and by numbers of frames."""
+"""Finds the image files that labels refer to by name or by frame number."""
 
 import collections
 import pathlib

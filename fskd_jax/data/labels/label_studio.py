@@ -1,4 +1,4 @@
-"""Label Studio: one JSON file of tasks.
+"""Reads and writes Label Studio: one JSON file of tasks.
 
 Coordinates are percent of the width and height, counted from the corner of the image.
 Points belong to the rectangle that is their parentID, or to which a relation leads;

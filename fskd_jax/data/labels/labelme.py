@@ -1,4 +1,4 @@
-"""LabelMe: a JSON file for each image, with points and rectangles.
+"""Reads and writes LabelMe: a JSON file per image, with points and rectangles.
 
 The marks of an object share a group_id; its species is the label of its rectangle.
 LabelMe has no place for occlusion but free flags: {"occluded": true} is ours.

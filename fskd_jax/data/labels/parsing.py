@@ -1,4 +1,4 @@
-"""What the readers of JSON and XML share."""
+"""Parsing shared by the readers of JSON and XML."""
 
 import math
 from collections.abc import Sequence

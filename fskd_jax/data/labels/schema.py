@@ -1,4 +1,4 @@
-"""What every format is read into, and written from.
+"""Common form of labels, which every format is read into and written from.
 
 Keypoints are pixel indices as `geometry` has them: the centre of the first pixel is
 (0, 0). Boxes are (x, y, width, height) counted from the corner of the image, so that a

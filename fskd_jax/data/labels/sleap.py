@@ -1,4 +1,4 @@
-"""SLEAP's analysis H5: tracks of a video.
+"""Reads and writes SLEAP's analysis H5: tracks of a video.
 
 `tracks` is (track, 2, node, frame) with NaN for missing, unless its attribute `dims`
 tells another order (sleap-io). Coordinates count from the centre of the first pixel,

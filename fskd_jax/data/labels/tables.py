@@ -1,4 +1,4 @@
-"""Tables of keypoints: a row for each image, columns for x and y.
+"""Reads and writes tables of keypoints: a row per image, columns for x and y.
 
 DeepLabCut, lightning-pose and the CSV of SLEAP and of `fskd predict` differ in their
 headers only. A missing keypoint is a blank or NaN; boxes, species and occlusion have no

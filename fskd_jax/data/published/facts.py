@@ -1,4 +1,4 @@
-"""What is known of the published data sets, as constants.
+"""Facts about the published data sets, as constants.
 
 Source: spec/fskd.md sections 1.1 to 1.4 and 2.7, unless said otherwise. Terms and
 citations sum up what the makers of each data set ask for: read their pages.

@@ -1,4 +1,4 @@
-"""`prepare`: a published data set becomes a COCO folder that the package reads."""
+"""Makes a COCO folder of a published data set."""
 
 import collections
 import json

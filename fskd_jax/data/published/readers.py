@@ -1,4 +1,4 @@
-"""`read`: finds out which distribution of a data set a folder holds, and reads it."""
+"""Recognises which distribution of a data set a folder holds, and reads it."""
 
 import collections
 import pathlib

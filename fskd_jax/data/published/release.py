@@ -1,4 +1,4 @@
-"""What every distribution of a published data set is read into."""
+"""Common form that every distribution of a published data set is read into."""
 
 import pathlib
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What there is to know of a published data set."""
+"""Schema of the facts about a published data set."""
 
 import dataclasses
 
