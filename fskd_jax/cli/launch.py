@@ -85,7 +85,7 @@ def _ending_on_wrong_flags() -> Iterator[None]:
     text = error.args[0] if isinstance(error, KeyError) else error
     print(f"FATAL Flags parsing error: {text}", file=sys.stderr)
     print(
-      "Flags: --helpshort. Fields of --config and defaults: fskd_jax/config.py.",
+      "Flags: --helpshort. Fields of --config and defaults: fskd_jax/config/schema.py.",
       file=sys.stderr,
     )
     sys.exit(2)

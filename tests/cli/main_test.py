@@ -16,13 +16,14 @@ from helpers import shapes
 from helpers.paths import ROOT
 from helpers.seeded_variables import seeded_variables
 
-from fskd_jax import config, optim, state
+from fskd_jax import config, experiment
 from fskd_jax.cli import main
 from fskd_jax.few_shot import evaluation
 from fskd_jax.few_shot import step as few_shot_step
 from fskd_jax.interop import weights
 from fskd_jax.interop.stages import seeded_episode
 from fskd_jax.models.detector import FewShotDetector, fuse_heatmaps
+from fskd_jax.training import optim, state
 from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.training.runs import load_run
 
@@ -85,9 +86,9 @@ def test_import_continues_what_was_exported(run, cfg, suffix, tmp_path, capsys):
   if suffix == ".pth":
     pytest.importorskip("torch", reason=".pth files need PyTorch")
   path, copy = str(tmp_path / f"model{suffix}"), str(tmp_path / "copy")
-  experiment = _config_file(tmp_path / "experiment.py", cfg)
+  written = _config_file(tmp_path / "experiment.py", cfg)
   assert main.main(["export", "--workdir", run, "--out", path]) == 0
-  command = ["import", "--from", path, "--config", experiment, "--workdir", copy]
+  command = ["import", "--from", path, "--config", written, "--workdir", copy]
   assert main.main(command) == 0
   assert main.main(["compare", run, copy]) == 0
   assert "the same bits\nstage" in capsys.readouterr().out
@@ -212,9 +213,9 @@ def test_bad_files_give_one_error_and_change_nothing(
     os.rename(_altered(exported, tmp_path, content), name)
   elif isinstance(content, bytes):
     (tmp_path / name).write_bytes(content)
-  experiment = _config_file(tmp_path / "experiment.py", cfg)
+  written = _config_file(tmp_path / "experiment.py", cfg)
   before = sorted(os.listdir())
-  command = ["import", "--from", name, "--config", experiment, "--workdir", "new"]
+  command = ["import", "--from", name, "--config", written, "--workdir", "new"]
   assert main.main(command) == 2
   error = capsys.readouterr().err
   assert error.count("fskd: ") == 1 and name in error and message in error

@@ -10,7 +10,8 @@ import typing
 import pytest
 from helpers.paths import ROOT
 
-from fskd_jax import config, config_fields
+from fskd_jax import config
+from fskd_jax.config import fields as config_fields
 from fskd_jax.models.transpose import VARIANTS
 
 

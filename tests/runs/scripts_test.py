@@ -130,14 +130,12 @@ import sys
 sys.modules["tensorflow"] = sys.modules["tensorflow_datasets"] = None  # no import
 import pathlib
 from helpers import shapes
-from fskd_jax import evaluator, trainer
-from fskd_jax.data.feed import Feed
+from fskd_jax import experiment
 cfg = shapes.config(pathlib.Path(sys.argv[1]), steps=2, log_every=2, checkpoint_every=2)
 cfg.data.validation_species = ()
 cfg.eval.episodes = 2
-state = trainer.train(cfg, sys.argv[2])
-variables = {"params": state.params, "batch_stats": state.batch_stats}
-evaluator.evaluate(cfg, variables, 2, sys.argv[2])
+state = experiment.train(cfg, sys.argv[2])
+experiment.evaluate(sys.argv[2])
 assert not any(m.startswith("tensorflow") and sys.modules[m] for m in sys.modules)
 """
 

@@ -74,7 +74,7 @@ def test_other_processes_are_silent(tmp_path, monkeypatch):
 
 def test_tensorflow_is_not_imported(tmp_path):
   code = (
-    "import sys; from fskd_jax import metric_writer\n"
+    "import sys; from fskd_jax.training import writer as metric_writer\n"
     f"with metric_writer.MetricWriter({str(tmp_path)!r}) as writer:\n"
     "  writer.scalars(0, {'loss': 1})\n"
     "sys.exit('tensorflow' in sys.modules)"

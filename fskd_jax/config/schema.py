@@ -3,22 +3,16 @@
 A config file in configs/ returns a `Config`; the command line overrides single
 fields (`--config.optim.learning_rate=1e-3`), where a misspelt name stops the run.
 The defaults are the paper's light-weight detector (AAAI 2024) as far as its
-sources fix it (spec/fskd.md sections 4 to 7). Plain data: no logic but `validate`.
+sources fix it (spec/fskd.md sections 4 to 7). Plain data.
 
 How to read a field: `one_of` lists what it takes, the default first; `number` has the
 default, the least and the largest value; a `fraction` lies in [0, 1]; a `count` is a
 whole number from 1. No trained weight depends on what `may_change` when a run resumes.
 """
 
-import copy
 import dataclasses
-import functools
-import typing
-from collections.abc import Iterable, Iterator
-from typing import Any
 
-from fskd_jax import config_fields
-from fskd_jax.config_fields import (
+from fskd_jax.config.fields import (
   count,
   fraction,
   local_path,
@@ -28,7 +22,6 @@ from fskd_jax.config_fields import (
   section,
   switch,
   text,
-  walk,
 )
 
 
@@ -266,230 +259,6 @@ class Config:
   pose: PoseConfig = section(PoseConfig)
 
 
-_SETTINGS = {
-  "few_shot": tuple(
-    f"{split}/{types}"
-    for split in ("unseen", "seen")
-    for types in ("novel", "base", "other")
-  ),
-  "pose": ("unseen/base", "seen/base", "validation/base", "all/base"),
-}
-
-
-def validate(cfg: Config) -> None:
-  """Checks a configuration.
-
-  Raises:
-    ValueError: lists every problem with the field, its value and what it takes.
-  """
-  faults = {f.name: problem for f in walk(cfg) if (problem := config_fields.problem(f))}
-  # Fields that depend on others are checked with defaults in place of the faulty ones.
-  sound = _with_defaults(cfg, faults) if faults else cfg
-  related = [
-    problem
-    for problem in (
-      *_data_problems(sound),
-      *_run_problems(sound),
-      *_task_problems(sound),
-    )
-    if not any(name in problem for name in faults)
-  ]
-  if faults or related:
-    raise ValueError("configuration: " + "; ".join([*faults.values(), *related]))
-
-
-def may_change() -> tuple[str, ...]:
-  """Returns the fields and sections that a resumed run may have other values of."""
-  return tuple(config_fields.changeable(Config()))
-
-
-def shared(cfg: Config) -> dict[str, Any]:
-  """Returns the fields that are the same on all machines of a run: all but paths."""
-  return {f.name: f.value for f in walk(cfg) if not f.limits.get("path")}
-
-
-def _with_defaults(cfg: Config, names: Iterable[str]) -> Config:
-  cfg = copy.deepcopy(cfg)
-  for field in walk(Config()):
-    if field.name in names:
-      *sections, last = field.name.split(".")
-      setattr(functools.reduce(getattr, sections, cfg), last, field.default)
-  return cfg
-
-
-def _data_problems(cfg: Config) -> Iterator[str]:
-  data = cfg.data
-  if not data.base:
-    yield "data.base is empty: name the keypoint types to train on"
-  if data.name == "coco_keypoints" and not data.path:
-    yield "data.path is empty: name the folder that holds annotations.json"
-  low, high = data.scale_range
-  if low > high:
-    yield f"data.scale_range = {(low, high)}: the first must not be above the second"
-
-
-def _run_problems(cfg: Config) -> Iterator[str]:
-  train, warmup = cfg.train, cfg.optim.warmup_steps
-  if train.checkpoint_every % train.log_every:
-    yield (
-      f"train.checkpoint_every = {train.checkpoint_every}: must be a multiple of "
-      f"train.log_every = {train.log_every}, so that a resumed run logs the same"
-    )
-  if warmup >= train.steps:
-    yield (
-      f"optim.warmup_steps = {warmup}: must be below train.steps = {train.steps}; a "
-      f"tenth of them is {train.steps // 10}"
-    )
-  if not cfg.eval.thresholds:
-    yield "eval.thresholds is empty: name at least one"
-  allowed = _SETTINGS[cfg.task]
-  if not cfg.eval.settings or not {*cfg.eval.settings} <= {*allowed}:
-    yield f"eval.settings = {cfg.eval.settings}: choose of {allowed}"
-
-
-def _task_problems(cfg: Config) -> Iterator[str]:
-  yield from _model_problems(cfg.model, cfg.data)
-  yield from _pose_problems(cfg) if cfg.task == "pose" else _few_shot_problems(cfg)
-
-
-def _few_shot_problems(cfg: Config) -> Iterator[str]:
-  if cfg.data.image_width not in (0, cfg.data.image_size):
-    yield (
-      f"data.image_width = {cfg.data.image_width}: the few-shot detector takes square "
-      f"images, as high as data.image_size = {cfg.data.image_size}"
-    )
-
-
-def _pose_problems(cfg: Config) -> Iterator[str]:
-  pose = cfg.pose
-  if cfg.eval.protocol != "ours":
-    yield f"eval.protocol = {cfg.eval.protocol!r}: is one of few-shot detectors"
-  if not cfg.model.transformer.layers:
-    yield "model.transformer.layers = 0: TransPose has at least one"
-  if cfg.model.freeze_until:
-    yield f"model.freeze_until = {cfg.model.freeze_until!r}: TransPose trains all ('')"
-  unknown = [name for name in pose.lower_body if name not in cfg.data.base]
-  if unknown:
-    yield f"pose.lower_body: {unknown} are not among data.base = {cfg.data.base}"
-  if pose.oks_sigmas and len(pose.oks_sigmas) != len(cfg.data.base):
-    yield (
-      f"pose.oks_sigmas = {pose.oks_sigmas}: one number for each of the "
-      f"{len(cfg.data.base)} types in data.base"
-    )
-  if pose.detections and cfg.data.name != "coco_keypoints":
-    yield f"pose.detections: works with coco_keypoints, not with {cfg.data.name}"
-
-
-def _model_problems(model: ModelConfig, data: DataConfig) -> Iterator[str]:
-  if len(model.resnet_blocks) != 4:
-    yield f"model.resnet_blocks = {model.resnet_blocks}: one number per layer, 4"
-  if len(model.small_widths) < 3:
-    yield f"model.small_widths = {model.small_widths}: at least 3, for stride 8"
-    return
-  strides = offered_strides(model)
-  coarsest = coarsest_stride(model)
-  if not model.strides or any(s not in strides for s in model.strides):
-    yield f"model.strides = {model.strides}: {model.encoder} offers {strides}"
-  if model.transformer.layers and len(model.strides) != 1:
-    yield f"model.strides = {model.strides}: the transformer works on one feature map"
-  if model.transformer.layers and model.transformer.width % model.transformer.heads:
-    yield (
-      f"model.transformer.width = {model.transformer.width}: must be a multiple of "
-      f"model.transformer.heads = {model.transformer.heads}"
-    )
-  if model.transformer.position == "sine" and model.transformer.width % 4:
-    yield (
-      f"model.transformer.width = {model.transformer.width}: must be a multiple of 4 "
-      "for model.transformer.position = 'sine'"
-    )
-  if model.head == "mds" and model.kernel_sizes != (1,):
-    yield f"model.kernel_sizes = {model.kernel_sizes}: model.head = 'mds' takes (1,)"
-  if model.head == "mds" and model.bias_net:
-    yield "model.bias_net = True: model.head = 'mds' has no kernels to add it to"
-  if list(model.strides) != sorted(model.strides):
-    yield f"model.strides = {model.strides}: must ascend"
-  for field in ("image_size", "image_width"):
-    if getattr(data, field) % coarsest:
-      yield f"data.{field} = {getattr(data, field)}: must be a multiple of {coarsest}"
-  if not model.kernel_sizes or any(s % 2 == 0 for s in model.kernel_sizes):
-    yield f"model.kernel_sizes = {model.kernel_sizes}: at least one, all odd"
-  for field in ("query_upsampling", "heatmap_scale"):
-    factors = getattr(model, field)
-    if len(factors) not in (1, len(model.strides)):
-      yield (
-        f"model.{field} = {factors}: one factor, or one for each of the "
-        f"strides {model.strides}"
-      )
-
-
 def crop_size(data: DataConfig) -> tuple[int, int]:
   """Returns (height, width) of the network's input, pixels."""
   return data.image_size, data.image_width or data.image_size
-
-
-def coarsest_stride(model: ModelConfig) -> int:
-  """Returns the stride of the coarsest map computed: image sides are multiples of it.
-
-  Raises:
-    ValueError: there is no such encoder.
-  """
-  if model.encoder == "hrnet":
-    return 16
-  offered = offered_strides(model)
-  # ResNet stops at the last map that is used; the small encoder goes all the way down.
-  used = model.strides if model.encoder == "resnet50" else ()
-  return max(used or offered)
-
-
-def offered_strides(model: ModelConfig) -> tuple[int, ...]:
-  """Returns the strides of the feature maps that an encoder has.
-
-  Raises:
-    ValueError: there is no such encoder.
-  """
-  if model.encoder == "resnet50":
-    return (8, 16, 32)
-  if model.encoder == "hrnet":
-    return (4,)
-  if model.encoder == "small":
-    return tuple(2**i for i in range(3, len(model.small_widths) + 1))
-  raise ValueError(f"model.encoder = {model.encoder!r}: there is no such encoder")
-
-
-def flatten(cfg: Any, prefix: str = "") -> dict[str, Any]:
-  """Returns {"data.path": ..., ...} of a (sub-)configuration."""
-  return {field.name: field.value for field in walk(cfg, prefix)}
-
-
-def to_dict(cfg: Config) -> dict[str, Any]:
-  """Returns nested plain dicts and lists, ready for JSON."""
-  return dataclasses.asdict(cfg)
-
-
-def from_dict(values: dict[str, Any]) -> Config:
-  """Rebuilds a configuration from `to_dict` or from its JSON.
-
-  Raises:
-    ValueError: lists the unknown fields.
-  """
-  return _build(Config, values, "")
-
-
-def _build(kind: Any, values: dict[str, Any], prefix: str) -> Any:
-  hints = typing.get_type_hints(kind)
-  unknown = sorted(set(values) - set(hints))
-  if unknown:
-    names = ", ".join(prefix + name for name in unknown)
-    raise ValueError(f"configuration has unknown fields: {names}")
-  built = {}
-  for name, value in values.items():
-    if dataclasses.is_dataclass(hints[name]):
-      built[name] = _build(hints[name], value, f"{prefix}{name}.")
-    else:
-      built[name] = _tuples(value)
-  return kind(**built)
-
-
-def _tuples(value: Any) -> Any:
-  """JSON has no tuples; the schema has no lists."""
-  return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -1,0 +1,46 @@
+"""Configuration: schema, checks, and conversion to plain values."""
+
+from fskd_jax.config.encoders import coarsest_stride, offered_strides
+from fskd_jax.config.fields import walk
+from fskd_jax.config.schema import (
+  Config,
+  DataConfig,
+  EvalConfig,
+  LossConfig,
+  ModelConfig,
+  OptimConfig,
+  PoseConfig,
+  TrainConfig,
+  TransformerConfig,
+  crop_size,
+)
+from fskd_jax.config.serialization import (
+  flatten,
+  from_dict,
+  may_change,
+  shared,
+  to_dict,
+)
+from fskd_jax.config.validation import validate
+
+__all__ = [
+  "Config",
+  "DataConfig",
+  "EvalConfig",
+  "LossConfig",
+  "ModelConfig",
+  "OptimConfig",
+  "PoseConfig",
+  "TrainConfig",
+  "TransformerConfig",
+  "coarsest_stride",
+  "crop_size",
+  "flatten",
+  "from_dict",
+  "may_change",
+  "offered_strides",
+  "shared",
+  "to_dict",
+  "validate",
+  "walk",
+]

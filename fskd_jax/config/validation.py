@@ -1,0 +1,155 @@
+"""Checks configurations."""
+
+import copy
+import functools
+from collections.abc import Iterable, Iterator
+
+from fskd_jax.config import fields
+from fskd_jax.config.encoders import coarsest_stride, offered_strides
+from fskd_jax.config.fields import walk
+from fskd_jax.config.schema import Config, DataConfig, ModelConfig
+
+_SETTINGS = {
+  "few_shot": tuple(
+    f"{split}/{types}"
+    for split in ("unseen", "seen")
+    for types in ("novel", "base", "other")
+  ),
+  "pose": ("unseen/base", "seen/base", "validation/base", "all/base"),
+}
+
+
+def validate(cfg: Config) -> None:
+  """Checks a configuration.
+
+  Raises:
+    ValueError: lists every problem with the field, its value and what it takes.
+  """
+  faults = {f.name: problem for f in walk(cfg) if (problem := fields.problem(f))}
+  # Fields that depend on others are checked with defaults in place of the faulty ones.
+  sound = _with_defaults(cfg, faults) if faults else cfg
+  related = [
+    problem
+    for problem in (
+      *_data_problems(sound),
+      *_run_problems(sound),
+      *_task_problems(sound),
+    )
+    if not any(name in problem for name in faults)
+  ]
+  if faults or related:
+    raise ValueError("configuration: " + "; ".join([*faults.values(), *related]))
+
+
+def _with_defaults(cfg: Config, names: Iterable[str]) -> Config:
+  cfg = copy.deepcopy(cfg)
+  for field in walk(Config()):
+    if field.name in names:
+      *sections, last = field.name.split(".")
+      setattr(functools.reduce(getattr, sections, cfg), last, field.default)
+  return cfg
+
+
+def _data_problems(cfg: Config) -> Iterator[str]:
+  data = cfg.data
+  if not data.base:
+    yield "data.base is empty: name the keypoint types to train on"
+  if data.name == "coco_keypoints" and not data.path:
+    yield "data.path is empty: name the folder that holds annotations.json"
+  low, high = data.scale_range
+  if low > high:
+    yield f"data.scale_range = {(low, high)}: the first must not be above the second"
+
+
+def _run_problems(cfg: Config) -> Iterator[str]:
+  train, warmup = cfg.train, cfg.optim.warmup_steps
+  if train.checkpoint_every % train.log_every:
+    yield (
+      f"train.checkpoint_every = {train.checkpoint_every}: must be a multiple of "
+      f"train.log_every = {train.log_every}, so that a resumed run logs the same"
+    )
+  if warmup >= train.steps:
+    yield (
+      f"optim.warmup_steps = {warmup}: must be below train.steps = {train.steps}; a "
+      f"tenth of them is {train.steps // 10}"
+    )
+  if not cfg.eval.thresholds:
+    yield "eval.thresholds is empty: name at least one"
+  allowed = _SETTINGS[cfg.task]
+  if not cfg.eval.settings or not {*cfg.eval.settings} <= {*allowed}:
+    yield f"eval.settings = {cfg.eval.settings}: choose of {allowed}"
+
+
+def _task_problems(cfg: Config) -> Iterator[str]:
+  yield from _model_problems(cfg.model, cfg.data)
+  yield from _pose_problems(cfg) if cfg.task == "pose" else _few_shot_problems(cfg)
+
+
+def _few_shot_problems(cfg: Config) -> Iterator[str]:
+  if cfg.data.image_width not in (0, cfg.data.image_size):
+    yield (
+      f"data.image_width = {cfg.data.image_width}: the few-shot detector takes square "
+      f"images, as high as data.image_size = {cfg.data.image_size}"
+    )
+
+
+def _pose_problems(cfg: Config) -> Iterator[str]:
+  pose = cfg.pose
+  if cfg.eval.protocol != "ours":
+    yield f"eval.protocol = {cfg.eval.protocol!r}: is one of few-shot detectors"
+  if not cfg.model.transformer.layers:
+    yield "model.transformer.layers = 0: TransPose has at least one"
+  if cfg.model.freeze_until:
+    yield f"model.freeze_until = {cfg.model.freeze_until!r}: TransPose trains all ('')"
+  unknown = [name for name in pose.lower_body if name not in cfg.data.base]
+  if unknown:
+    yield f"pose.lower_body: {unknown} are not among data.base = {cfg.data.base}"
+  if pose.oks_sigmas and len(pose.oks_sigmas) != len(cfg.data.base):
+    yield (
+      f"pose.oks_sigmas = {pose.oks_sigmas}: one number for each of the "
+      f"{len(cfg.data.base)} types in data.base"
+    )
+  if pose.detections and cfg.data.name != "coco_keypoints":
+    yield f"pose.detections: works with coco_keypoints, not with {cfg.data.name}"
+
+
+def _model_problems(model: ModelConfig, data: DataConfig) -> Iterator[str]:
+  if len(model.resnet_blocks) != 4:
+    yield f"model.resnet_blocks = {model.resnet_blocks}: one number per layer, 4"
+  if len(model.small_widths) < 3:
+    yield f"model.small_widths = {model.small_widths}: at least 3, for stride 8"
+    return
+  strides = offered_strides(model)
+  coarsest = coarsest_stride(model)
+  if not model.strides or any(s not in strides for s in model.strides):
+    yield f"model.strides = {model.strides}: {model.encoder} offers {strides}"
+  if model.transformer.layers and len(model.strides) != 1:
+    yield f"model.strides = {model.strides}: the transformer works on one feature map"
+  if model.transformer.layers and model.transformer.width % model.transformer.heads:
+    yield (
+      f"model.transformer.width = {model.transformer.width}: must be a multiple of "
+      f"model.transformer.heads = {model.transformer.heads}"
+    )
+  if model.transformer.position == "sine" and model.transformer.width % 4:
+    yield (
+      f"model.transformer.width = {model.transformer.width}: must be a multiple of 4 "
+      "for model.transformer.position = 'sine'"
+    )
+  if model.head == "mds" and model.kernel_sizes != (1,):
+    yield f"model.kernel_sizes = {model.kernel_sizes}: model.head = 'mds' takes (1,)"
+  if model.head == "mds" and model.bias_net:
+    yield "model.bias_net = True: model.head = 'mds' has no kernels to add it to"
+  if list(model.strides) != sorted(model.strides):
+    yield f"model.strides = {model.strides}: must ascend"
+  for field in ("image_size", "image_width"):
+    if getattr(data, field) % coarsest:
+      yield f"data.{field} = {getattr(data, field)}: must be a multiple of {coarsest}"
+  if not model.kernel_sizes or any(s % 2 == 0 for s in model.kernel_sizes):
+    yield f"model.kernel_sizes = {model.kernel_sizes}: at least one, all odd"
+  for field in ("query_upsampling", "heatmap_scale"):
+    factors = getattr(model, field)
+    if len(factors) not in (1, len(model.strides)):
+      yield (
+        f"model.{field} = {factors}: one factor, or one for each of the "
+        f"strides {model.strides}"
+      )
