@@ -19,10 +19,13 @@ MAX_PICTURES = 200
 """Pictures of one role on a page."""
 
 MAX_BYTES = 2**29
-"""Memory for the pictures of a page and of its history."""
+"""Memory for the pictures of a page."""
 
 MAX_UNDO = 100
 """Changes that can be taken back."""
+
+MAX_UNDO_BYTES = 2**27
+"""Memory for pictures that only the history has."""
 
 MAX_NAME = 100
 """Letters of a keypoint's name."""
@@ -65,7 +68,7 @@ def add(page: Page, role: Role, pictures: Iterable[Picture]) -> Page:
     ValueError: they are too many, or too large.
   """
   there = _shelf(page, role).pictures
-  added, weight = [], _weight([page._replace(before=None)])
+  added, weight = [], _weight([page])
   for picture in pictures:
     added.append(picture)
     weight += picture.weight
@@ -153,8 +156,9 @@ def undo(page: Page) -> Page:
 def bounded(page: Page) -> Page:
   """Returns the page without the part of its history that is too long or too large."""
   history, before = [page], page.before
+  most = _weight([page]) + MAX_UNDO_BYTES
   while before is not None and len(history) <= MAX_UNDO:
-    if _weight([*history, before]) > MAX_BYTES:
+    if _weight([*history, before]) > most:
       break
     history.append(before)
     before = before.before

@@ -359,7 +359,8 @@ def test_cells_that_are_no_plain_numbers(cell, tmp_path):
 
 @pytest.mark.parametrize("name", ["²", "٣", "9" * 5000, "12345678901234567890"])
 def test_what_is_no_number_of_a_frame_is_a_name_or_refused(name, tmp_path):
-  path = _write(tmp_path / "a.csv", f"frame_idx,n.x,n.y\n{name},1,2\n")
+  # The score beside it is a whole number, too, but not of a frame.
+  path = _write(tmp_path / "a.csv", f"frame_idx,score,n.x,n.y\n{name},7,1,2\n")
   if len(name) > 4096:
     with pytest.raises(ValueError, match=f"{path}.*5000 letters"):
       formats.read(path)

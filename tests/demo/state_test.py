@@ -54,6 +54,7 @@ def _noise(name, side=100):
 def test_memory_of_a_page_and_its_history_is_bounded(monkeypatch):
   picture = _noise("a.png")
   monkeypatch.setattr(state, "MAX_BYTES", 3 * picture.weight + 100)
+  monkeypatch.setattr(state, "MAX_UNDO_BYTES", 2 * picture.weight + 100)
   page = state.add(Page(), "support", [picture])
   for _ in range(50):  # marks share the picture: all can be taken back
     page = state.bounded(state.place_keypoint(page, "nose", (1.0, 1.0)))

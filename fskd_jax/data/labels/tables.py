@@ -129,9 +129,8 @@ def _key_by_name(cells: Sequence[str], header: Sequence[str]) -> str | int:
   """Returns the frame, or else the file, of a row below a header of one row."""
   named = {name.strip().lower(): cell for name, cell in zip(header, cells)}
   for name in ("frame_idx", "frame"):
-    number = whole_number(named.get(name, ""))
-    if number is not None:
-      return number
+    if named.get(name, "").strip():
+      return row_key([named[name]])
   if "image" in named:
     return row_key([named["image"]])
   texts = [cell for cell in cells if cell.strip()]
