@@ -1,7 +1,8 @@
-"""Wording of messages: the first of many cases, long values, the file at fault."""
+"""Wording of messages: first of many cases, long values, odd names, file at fault."""
 
 import contextlib
 import os
+import re
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -28,6 +29,17 @@ def first(cases: Iterable[str], separator: str = "; ") -> str:
   cases = [*cases]
   more = f" and {len(cases) - SHOWN} more" if len(cases) > SHOWN else ""
   return separator.join(cases[:SHOWN]) + more
+
+
+def printable(name: str) -> str:
+  """Returns a file name as text that every format and message can hold.
+
+  A control character becomes %0A, and a byte that is no UTF-8 (which Python has as half
+  of a surrogate pair) %E9, as in web addresses.
+  """
+  odd = "[\0-\x1f\x7f\udc80-\udcff]"
+  text = re.sub(odd, lambda c: f"%{ord(c[0]) % 0xDC00:02X}", name)
+  return text.encode("utf-8", "replace").decode()
 
 
 def raise_if(cases: Sequence[str], kind: Callable[[str], Exception], what: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from fskd_jax.demo.pictures import Opened, Picture, Point
-from fskd_jax.prediction_files import PredictionFiles
+from fskd_jax.prediction_files import COCO, PredictionFiles
 from fskd_jax.predictor import KeypointDetector, Prediction
 
 Role = Literal["support", "query"]
@@ -229,11 +229,11 @@ def write_prediction(
   """
   if page.prediction is None:
     raise ValueError("Nothing is predicted yet.")
-  files = PredictionFiles(page.prediction.names, min_confidence)
-  for place, picture in enumerate(page.query.pictures):
-    files.add(place + 1, picture.name, single(page.prediction, place))
-  files.write(folder)
-  return folder / "predictions.json"
+  with PredictionFiles(folder, page.prediction.names, min_confidence) as files:
+    for place, picture in enumerate(page.query.pictures):
+      found = single(page.prediction, place)
+      files.add(picture.name, picture.size, found, box=picture.box)
+  return folder / COCO
 
 
 def single(prediction: Prediction, place: int) -> Prediction:
