@@ -13,7 +13,7 @@ SHOWN = 5
 _REPR = reprlib.Repr()
 _REPR.maxlevel, _REPR.maxdict, _REPR.maxstring, _REPR.maxother = 3, 8, 100, 100
 _REPR.maxlist = _REPR.maxtuple = 16
-_DAMAGE = (
+DAMAGE = (
   ArithmeticError,
   AttributeError,
   LookupError,
@@ -22,6 +22,7 @@ _DAMAGE = (
   TypeError,
   ValueError,
 )
+"""What damaged content makes fail, in libraries that do not look for it."""
 
 
 def first(cases: Iterable[str], separator: str = "; ") -> str:
@@ -62,7 +63,7 @@ def naming(path: str | os.PathLike) -> Iterator[None]:
   """
   try:
     yield
-  except _DAMAGE as error:
+  except DAMAGE as error:
     if isinstance(error, ValueError):
       if os.fspath(path) in str(error):
         raise
