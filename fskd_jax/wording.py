@@ -10,6 +10,7 @@ from typing import Any
 SHOWN = 5
 """Cases that a message tells."""
 
+_LONGEST = 500  # letters of a case
 _REPR = reprlib.Repr()
 _REPR.maxlevel, _REPR.maxdict, _REPR.maxstring, _REPR.maxother = 3, 8, 100, 100
 _REPR.maxlist = _REPR.maxtuple = 16
@@ -29,7 +30,11 @@ def first(cases: Iterable[str], separator: str = "; ") -> str:
   """Joins the first cases, and says how many more there are."""
   cases = [*cases]
   more = f" and {len(cases) - SHOWN} more" if len(cases) > SHOWN else ""
-  return separator.join(cases[:SHOWN]) + more
+  return separator.join(map(_cut, cases[:SHOWN])) + more
+
+
+def _cut(case: str) -> str:
+  return case if len(case) <= _LONGEST else case[:_LONGEST] + "..."
 
 
 def printable(name: str) -> str:

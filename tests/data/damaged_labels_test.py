@@ -399,7 +399,7 @@ def test_names_that_files_cannot_hold_are_refused(name, tmp_path):
 
 def test_a_column_without_its_partner_is_told(tmp_path):
   path = _write(tmp_path / "a.csv", "image,nose.x, nose.y,b.x,b.y\na.png,1,2,3,4\n")
-  with pytest.raises(ValueError, match="without the other: nose;  nose"):
+  with pytest.raises(ValueError, match="without the other: 'nose'; ' nose'"):
     formats.read(path)
 
 
