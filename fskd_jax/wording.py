@@ -30,11 +30,13 @@ def first(cases: Iterable[str], separator: str = "; ") -> str:
   """Joins the first cases, and says how many more there are."""
   cases = [*cases]
   more = f" and {len(cases) - SHOWN} more" if len(cases) > SHOWN else ""
-  return separator.join(map(_cut, cases[:SHOWN])) + more
+  return separator.join(map(cut, cases[:SHOWN])) + more
 
 
-def _cut(case: str) -> str:
-  return case if len(case) <= _LONGEST else case[:_LONGEST] + "..."
+def cut(case: object) -> str:
+  """Returns the text of a case or of an error, or its start where it is long."""
+  text = str(case)
+  return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
 
 
 def printable(name: str) -> str:
@@ -72,7 +74,7 @@ def naming(path: str | os.PathLike) -> Iterator[None]:
     if isinstance(error, ValueError):
       if os.fspath(path) in str(error):
         raise
-      raise ValueError(f"{path}: {error}") from error
+      raise ValueError(f"{path}: {cut(error)}") from error
     raise ValueError(
-      f"{path}: damaged, or not laid out as expected ({type(error).__name__}: {error})"
+      f"{path}: damaged, or not laid out as expected ({type(error).__name__}: {cut(error)})"
     ) from error

@@ -19,7 +19,7 @@ import safetensors.numpy
 from fskd_jax import config
 from fskd_jax.config import Config
 from fskd_jax.interop.files import written_whole
-from fskd_jax.wording import DAMAGE, raise_if
+from fskd_jax.wording import DAMAGE, cut, raise_if
 
 SUFFIXES = (".safetensors", ".pth")
 
@@ -56,7 +56,9 @@ def read_config(path: str | pathlib.Path) -> Config | None:
     config.validate(cfg)
     return cfg
   except DAMAGE as error:
-    raise ValueError(f"{path}: its configuration cannot be read: {error}") from error
+    raise ValueError(
+      f"{path}: its configuration cannot be read: {cut(error)}"
+    ) from error
 
 
 def read_metadata(path: str | pathlib.Path) -> dict[str, str]:
@@ -119,7 +121,9 @@ def _open(path: pathlib.Path) -> Iterator[Any]:
     with safetensors.safe_open(path, framework="numpy") as file:
       yield file
   except (safetensors.SafetensorError, *DAMAGE) as error:
-    raise ValueError(f"{path} is no safetensors file, or damaged: {error}") from error
+    raise ValueError(
+      f"{path} is no safetensors file, or damaged: {cut(error)}"
+    ) from error
 
 
 def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
