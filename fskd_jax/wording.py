@@ -75,6 +75,7 @@ def naming(path: str | os.PathLike) -> Iterator[None]:
       if os.fspath(path) in str(error):
         raise
       raise ValueError(f"{path}: {cut(error)}") from error
+    what = f"{type(error).__name__}: {cut(error)}"
     raise ValueError(
-      f"{path}: damaged, or not laid out as expected ({type(error).__name__}: {cut(error)})"
+      f"{path}: damaged, or not laid out as expected ({what})"
     ) from error

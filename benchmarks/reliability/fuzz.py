@@ -97,7 +97,7 @@ def kinds() -> dict[str, Kind]:
   plain |= {"skeleton": [["nose", "tail"]]}
   for name, content, read in (
     ("keypoints", plain, lambda d: keypoint_files.read(d / "f.json", "a.png")),
-    ("boxes", {"a.png": [0, 0, 9, 9]}, lambda d: own_images.read_boxes(f"{d}/f.json")),
+    ("boxes", {"a.png": [0, 0, 9, 9]}, _read_boxes),
   ):
     found[name] = Kind({"f.json": json.dumps(content).encode()}, "f.json", read)
   rows = b"image,frame,nose.x,nose.y,nose.score\nframe_000000.png,,3,4,0.5\n"
@@ -225,6 +225,11 @@ def _read_folder(folder: pathlib.Path) -> None:
   for number in range(len(dataset.image_names)):
     dataset.read_image(number)
   pose_coco.ground_truth(folder, dataset.keypoint_names)
+
+
+def _read_boxes(folder: pathlib.Path) -> None:
+  query = own_images.Query(folder / "a.png", "a.png")
+  own_images.read_boxes(f"{folder}/f.json", [query])
 
 
 def _read_detections(folder: pathlib.Path) -> None:

@@ -292,7 +292,7 @@ def test_deep_json_is_refused_by_every_reader(text, tmp_path):
     formats.read,
     coco_file.examine,
     lambda path: keypoint_files.read(path, "a.png"),
-    lambda path: own_images.read_boxes(str(path)),
+    lambda path: own_images.read_boxes(str(path), []),
   ):
     with pytest.raises(ValueError) as error:
       read(path)
@@ -320,7 +320,7 @@ def test_numbers_that_no_computer_number_holds(tmp_path):
       keypoint_files.read(_write(path, content), "a.png")
     assert str(path) in str(error.value)
   with pytest.raises(ValueError, match=r"'g.png' is \[0, 0, inf, 1\]"):
-    own_images.read_boxes(str(_write(path, {"g.png": [0, 0, HUGE, 1]})))
+    own_images.read_boxes(str(_write(path, {"g.png": [0, 0, HUGE, 1]})), [])
   exact = [2**63 - 1, -(2**63), 123456789012345678]
   assert coco_file.read_json(_write(path, exact)) == exact
 

@@ -114,7 +114,9 @@ def place_columns(
   }
   if whole:
     half = [n for (_, n), axes in places.items() if ("x" in axes) != ("y" in axes)]
-    raise_if([*map(shown, half)], ValueError, f"{path}: columns x or y without the other")
+    raise_if(
+      [*map(shown, half)], ValueError, f"{path}: columns x or y without the other"
+    )
   else:
     raise ValueError(
       f"{path}: expected a table of DeepLabCut (rows bodyparts, coords), or with "
