@@ -122,7 +122,8 @@ class PredictionFiles:
       box: (x, y, w, h) of the object, if it was given.
     """
     name = printable(name)
-    (points,), (confidence,), (covariance,), _ = inside(prediction, size)
+    (points,), (confidence,) = inside(prediction, size).keypoints, prediction.confidence
+    (covariance,) = prediction.covariance
     shown = np.isfinite(points).all(-1)
     cells = []
     for (x, y), sure, is_shown in zip(points, confidence, shown):

@@ -261,8 +261,10 @@ def _box(
 def _singles(found: Prediction) -> Iterator[Prediction]:
   for i in range(len(found.keypoints)):
     part = slice(i, i + 1)
-    yield Prediction(
-      found.keypoints[part], found.confidence[part], found.covariance[part], found.names
+    yield found._replace(
+      keypoints=found.keypoints[part],
+      confidence=found.confidence[part],
+      covariance=found.covariance[part],
     )
 
 
