@@ -122,6 +122,8 @@ def calibrate(
   calibration = Calibration(**fitted, split=split, shots=cfg.eval.shots, step=step)
   curves = {}
   for setting in cfg.eval.settings:
+    if feed.why_empty(setting):
+      continue
     outcomes = collect(feed.evaluation_sampler(setting, cfg.eval))
     confidence = calibration.confidence(outcomes.mass, outcomes.peak)
     curves[setting] = measure(confidence, outcomes.correct)

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -127,6 +127,51 @@ def results_folder(workdir: str | os.PathLike, cfg: EvalConfig) -> pathlib.Path:
   return folder if cfg.protocol == "ours" else folder / cfg.protocol
 
 
+def held_settings(
+  settings: Sequence[str], why_empty: Callable[[str], str]
+) -> list[str]:
+  """Returns the settings that hold something to score; a warning names the others.
+
+  Args:
+    settings: of the evaluation.
+    why_empty: returns why a setting holds nothing, or "".
+
+  Raises:
+    ValueError: none holds anything.
+  """
+  reasons = {name: reason for name in settings if (reason := why_empty(name))}
+  told = "; ".join(f"{name!r}: {reason}" for name, reason in reasons.items())
+  if len(reasons) == len(settings):
+    raise ValueError(f"eval.settings hold nothing to score: {told}")
+  if reasons and parallel.is_main_process():
+    _log.warning("settings left out of the evaluation: %s", told)
+  return [name for name in settings if name not in reasons]
+
+
+def settings_to_come(feed: Feed, cfg: EvalConfig) -> list[str]:
+  """Returns what `held_settings` does, before training: there may be none at all."""
+  reasons = [feed.why_empty(name) for name in cfg.settings]
+  if not all(reasons):
+    return held_settings(cfg.settings, feed.why_empty)
+  if parallel.is_main_process():
+    _log.warning("nothing is held out to evaluate on: %s", reasons[0])
+  return []
+
+
+def check_settings(feed: Feed, cfg: EvalConfig) -> None:
+  """Checks that settings hold episodes, before hours are spent on training.
+
+  Raises:
+    ValueError: a setting holds something, but too little for an episode.
+  """
+  for name in settings_to_come(feed, cfg):
+    sampler = feed.evaluation_sampler(name, cfg)
+    try:
+      sampler.plan(0)
+    except ValueError as error:
+      raise ValueError(f"setting {name!r}: {error}") from error
+
+
 def measure(
   cfg: Config, feed: Feed, variables: Any, step: int, folder: pathlib.Path
 ) -> dict[str, Any]:
@@ -151,7 +196,8 @@ def measure(
   backend = cfg.train.backend
   place = functools.partial(parallel.replicate, backend=backend)
   samplers = {
-    name: feed.evaluation_sampler(name, cfg.eval) for name in cfg.eval.settings
+    name: feed.evaluation_sampler(name, cfg.eval)
+    for name in held_settings(cfg.eval.settings, feed.why_empty)
   }
   detector, untrained = (
     FewShotDetector(model, cfg.data.image_size)

@@ -48,6 +48,10 @@ class FewShotTask:
     """Returns what scores the detector during training."""
     return FewShotValidator(self._cfg, feed, self._detector)
 
+  def check_evaluation(self, feed: Feed) -> None:
+    """Does `evaluator.check_settings`."""
+    evaluator.check_settings(feed, self._cfg.eval)
+
   def evaluate(
     self, variables: Any, step: int, workdir: str | os.PathLike
   ) -> dict[str, Any]:
@@ -63,7 +67,7 @@ class FewShotValidator:
     self._samplers = {
       kind: feed.evaluation_sampler(f"validation/{kind}", cfg.eval)
       for kind in ("base", "novel")
-      if feed.splits.validation and len(getattr(feed.types, kind))
+      if not feed.why_empty(f"validation/{kind}")
     }
     self.is_possible = bool(self._samplers)
     self._network = evaluator.network_predictor(detector, feed, cfg.train.backend)

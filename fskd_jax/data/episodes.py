@@ -233,7 +233,8 @@ def make_sampler(
       f"{num_slots} keypoint slots do not hold {len(types)} types and "
       f"{len(auxiliary.knots)} auxiliary types"
     )
-  pools, weights = _pools(instances, types, shots + queries, cfg)
+  asked = (shots, queries, "train" if training else "eval")
+  pools, weights = _pools(instances, types, asked, cfg)
   used = [*types, *(len(permutation) + np.arange(len(auxiliary.knots)))]
   padding = [PADDING] * (num_slots - len(used))
   return EpisodeSampler(
@@ -303,10 +304,14 @@ def _part(batch_size: int, num_hosts: int) -> int:
 def _pools(
   instances: Sequence[Instance],
   types: Int32[np.ndarray, " n"],
-  num_images: int,
+  asked: tuple[int, int, str],
   cfg: DataConfig,
 ) -> tuple[list[Int[np.ndarray, " i"]], list[int]]:
-  """Returns the rows of every pool that can fill an episode, and its weight."""
+  """Returns the rows of every pool that can fill an episode, and its weight.
+
+  `asked` is how many shots and queries, and the section of the config that says so.
+  """
+  num_images = asked[0] + asked[1]
   rows: dict[str, list[int]] = collections.defaultdict(list)
   totals: collections.Counter[str] = collections.Counter()
   for row, instance in enumerate(instances):
@@ -320,10 +325,23 @@ def _pools(
     largest = sorted(totals, key=lambda name: -images[name])[:5]
     found = [f"{name} {images[name]} ({len(rows[name])} instances)" for name in largest]
     raise ValueError(
-      f"no species has the {num_images} different images of an episode; the most "
+      f"no species has the {num_images} different images of an episode: "
+      f"{_remedy(max(images.values()), *asked)}; the most "
       f"images with one of its {len(types)} keypoint types: {', '.join(found)}; "
       f"{len(instances)} instances of {len(totals)} species in all"
     )
   counted = cfg.class_weighting == "count"
   weights = [totals[name] if counted else 1 for name in names]
   return [np.array(rows[name]) for name in names], weights
+
+
+def _remedy(most: int, shots: int, queries: int, section: str) -> str:
+  """Returns what makes an episode fit into a pool of so many images."""
+  if most > shots:
+    return f"set {section}.queries = {most - shots} or less"
+  if most > 1:
+    return f"set {section}.shots = 1 and {section}.queries = {most - 1} or less"
+  return (
+    f"{section}.shots = {shots} and {section}.queries = {queries} need more labelled "
+    "images, or data.class_mode = 'mix_class'"
+  )

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,11 +12,12 @@ import numpy as np
 from fskd_jax import processes, run_facts
 from fskd_jax.config import DataConfig, EvalConfig, TrainConfig, crop_size
 from fskd_jax.data import resident, sources
-from fskd_jax.data.annotations import KeypointDataset
+from fskd_jax.data.annotations import Instance, KeypointDataset
 from fskd_jax.data.episodes import EpisodeSampler, Sampler, make_sampler
 from fskd_jax.data.splits import (
   KeypointTypes,
   Splits,
+  check_names,
   flip_permutation,
   keypoint_types,
   split_instances,
@@ -61,6 +63,7 @@ class Feed:
     processes.check_same(
       lambda: run_facts.of_dataset(dataset), "give all the same data set"
     )
+    check_names(cfg, dataset)
     types = keypoint_types(cfg, dataset.keypoint_names)
     parts = split_instances(dataset, cfg)
     store = None
@@ -102,8 +105,12 @@ class Feed:
     return support, query
 
   def training_sampler(self, cfg: TrainConfig) -> EpisodeSampler:
-    """Returns the sampler of training: base and auxiliary types, random crops."""
-    return make_sampler(
+    """Returns the sampler of training: base and auxiliary types, random crops.
+
+    Raises:
+      ValueError: the split holds too little for an episode.
+    """
+    return self._sampler(
       self.splits.train,
       self.types.base,
       auxiliary=self.types.auxiliary,
@@ -129,15 +136,11 @@ class Feed:
       ValueError: the split or the list of types is empty, or holds too little for
         an episode; names the setting.
     """
+    reason = self.why_empty(setting)
+    if reason:
+      raise ValueError(f"setting {setting!r}: {reason}")
     split, kind = setting.split("/")
-    whole, types = self.dataset.instances, self._types_of(kind)
-    instances = whole if split == "all" else getattr(self.splits, split)
-    if not instances or not len(types):
-      raise ValueError(
-        f"setting {setting!r}: {len(instances)} instances in split {split!r} and "
-        f"{len(types)} {kind} types; set data.*_species, data.*_fraction, data.novel, "
-        "or leave the setting out of eval.settings"
-      )
+    instances, types = self._instances_of(split), self._types_of(kind)
     # Where a list is shorter than the threshold, all of its types must be visible.
     thresholds = dataclasses.replace(
       self.cfg,
@@ -145,7 +148,7 @@ class Feed:
       min_query_types=min(self.cfg.min_query_types, len(types)),
     )
     try:
-      return make_sampler(
+      return self._sampler(
         instances,
         types,
         shots=cfg.shots,
@@ -159,6 +162,37 @@ class Feed:
       )
     except ValueError as error:
       raise ValueError(f"setting {setting!r}: {error}") from error
+
+  def why_empty(self, setting: str) -> str:
+    """Returns why a setting holds nothing to score, or "" if it holds something."""
+    split, kind = setting.split("/")
+    instances, types = self._instances_of(split), self._types_of(kind)
+    if instances and len(types):
+      if any(instance.visible[types].any() for instance in instances):
+        return ""
+      return (
+        f"none of the {len(instances)} instances in split {split!r} shows one of its "
+        f"{len(types)} {kind} types"
+      )
+    return (
+      f"{len(instances)} instances in split {split!r} and {len(types)} {kind} types; "
+      "set data.*_species, data.*_fraction, data.novel, or leave the setting out of "
+      "eval.settings"
+    )
+
+  def _sampler(self, instances: Sequence[Instance], *args: Any, **options: Any):
+    """Does `make_sampler`; where there is too little, says how much every split has."""
+    try:
+      return make_sampler(instances, *args, **options)
+    except ValueError as error:
+      images = ", ".join(
+        f"{name} {len({instance.image for instance in part})}"
+        for name, part in self.splits._asdict().items()
+      )
+      raise ValueError(f"{error}; images by split: {images}") from error
+
+  def _instances_of(self, split: str) -> Sequence[Instance]:
+    return self.dataset.instances if split == "all" else getattr(self.splits, split)
 
   def species(self, instance: np.ndarray) -> np.ndarray:
     """Returns the species names of `Views.instance`."""
