@@ -37,6 +37,7 @@ def _code(path):
 def commands(path):
   """Returns the commands of a page, as lists of words, without the folder of bin."""
   lines = re.sub(r"\\\n", " ", _code(path)).splitlines()
+  lines = [re.sub(r"\$\(\(.*?\)\)", "8", line) for line in lines]  # shell arithmetic
   found = [shlex.split(line, comments=True) for line in lines if _is_command(line)]
   return [[words[0].removeprefix(".venv/bin/"), *words[1:]] for words in found]
 

@@ -2,20 +2,25 @@
 
   python -m benchmarks.reliability --size full
   python -m benchmarks.reliability --class images --class keys
-  python -m benchmarks.reliability --tree ../older --out older.json
+  python -m benchmarks.reliability --tree ../older --out before.json
+  python -m benchmarks.reliability --table before.json after.json
 
-A trial holds if the result is right, or if one line names the cause. Prints a table,
-lists what failed, and writes both as JSON. docs/reliability.md has the counts.
+A trial holds if the result is right, or if one line names the cause. Lists what failed,
+and puts it with the counts into a JSON file, where other classes stay as they are.
+docs/reliability.md has the counts.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.reliability.classes import CLASSES
@@ -26,7 +31,7 @@ _SECONDS = {"small": 1800, "full": 7200}
 
 
 def main() -> int:
-  """Returns 1 if a trial failed."""
+  """Returns 1 if a trial failed, or could not be made."""
   parser = argparse.ArgumentParser(
     "python -m benchmarks.reliability",
     description=__doc__,
@@ -43,29 +48,64 @@ def main() -> int:
   )
   parser.add_argument("--tree", type=pathlib.Path, default=_ROOT, help="what is tried")
   parser.add_argument("--seed", type=int, default=0, help="of random damages")
-  parser.add_argument("--out", type=pathlib.Path, default="reliability.json")
+  parser.add_argument(
+    "--out", type=pathlib.Path, default=_ROOT / "benchmarks/reliability/after.json"
+  )
+  parser.add_argument("--work", type=pathlib.Path, help="scratch folder, kept")
+  parser.add_argument(
+    "--table",
+    nargs="+",
+    type=pathlib.Path,
+    metavar="JSON",
+    help="only print the counts of files, side by side",
+  )
   args = parser.parse_args()
+  if args.table:
+    print(table([json.loads(path.read_text()) for path in args.table]))
+    return 0
+  return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
   tree = args.tree.resolve()
-  found: dict[str, Any] = {"commit": _commit(tree), "size": args.size, "classes": {}}
-  with tempfile.TemporaryDirectory(prefix="fskd_reliability_") as folder:
-    for name in args.classes or CLASSES:
+  found = json.loads(args.out.read_text()) if args.out.exists() else {}
+  names, failed = args.classes or [*CLASSES], False
+  with _scratch(args.work) as folder:
+    for name in names:
       options = {"tree": str(tree), "is_full": args.size == "full", "seed": args.seed}
-      found["classes"][name] = _try(name, options, pathlib.Path(folder), args.size)
-      print(_row(name, found["classes"][name]), flush=True)
+      counts = _try(name, options, pathlib.Path(folder), args.size)
+      found[name] = {"commit": _commit(tree), "size": args.size} | counts
+      failed |= bool(counts["failures"] or counts["note"])
+      print(_row(name, found[name]), flush=True)
       args.out.write_text(json.dumps(found, indent=1) + "\n")
-  print(f"\n{table(found)}")
-  return int(any(counts["failures"] for counts in found["classes"].values()))
+  print(f"\n{table([found])}")
+  return int(failed)
 
 
-def table(found: dict[str, Any]) -> str:
-  """Returns the counts as a table in Markdown."""
-  head = f"{found['commit']}, {found['size']}\n\n| Class | Tried | Held | Failed |"
-  rows = [
-    f"| {CLASSES[name][0]} | {counts['tried']} | {counts['held']} | "
-    f"{counts['tried'] - counts['held']} |"
-    for name, counts in found["classes"].items()
-  ]
-  return "\n".join([head, "|---|---|---|---|", *rows])
+def _scratch(folder: pathlib.Path | None) -> Any:
+  """Returns a context that gives a folder: a new one, removed at the end, or this."""
+  if folder is None:
+    return tempfile.TemporaryDirectory(prefix="fskd_reliability_")
+  folder.mkdir(exist_ok=True)
+  return contextlib.nullcontext(folder.resolve())
+
+
+def table(files: Sequence[dict[str, Any]]) -> str:
+  """Returns the counts of files as a table in Markdown, each with its commit."""
+  head = "| Class |" + " Commit | Tried | Held | Failed |" * len(files)
+  rows = [head, "|---|" + "---|---|---|---|" * len(files)]
+  for name, (text, _) in CLASSES.items():
+    if any(name in found for found in files):
+      cells = [_cells(found.get(name)) for found in files]
+      rows.append(f"| {text} | {' | '.join(cells)} |")
+  return "\n".join(rows)
+
+
+def _cells(counts: dict[str, Any] | None) -> str:
+  if counts is None:
+    return " | | | "
+  tried, held = counts["tried"], counts["held"]
+  return f"{counts['commit']} | {tried} | {held} | {tried - held}"
 
 
 def _row(name: str, counts: dict[str, Any]) -> str:
@@ -82,6 +122,8 @@ def _try(
   links = folder / "links"
   for place in (*places.values(), links):
     place.mkdir(exist_ok=True)
+  shutil.rmtree(places["work"])
+  places["work"].mkdir()
   if not (links / "fskd_jax").exists():
     (links / "fskd_jax").symlink_to(pathlib.Path(options["tree"]) / "fskd_jax")
   options = options | {key: str(place) for key, place in places.items()}

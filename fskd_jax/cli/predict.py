@@ -1,11 +1,11 @@
 """fskd predict: finds the keypoints marked on support images in your own images.
 
-Exit status: 0, 1 if a query could not be read (the others were predicted), 2 for an
-error that stopped it.
+Exit status: 0, 1 if a query could not be read to its end or drawn (the others were
+predicted), 2 for an error that stopped it. Results are written as they come: what was
+predicted before the end is kept.
 """
 
 import argparse
-import itertools
 import logging
 import pathlib
 import sys
@@ -15,14 +15,9 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from fskd_jax.files import written_whole
-from fskd_jax.pictures.predictions import (
-  THUMBNAIL,
-  Marks,
-  draw_contact_sheet,
-  draw_marks,
-  draw_prediction,
-)
+from fskd_jax.cli.arguments import probability
+from fskd_jax.pictures.predictions import Marks
+from fskd_jax.prediction import files as prediction_files
 from fskd_jax.prediction import photographs, videos
 from fskd_jax.prediction.detector import (
   QUERY_BATCH,
@@ -31,14 +26,20 @@ from fskd_jax.prediction.detector import (
   Support,
 )
 from fskd_jax.prediction.files import PredictionFiles
-from fskd_jax.prediction.inputs import find_queries, read_boxes, read_supports
+from fskd_jax.prediction.inputs import Query, gather_queries, read_boxes, read_supports
 from fskd_jax.prediction.keypoint_files import Marked
 from fskd_jax.prediction.load import load
+from fskd_jax.prediction.pictures import OVERLAYS, Pictures, support_marks
+from fskd_jax.prediction.support_points import checked_box
 
 T = TypeVar("T")
 
-SHEET = 30
-"""Images per contact sheet."""
+LEAST_SIDE = 8
+"""Of a query image, pixels: there is nothing to find in less."""
+
+UNLIKE = 0.3
+"""Median confidence below which the last line says that the images are unlike those
+that the detector was trained on."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,13 +77,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action="store_true",
     help="objects fill the query images: no search, a tenth of the time",
   )
-  parser.add_argument("--out", required=True, help="folder for the results")
+  parser.add_argument(
+    "--out", required=True, help="folder for the results, without those of another run"
+  )
   parser.add_argument(
     "--min-confidence",
-    type=float,
+    type=probability,
     default=0.5,
-    help="keypoints below are rings in the pictures and left out of the files "
-    "(%(default)s)",
+    metavar="P",
+    help="keypoints below are marked: rings in the pictures, v = 0 in "
+    "predictions.json (%(default)s)",
   )
   parser.set_defaults(run=run)
 
@@ -91,30 +95,34 @@ class _Session(NamedTuple):
   """What the work on every query needs.
 
   Attributes:
-    shown: the support images, for the pictures.
     skeleton: pairs of keypoint numbers.
-    whole_images: objects fill their images.
-    problems: one sentence for every query that could not be read.
+    boxes: by path of the query; None: objects fill their images.
+    problems: a kind of problem, and a sentence for each query that has it.
   """
 
   detector: KeypointDetector
   support: Support
-  shown: list[Marks]
   skeleton: list[tuple[int, int]]
-  boxes: dict[str, tuple[float, ...]]
-  whole_images: bool
+  boxes: dict[pathlib.Path, tuple[float, ...]] | None
   files: PredictionFiles
-  out: pathlib.Path
-  problems: list[str]
+  pictures: Pictures
+  problems: dict[str, list[str]]
+
+
+_LOST, _CUT, _BARE = "not predicted", "predicted in part", "no picture"
+"""Kinds of problems."""
 
 
 def run(args: argparse.Namespace) -> int:
   """Predicts."""
   logging.basicConfig(format="%(message)s")
-  queries = [path for item in args.query for path in find_queries(item)]
-  clips = [path for path in queries if path.suffix.lower() in videos.SUFFIXES]
-  if clips:
+  queries = gather_queries(args.query)
+  if any(map(_is_video, queries)):
     videos.require()
+  boxes = None if args.whole_images else {}
+  if args.boxes:
+    boxes = read_boxes(args.boxes, queries)
+  out = prediction_files.new_folder(pathlib.Path(args.out), [OVERLAYS])
   marked = read_supports(args.support, args.keypoints)
   detector = load(args.workdir or args.weights)
   support = detector.support(
@@ -122,29 +130,22 @@ def run(args: argparse.Namespace) -> int:
     [found.keypoints for _, found in marked],
     [found.box for _, found in marked],
   )
-  out = pathlib.Path(args.out)
-  (out / "overlays").mkdir(parents=True, exist_ok=True)
   skeleton = _skeleton(marked, support.names)
-  session = _Session(
-    detector=detector,
-    support=support,
-    shown=[_support_marks(*pair, support.names, skeleton) for pair in marked],
-    skeleton=skeleton,
-    boxes=read_boxes(args.boxes) if args.boxes else {},
-    whole_images=args.whole_images,
-    files=PredictionFiles(support.names, args.min_confidence),
-    out=out,
-    problems=[],
-  )
-  _predict_images(session, [(i, p) for i, p in enumerate(queries, 1) if p not in clips])
-  for number, path in enumerate(queries, 1):
-    if path in clips:
-      try:
-        _predict_video(session, number, path)
-      except (ValueError, OSError) as error:
-        session.problems.append(str(error))
-  session.files.write(out)
-  return _report(session, len(queries))
+  shown = [support_marks(*pair, support.names, skeleton) for pair in marked]
+  problems: dict[str, list[str]] = {_LOST: [], _CUT: [], _BARE: []}
+  pictures = Pictures(out, shown, support.names, problems[_BARE].append)
+  with PredictionFiles(out, support.names, args.min_confidence) as files:
+    session = _Session(detector, support, skeleton, boxes, files, pictures, problems)
+    numbered = [*enumerate(queries, 1)]
+    _predict_images(session, [pair for pair in numbered if not _is_video(pair[1])])
+    for number, query in numbered:
+      if _is_video(query):
+        _predict_video(session, number, query)
+  return _report(session, len(queries), args.min_confidence, out)
+
+
+def _is_video(query: Query) -> bool:
+  return query.path.suffix.lower() in videos.SUFFIXES
 
 
 def _skeleton(
@@ -154,88 +155,84 @@ def _skeleton(
   return [(names.index(a), names.index(b)) for a, b in pairs]
 
 
-def _support_marks(
-  path: pathlib.Path,
-  found: Marked,
-  names: Sequence[str],
-  skeleton: Sequence[tuple[int, int]],
-) -> Marks:
-  points = [found.keypoints.get(name) or (np.nan, np.nan) for name in names]
-  return Marks(
-    title=path.name,
-    image=photographs.read(path, str(path)),
-    keypoints=np.array(points, float),
-    filled=np.ones(len(names), bool),
-    skeleton=skeleton,
-  )
-
-
-def _predict_images(
-  session: _Session, queries: Sequence[tuple[int, pathlib.Path]]
-) -> None:
+def _predict_images(session: _Session, queries: Sequence[tuple[int, Query]]) -> None:
   """Predicts images, a batch of readable ones at a time, with their pictures."""
+  bar = tqdm(None, "predicting", len(queries), unit="image", disable=None)
 
-  def readable() -> Iterator[tuple[int, pathlib.Path, np.ndarray]]:
-    for number, path in tqdm(queries, "predicting", unit="image", disable=not queries):
+  def readable() -> Iterator[tuple[int, Query, np.ndarray]]:
+    for number, query in queries:
       try:
-        yield number, path, photographs.read(path, str(path))
+        yield number, query, _read(session, query)
       except (ValueError, OSError) as error:
-        session.problems.append(str(error))
+        session.problems[_LOST].append(str(error))
+        bar.update()
 
-  thumbnails = []
-  for batch in _batched(readable(), QUERY_BATCH):
-    pixels = [x for _, _, x in batch]
-    boxes = [_box(session, path, x) for _, path, x in batch]
-    found = session.detector.predict(session.support, pixels, boxes)
-    for (number, path, pixels), single in zip(batch, _singles(found)):
-      session.files.add(number, path.name, single)
-      marks = _query_marks(session, path.name, pixels, single)
-      picture = draw_prediction(
-        session.shown, marks, session.support.names, single.confidence[0]
-      )
-      name = f"{number:04d}_{path.stem}.jpg"
-      picture.save(session.out / "overlays" / name, quality=92)
-      if len(queries) > 1:
-        thumbnails.append(
-          (path.name, draw_marks(marks._replace(covariance=None), THUMBNAIL))
-        )
-  for sheet, pictures in enumerate(_batched(thumbnails, SHEET), 1):
-    draw_contact_sheet(pictures).save(session.out / f"contact_sheet_{sheet}.png")
+  with bar:
+    for batch in _batched(readable(), QUERY_BATCH):
+      pixels = [x for _, _, x in batch]
+      boxes = [_box(session, query, x) for _, query, x in batch]
+      found = session.detector.predict(session.support, pixels, boxes)
+      for (number, query, image), single, box in zip(batch, _singles(found), boxes):
+        marks = _add(session, query, image, single, box)
+        session.pictures.add(number, marks, single.confidence[0])
+        bar.update()
+  session.pictures.finish()
 
 
-def _predict_video(session: _Session, number: int, path: pathlib.Path) -> None:
+def _read(session: _Session, query: Query) -> np.ndarray:
+  """Returns the pixels of a query image that can be predicted.
+
+  Raises:
+    FileNotFoundError, ValueError: it cannot be read or is too small, or its box is
+      outside; says which.
+  """
+  image = photographs.read(query.path, str(query.path))
+  height, width = image.shape[:2]
+  if min(width, height) < LEAST_SIDE:
+    raise ValueError(
+      f"{query.path}: {width} x {height} pixels, expected {LEAST_SIDE} x {LEAST_SIDE} "
+      "at least"
+    )
+  checked_box(_box(session, query, image), (width, height), str(query.path))
+  return image
+
+
+def _predict_video(session: _Session, number: int, query: Query) -> None:
   """Predicts every frame, and writes the video with the keypoints drawn on it."""
-  with (
-    videos.reading(path) as video,
-    written_whole(session.out / f"{number:04d}_{path.stem}.mp4") as unfinished,
-    videos.writing(unfinished, video.rate) as add_frame,
-  ):
-    frames = tqdm(video.frames, path.name, video.count or None, unit="frame")
-    place = itertools.count()
-    for batch in _batched(frames, QUERY_BATCH):
-      boxes = [_box(session, path, frame) for frame in batch]
-      found = session.detector.predict(session.support, batch, boxes)
-      for frame, single in zip(batch, _singles(found)):
-        session.files.add(number, path.name, single, next(place))
-        marks = _query_marks(session, path.name, frame, single)
-        drawn = draw_marks(marks._replace(covariance=None), max(frame.shape))
-        add_frame(np.asarray(drawn))
+  predicted = 0
+  try:
+    with (
+      videos.reading(query.path) as video,
+      session.pictures.video(number, query.name, video.rate) as draw,
+    ):
+      frames = tqdm(
+        video.frames, query.name, video.count or None, unit="frame", disable=None
+      )
+      for batch in _batched(frames, QUERY_BATCH):
+        boxes = [_box(session, query, frame) for frame in batch]
+        found = session.detector.predict(session.support, batch, boxes)
+        for frame, single, box in zip(batch, _singles(found), boxes):
+          draw(_add(session, query, frame, single, box, predicted))
+          predicted += 1
+  except (ValueError, OSError) as error:
+    session.problems[_CUT if predicted else _LOST].append(str(error))
 
 
-def _box(
-  session: _Session, path: pathlib.Path, pixels: np.ndarray
-) -> tuple[float, ...] | None:
-  if session.whole_images:
-    return (0, 0, *pixels.shape[1::-1])
-  return session.boxes.get(path.name)
-
-
-def _query_marks(
-  session: _Session, title: str, pixels: np.ndarray, single: Prediction
+def _add(
+  session: _Session,
+  query: Query,
+  image: np.ndarray,
+  single: Prediction,
+  box: tuple[float, ...] | None,
+  frame: int | None = None,
 ) -> Marks:
+  """Adds a prediction to the files, and returns what to draw."""
+  size: tuple[int, int] = image.shape[1::-1]
+  session.files.add(query.name, size, single, frame, box)
+  single = prediction_files.inside(single, size)
   return Marks(
-    title=title,
-    image=pixels,
+    title=query.name,
+    image=image,
     keypoints=single.keypoints[0],
     filled=session.files.kept(single)[0],
     covariance=single.covariance[0],
@@ -243,22 +240,58 @@ def _query_marks(
   )
 
 
+def _box(
+  session: _Session, query: Query, pixels: np.ndarray
+) -> tuple[float, ...] | None:
+  if session.boxes is None:
+    return (0, 0, *pixels.shape[1::-1])
+  return session.boxes.get(query.path)
+
+
 def _singles(found: Prediction) -> Iterator[Prediction]:
   for i in range(len(found.keypoints)):
     part = slice(i, i + 1)
-    yield Prediction(
-      found.keypoints[part], found.confidence[part], found.covariance[part], found.names
+    yield found._replace(
+      keypoints=found.keypoints[part],
+      confidence=found.confidence[part],
+      covariance=found.covariance[part],
     )
 
 
 def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+  """Yields lists of items; also those before an error, which is raised afterwards."""
+  batch, failure = [], None
   iterator = iter(items)
-  while batch := list(itertools.islice(iterator, size)):
-    yield batch
+  while failure is None:
+    try:
+      batch.append(next(iterator))
+    except Exception as error:  # also the end
+      failure = error
+    if batch and (failure or len(batch) == size):
+      yield batch
+      batch = []
+  if not isinstance(failure, StopIteration):
+    raise failure
 
 
-def _report(session: _Session, count: int) -> int:
-  print(f"{session.out}: {count - len(session.problems)} of {count} queries predicted")
-  for problem in session.problems:
-    print(f"not predicted: {problem}", file=sys.stderr)
-  return 1 if session.problems else 0
+def _report(session: _Session, count: int, least: float, out: pathlib.Path) -> int:
+  """Tells the problems, then what came of it; returns the exit status."""
+  for kind, problems in session.problems.items():
+    for problem in problems:
+      print(f"{kind}: {problem}", file=sys.stderr)
+  predicted = count - len(session.problems[_LOST])
+  confidences = session.files.confidences()
+  told = f"{out}: {predicted} of {count} queries predicted"
+  if len(confidences):
+    above, median = int((confidences >= least).sum()), np.median(confidences)
+    told += (
+      f", {above} of {len(confidences)} keypoints above {least:g} "
+      f"(median confidence {median:.2f})"
+    )
+    if median < UNLIKE and session.detector.calibration is not None:
+      told += (
+        ". These images are unlike those that the detector was trained on: "
+        "docs/prediction.md#confidence"
+      )
+  print(told)
+  return 1 if any(session.problems.values()) else 0

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import logging
 from collections.abc import Generator, Iterable, Sequence
 
 import jax
@@ -10,11 +11,12 @@ import numpy as np
 
 from fskd_jax.config import DataConfig, crop_size
 from fskd_jax.data import fingerprint, resident, sources
-from fskd_jax.data.annotations import KeypointDataset
+from fskd_jax.data.annotations import Instance, KeypointDataset
 from fskd_jax.data.plans import Sampler
 from fskd_jax.data.splits import (
   KeypointTypes,
   Splits,
+  check_names,
   flip_permutation,
   keypoint_types,
   split_instances,
@@ -23,6 +25,7 @@ from fskd_jax.device import parallel, processes
 from fskd_jax.device import store as image_store
 from fskd_jax.episode import EpisodeBatch
 
+_log = logging.getLogger(__name__)
 _materialize = jax.jit(image_store.materialize, static_argnames="size")
 
 
@@ -67,6 +70,7 @@ class Feed:
     cls, dataset: KeypointDataset, cfg: DataConfig, backend: str = "single"
   ) -> "Feed":
     """Splits a data set in memory; arguments and errors as `open`."""
+    check_names(cfg, dataset)
     types = keypoint_types(cfg, dataset.keypoint_names)
     splits = split_instances(dataset, cfg)
     store = None
@@ -107,6 +111,50 @@ class Feed:
       for views in (batch.support, batch.query)
     )
     return support, query
+
+  def instances(self, split: str) -> Sequence[Instance]:
+    """Returns the instances of a split, or of the whole data set for "all"."""
+    return self.dataset.instances if split == "all" else getattr(self.splits, split)
+
+  def types_of(self, kind: str) -> np.ndarray:
+    """Returns the types in the list "base" or "novel", or in neither ("other")."""
+    if kind == "other":
+      listed = np.concatenate([self.types.base, self.types.novel])
+      return np.setdiff1d(np.arange(len(self.dataset.keypoint_names)), listed).astype(
+        np.int32
+      )
+    return {"base": self.types.base, "novel": self.types.novel}[kind]
+
+  def why_empty(self, setting: str) -> str:
+    """Returns why a setting holds nothing to score, or "" if it holds something."""
+    split, kind = setting.split("/")
+    instances, types = self.instances(split), self.types_of(kind)
+    if instances and len(types):
+      if any(instance.visible[types].any() for instance in instances):
+        return ""
+      return (
+        f"none of the {len(instances)} instances in split {split!r} shows one of its "
+        f"{len(types)} {kind} types"
+      )
+    return (
+      f"{len(instances)} instances in split {split!r} and {len(types)} {kind} types; "
+      "set data.*_species, data.*_fraction, data.novel, or leave the setting out of "
+      "eval.settings"
+    )
+
+  def held(self, settings: Sequence[str]) -> list[str]:
+    """Returns the settings that hold something to score; a warning names the others.
+
+    Raises:
+      ValueError: None holds anything.
+    """
+    reasons = {name: why for name in settings if (why := self.why_empty(name))}
+    told = "; ".join(f"{name!r}: {reason}" for name, reason in reasons.items())
+    if len(reasons) == len(settings):
+      raise ValueError(f"eval.settings hold nothing to score: {told}")
+    if reasons and parallel.is_main_process():
+      _log.warning("settings left out of the evaluation: %s", told)
+    return [name for name in settings if name not in reasons]
 
   def species(self, instance: np.ndarray) -> np.ndarray:
     """Returns the species names of `Views.instance`."""

@@ -58,17 +58,24 @@ def keypoint_ids(
   Raises:
     ValueError: a name that is not there (close matches are listed) or is repeated.
   """
+  faults = _name_faults(names, vocabulary)
+  if faults:
+    raise ValueError(f"{'; '.join(faults)}; the vocabulary is {list(vocabulary)}")
   numbers = {name: number for number, name in enumerate(vocabulary)}
-  unknown = [name for name in names if name not in numbers]
+  return np.array([numbers[name] for name in names], np.int32)
+
+
+def _name_faults(names: Sequence[str], vocabulary: Sequence[str]) -> list[str]:
+  unknown = [name for name in dict.fromkeys(names) if name not in vocabulary]
+  faults = []
   if unknown:
     close = {name: difflib.get_close_matches(name, vocabulary) for name in unknown}
-    hints = "; ".join(f"{name!r} (close: {close[name] or 'none'})" for name in unknown)
-    raise ValueError(
-      f"unknown keypoint names: {hints}; the vocabulary is {list(vocabulary)}"
-    )
+    hints = [f"{n!r} (close: {close[n]})" if close[n] else repr(n) for n in unknown]
+    faults.append(f"unknown keypoint names: {', '.join(hints)}")
   if len(set(names)) < len(names):
-    raise ValueError(f"repeated keypoint names: {list(names)}")
-  return np.array([numbers[name] for name in names], np.int32)
+    repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    faults.append(f"repeated keypoint names: {repeated}")
+  return faults
 
 
 def flip_permutation(
@@ -100,6 +107,70 @@ def flip_permutation(
   return permutation
 
 
+def check_names(cfg: DataConfig, dataset: KeypointDataset) -> None:
+  """Checks all names in the config: of keypoints and of species.
+
+  Raises:
+    ValueError: lists every wrong name with its field.
+  """
+  faults = _keypoint_faults(cfg, dataset.keypoint_names) + _species_faults(cfg, dataset)
+  if faults:
+    raise ValueError("; ".join(faults))
+
+
+def _keypoint_faults(cfg: DataConfig, vocabulary: Sequence[str]) -> list[str]:
+  paths, pairs = (
+    tuple(name for path in field for name in path)
+    for field in (cfg.auxiliary_paths, cfg.flip_pairs)
+  )
+  by_field = {
+    "data.base": cfg.base,
+    "data.novel": cfg.novel,
+    "data.auxiliary_paths": tuple(dict.fromkeys(paths)),  # paths may share ends
+    "data.flip_pairs": pairs,
+  }
+  faults = [
+    f"{field}: {fault}"
+    for field, names in by_field.items()
+    for fault in _name_faults(names, vocabulary)
+  ]
+  if faults:
+    faults.append(f"the keypoint names of the data set are {list(vocabulary)}")
+  both = set(cfg.base) & set(cfg.novel)
+  if both:
+    faults.append(f"data.novel: keypoint types both base and novel: {sorted(both)}")
+  strange = [
+    path
+    for path in cfg.auxiliary_paths
+    if len(path) != 2 or ({*path} <= {*vocabulary} and not {*path} <= {*cfg.base})
+  ]
+  if strange:
+    faults.append(
+      f"data.auxiliary_paths: must join two types of data.base = {list(cfg.base)}, "
+      f"not {strange}"
+    )
+  return faults
+
+
+def _species_faults(cfg: DataConfig, dataset: KeypointDataset) -> list[str]:
+  species = sorted({instance.species for instance in dataset.instances})
+  by_field = {
+    "data.unseen_species": cfg.unseen_species,
+    "data.validation_species": cfg.validation_species,
+  }
+  faults = [
+    f"{field}: species {strange} are not in {dataset.name}, which has {species}"
+    for field, names in by_field.items()
+    if (strange := sorted({*names} - {*species}))
+  ]
+  both = {*cfg.unseen_species} & {*cfg.validation_species}
+  if both:
+    faults.append(
+      f"data.validation_species: species both unseen and for validation: {sorted(both)}"
+    )
+  return faults
+
+
 def keypoint_types(cfg: DataConfig, vocabulary: Sequence[str]) -> KeypointTypes:
   """Resolves the names in the config.
 
@@ -109,15 +180,9 @@ def keypoint_types(cfg: DataConfig, vocabulary: Sequence[str]) -> KeypointTypes:
     ValueError: an unknown or repeated name, a name both base and novel, or an
       auxiliary path that does not join two base types.
   """
-  both = set(cfg.base) & set(cfg.novel)
-  if both:
-    raise ValueError(f"keypoint types both base and novel: {sorted(both)}")
-  strange = [p for p in cfg.auxiliary_paths if len(p) != 2 or not set(p) <= {*cfg.base}]
-  if strange:
-    raise ValueError(
-      f"auxiliary paths must join two base types, not {strange}; "
-      f"the base types are {list(cfg.base)}"
-    )
+  faults = _keypoint_faults(cfg, vocabulary)
+  if faults:
+    raise ValueError("; ".join(faults))
   paths = [keypoint_ids(path, vocabulary) for path in cfg.auxiliary_paths]
   ends = np.array(paths, np.int32).reshape(-1, 2)
   return KeypointTypes(
@@ -150,15 +215,10 @@ def split_instances(dataset: KeypointDataset, cfg: DataConfig) -> Splits:
   """
   rng = np.random.default_rng(cfg.split_seed)
   species = sorted({instance.species for instance in dataset.instances})
+  faults = _species_faults(cfg, dataset)
+  if faults:
+    raise ValueError("; ".join(faults))
   named = (*cfg.unseen_species, *cfg.validation_species)
-  if set(named) - {*species}:
-    raise ValueError(
-      f"species {sorted(set(named) - {*species})} are not in {dataset.name}, "
-      f"which has {species}"
-    )
-  both = set(cfg.unseen_species) & set(cfg.validation_species)
-  if both:
-    raise ValueError(f"species both unseen and for validation: {sorted(both)}")
   if len(species) == 1 and not named:
     splits = _split_images(dataset.instances, cfg, rng)
   else:

@@ -64,7 +64,7 @@ def from_pixels(name: str, pixels: UInt8[np.ndarray, "h w 3"]) -> Picture:
   return _picture(name, pixels, content.getvalue())
 
 
-class Opened(Sequence[Image.Image]):
+class Opened(Sequence[np.ndarray]):
   """The images of pictures, each decoded anew when it is asked for.
 
   A batch of photographs fits into memory where all of them might not.
@@ -79,10 +79,10 @@ class Opened(Sequence[Image.Image]):
     return len(self._pictures)
 
   @overload
-  def __getitem__(self, place: int) -> Image.Image: ...
+  def __getitem__(self, place: int) -> np.ndarray: ...
 
   @overload
-  def __getitem__(self, place: slice) -> list[Image.Image]: ...
+  def __getitem__(self, place: slice) -> list[np.ndarray]: ...
 
   def __getitem__(self, place):
     """Opens one picture, or a list of them."""
@@ -91,8 +91,9 @@ class Opened(Sequence[Image.Image]):
     return _open(self._pictures[place])
 
 
-def _open(picture: Picture) -> Image.Image:
-  return Image.open(io.BytesIO(picture.content), formats=images.FORMATS)
+def _open(picture: Picture) -> UInt8[np.ndarray, "h w 3"]:
+  with images.opened(picture.content, picture.name) as image:
+    return photographs.read(image, picture.name)
 
 
 def _picture(name: str, pixels: UInt8[np.ndarray, "h w 3"], content: bytes) -> Picture:

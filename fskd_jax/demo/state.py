@@ -11,7 +11,7 @@ import numpy as np
 
 from fskd_jax.demo.pictures import Opened, Picture, Point
 from fskd_jax.prediction.detector import KeypointDetector, Prediction
-from fskd_jax.prediction.files import PredictionFiles
+from fskd_jax.prediction.files import COCO, PredictionFiles
 
 Role = Literal["support", "query"]
 
@@ -19,10 +19,13 @@ MAX_PICTURES = 200
 """Pictures of one role on a page."""
 
 MAX_BYTES = 2**29
-"""Memory for the pictures of a page and of its history."""
+"""Memory for the pictures of a page."""
 
 MAX_UNDO = 100
 """Changes that can be taken back."""
+
+MAX_UNDO_BYTES = 2**27
+"""Memory for pictures that only the history has."""
 
 MAX_NAME = 100
 """Letters of a keypoint's name."""
@@ -65,7 +68,7 @@ def add(page: Page, role: Role, pictures: Iterable[Picture]) -> Page:
     ValueError: they are too many, or too large.
   """
   there = _shelf(page, role).pictures
-  added, weight = [], _weight([page._replace(before=None)])
+  added, weight = [], _weight([page])
   for picture in pictures:
     added.append(picture)
     weight += picture.weight
@@ -153,8 +156,9 @@ def undo(page: Page) -> Page:
 def bounded(page: Page) -> Page:
   """Returns the page without the part of its history that is too long or too large."""
   history, before = [page], page.before
+  most = _weight([page]) + MAX_UNDO_BYTES
   while before is not None and len(history) <= MAX_UNDO:
-    if _weight([*history, before]) > MAX_BYTES:
+    if _weight([*history, before]) > most:
       break
     history.append(before)
     before = before.before
@@ -225,11 +229,11 @@ def write_prediction(
   """
   if page.prediction is None:
     raise ValueError("Nothing is predicted yet.")
-  files = PredictionFiles(page.prediction.names, min_confidence)
-  for place, picture in enumerate(page.query.pictures):
-    files.add(place + 1, picture.name, single(page.prediction, place))
-  files.write(folder)
-  return folder / "predictions.json"
+  with PredictionFiles(folder, page.prediction.names, min_confidence) as files:
+    for place, picture in enumerate(page.query.pictures):
+      found = single(page.prediction, place)
+      files.add(picture.name, picture.size, found, box=picture.box)
+  return folder / COCO
 
 
 def single(prediction: Prediction, place: int) -> Prediction:

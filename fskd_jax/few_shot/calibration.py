@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import json
 import logging
+import math
 import os
 import pathlib
 from collections.abc import Callable, Mapping
@@ -30,6 +31,7 @@ from fskd_jax.few_shot.sampler import EpisodeSampler, evaluation_sampler
 from fskd_jax.files import written_whole
 from fskd_jax.heatmaps import readout
 from fskd_jax.interop.weights import read_metadata
+from fskd_jax.messages import DAMAGE, shown
 from fskd_jax.metrics.reliability import Curves, measure
 from fskd_jax.models.detector import FewShotDetector, fuse_heatmaps
 from fskd_jax.pictures.calibration import draw_curves
@@ -121,6 +123,8 @@ def calibrate(
   calibration = Calibration(**fitted, split=split, shots=cfg.eval.shots, step=step)
   curves = {}
   for setting in cfg.eval.settings:
+    if feed.why_empty(setting):
+      continue
     outcomes = collect(evaluation_sampler(feed, setting, cfg.eval))
     confidence = calibration.confidence(outcomes.mass, outcomes.peak)
     curves[setting] = measure(confidence, outcomes.correct)
@@ -139,8 +143,8 @@ def load(workdir: str | os.PathLike) -> Calibration | None:
   if not path.is_file():
     return None
   try:
-    return Calibration(**json.loads(path.read_text(encoding="utf-8"))["calibration"])
-  except (ValueError, TypeError, KeyError) as error:
+    return _parse(json.loads(path.read_text(encoding="utf-8"))["calibration"])
+  except DAMAGE as error:
     raise ValueError(f"{path} is damaged ({error}); remove it") from error
 
 
@@ -154,9 +158,19 @@ def load_file(path: str | os.PathLike) -> Calibration | None:
   if "calibration" not in metadata:
     return None
   try:
-    return Calibration(**json.loads(metadata["calibration"]))
-  except (ValueError, TypeError) as error:
+    return _parse(json.loads(metadata["calibration"]))
+  except DAMAGE as error:
     raise ValueError(f"{path}: its calibration cannot be read: {error}") from error
+
+
+def _parse(values: Any) -> Calibration:
+  """Builds a calibration from JSON; its numbers must be finite."""
+  calibration = Calibration(**values)
+  for field in dataclasses.fields(Calibration):
+    value = getattr(calibration, field.name)
+    if field.name != "split" and (isinstance(value, str) or not math.isfinite(value)):
+      raise ValueError(f"{field.name} is {shown(value)}, expected a finite number")
+  return calibration
 
 
 def to_json(calibration: Calibration) -> str:

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int, Int32
@@ -150,8 +151,13 @@ class EpisodeSampler:
 
 
 def training_sampler(feed: Feed, cfg: TrainConfig) -> EpisodeSampler:
-  """Returns the sampler of training: base and auxiliary types, random crops."""
-  return make_sampler(
+  """Returns the sampler of training: base and auxiliary types, random crops.
+
+  Raises:
+    ValueError: The split holds too little for an episode.
+  """
+  return _sampler_of(
+    feed,
     feed.splits.train,
     feed.types.base,
     auxiliary=feed.types.auxiliary,
@@ -166,28 +172,24 @@ def training_sampler(feed: Feed, cfg: TrainConfig) -> EpisodeSampler:
 
 
 def evaluation_sampler(feed: Feed, setting: str, cfg: EvalConfig) -> EpisodeSampler:
-  """Returns the sampler of a setting: the crops of the protocol.
+  """Returns the sampler of a setting, with the crops of the protocol.
 
   Args:
     feed: The data set.
     setting: "<split>/<types>": split is unseen, seen, validation or all, the whole
       data set; types is base, novel or other (types of the vocabulary that are in
       neither list).
-    cfg: shots, queries, seed and protocol.
+    cfg: Shots, queries, seed and protocol.
 
   Raises:
-    ValueError: the split or the list of types is empty, or holds too little for
+    ValueError: The split or the list of types is empty, or holds too little for
       an episode; names the setting.
   """
+  reason = feed.why_empty(setting)
+  if reason:
+    raise ValueError(f"setting {setting!r}: {reason}")
   split, kind = setting.split("/")
-  whole, types = feed.dataset.instances, _types(feed, kind)
-  instances = whole if split == "all" else getattr(feed.splits, split)
-  if not instances or not len(types):
-    raise ValueError(
-      f"setting {setting!r}: {len(instances)} instances in split {split!r} and "
-      f"{len(types)} {kind} types; set data.*_species, data.*_fraction, data.novel, "
-      "or leave the setting out of eval.settings"
-    )
+  types = feed.types_of(kind)
   # Where a list is shorter than the threshold, all of its types must be visible.
   thresholds = dataclasses.replace(
     feed.cfg,
@@ -195,12 +197,13 @@ def evaluation_sampler(feed: Feed, setting: str, cfg: EvalConfig) -> EpisodeSamp
     min_query_types=min(feed.cfg.min_query_types, len(types)),
   )
   try:
-    return make_sampler(
-      instances,
+    return _sampler_of(
+      feed,
+      feed.instances(split),
       types,
       shots=cfg.shots,
       queries=cfg.queries,
-      num_slots=max(len(_types(feed, k)) for k in ("base", "novel", "other")),
+      num_slots=max(len(feed.types_of(k)) for k in ("base", "novel", "other")),
       permutation=feed.permutation(),
       cfg=thresholds,
       seed=cfg.seed,
@@ -255,7 +258,8 @@ def make_sampler(
       f"{num_slots} keypoint slots do not hold {len(types)} types and "
       f"{len(auxiliary.knots)} auxiliary types"
     )
-  pools, weights = _pools(instances, types, shots + queries, cfg)
+  asked = (shots, queries, "train" if training else "eval")
+  pools, weights = _pools(instances, types, asked, cfg)
   used = [*types, *(len(permutation) + np.arange(len(auxiliary.knots)))]
   padding = [PADDING] * (num_slots - len(used))
   return EpisodeSampler(
@@ -278,10 +282,14 @@ def make_sampler(
 def _pools(
   instances: Sequence[Instance],
   types: Int32[np.ndarray, " n"],
-  num_images: int,
+  asked: tuple[int, int, str],
   cfg: DataConfig,
 ) -> tuple[list[Int[np.ndarray, " i"]], list[int]]:
-  """Returns the rows of every pool that can fill an episode, and its weight."""
+  """Returns the rows of every pool that can fill an episode, and its weight.
+
+  `asked` is how many shots and queries, and the section of the config that says so.
+  """
+  num_images = asked[0] + asked[1]
   rows: dict[str, list[int]] = collections.defaultdict(list)
   totals: collections.Counter[str] = collections.Counter()
   for row, instance in enumerate(instances):
@@ -295,7 +303,8 @@ def _pools(
     largest = sorted(totals, key=lambda name: -images[name])[:5]
     found = [f"{name} {images[name]} ({len(rows[name])} instances)" for name in largest]
     raise ValueError(
-      f"no species has the {num_images} different images of an episode; the most "
+      f"no species has the {num_images} different images of an episode: "
+      f"{_remedy(max(images.values()), *asked)}; the most "
       f"images with one of its {len(types)} keypoint types: {', '.join(found)}; "
       f"{len(instances)} instances of {len(totals)} species in all"
     )
@@ -304,10 +313,27 @@ def _pools(
   return [np.array(rows[name]) for name in names], weights
 
 
-def _types(feed: Feed, kind: str) -> np.ndarray:
-  if kind == "other":
-    listed = np.concatenate([feed.types.base, feed.types.novel])
-    return np.setdiff1d(np.arange(len(feed.dataset.keypoint_names)), listed).astype(
-      np.int32
+def _sampler_of(
+  feed: Feed, instances: Sequence[Instance], *args: Any, **options: Any
+) -> EpisodeSampler:
+  """Does `make_sampler`; where there is too little, says how much every split has."""
+  try:
+    return make_sampler(instances, *args, **options)
+  except ValueError as error:
+    images = ", ".join(
+      f"{name} {len({instance.image for instance in part})}"
+      for name, part in feed.splits._asdict().items()
     )
-  return {"base": feed.types.base, "novel": feed.types.novel}[kind]
+    raise ValueError(f"{error}; images by split: {images}") from error
+
+
+def _remedy(most: int, shots: int, queries: int, section: str) -> str:
+  """Returns what makes an episode fit into a pool of so many images."""
+  if most > shots:
+    return f"set {section}.queries = {most - shots} or less"
+  if most > 1:
+    return f"set {section}.shots = 1 and {section}.queries = {most - 1} or less"
+  return (
+    f"{section}.shots = {shots} and {section}.queries = {queries} need more labelled "
+    "images, or data.class_mode = 'mix_class'"
+  )

@@ -56,6 +56,10 @@ class FewShotTask:
     """Returns what scores the detector during training."""
     return FewShotValidator(self._cfg, feed, self._detector)
 
+  def check_evaluation(self, feed: Feed) -> None:
+    """Does `evaluator.check_settings`."""
+    evaluation.check_settings(feed, self._cfg.eval)
+
   def evaluate(
     self, variables: Any, step: int, workdir: str | os.PathLike
   ) -> dict[str, Any]:
@@ -71,7 +75,7 @@ class FewShotValidator:
     self._samplers = {
       kind: evaluation_sampler(feed, f"validation/{kind}", cfg.eval)
       for kind in ("base", "novel")
-      if feed.splits.validation and len(getattr(feed.types, kind))
+      if not feed.why_empty(f"validation/{kind}")
     }
     self.is_possible = bool(self._samplers)
     self._network = evaluation.network_predictor(detector, feed, cfg.train.backend)

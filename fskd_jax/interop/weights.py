@@ -3,12 +3,15 @@
 A .pth is read by torch's weights-only loading, which refuses everything but tensors.
 """
 
+import contextlib
 import importlib
 import json
 import pathlib
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import ml_dtypes  # noqa: F401, tells NumPy of bfloat16, by which safetensors reads it
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -16,8 +19,12 @@ import safetensors.numpy
 from fskd_jax import config
 from fskd_jax.config import Config
 from fskd_jax.files import written_whole
+from fskd_jax.messages import DAMAGE, cut, raise_if
 
 SUFFIXES = (".safetensors", ".pth")
+
+_TYPES = frozenset("F64 F32 F16 BF16 I64 I32 I16 I8 U64 U32 U16 U8 BOOL".split())
+_SLACK = 2**26  # bytes by which a tensor that repeats its values may grow
 
 
 def read_weights(path: str | pathlib.Path) -> dict[str, np.ndarray]:
@@ -31,10 +38,7 @@ def read_weights(path: str | pathlib.Path) -> dict[str, np.ndarray]:
   path = _existing(path)
   if path.suffix == ".pth":
     return _read_pth(path)
-  try:
-    return safetensors.numpy.load_file(path)
-  except (safetensors.SafetensorError, ValueError, TypeError) as error:
-    raise ValueError(f"{path} is no safetensors file, or damaged: {error}") from error
+  return _read_safetensors(path)
 
 
 def read_config(path: str | pathlib.Path) -> Config | None:
@@ -51,8 +55,10 @@ def read_config(path: str | pathlib.Path) -> Config | None:
     cfg = config.from_dict(json.loads(metadata["config"]))
     config.validate(cfg)
     return cfg
-  except (ValueError, TypeError, AttributeError) as error:
-    raise ValueError(f"{path}: its configuration cannot be read: {error}") from error
+  except DAMAGE as error:
+    raise ValueError(
+      f"{path}: its configuration cannot be read: {cut(error)}"
+    ) from error
 
 
 def read_metadata(path: str | pathlib.Path) -> dict[str, str]:
@@ -65,11 +71,8 @@ def read_metadata(path: str | pathlib.Path) -> dict[str, str]:
   path = _existing(path)
   if path.suffix == ".pth":
     return {}
-  try:
-    with safetensors.safe_open(path, framework="numpy") as file:
-      return file.metadata() or {}
-  except safetensors.SafetensorError as error:
-    raise ValueError(f"{path} is no safetensors file, or damaged: {error}") from error
+  with _open(path) as file:
+    return file.metadata() or {}
 
 
 def write_weights(
@@ -112,6 +115,30 @@ def _existing(path: str | pathlib.Path) -> pathlib.Path:
   return path
 
 
+@contextlib.contextmanager
+def _open(path: pathlib.Path) -> Iterator[Any]:
+  try:
+    with safetensors.safe_open(path, framework="numpy") as file:
+      yield file
+  except (safetensors.SafetensorError, *DAMAGE) as error:
+    raise ValueError(
+      f"{path} is no safetensors file, or damaged: {cut(error)}"
+    ) from error
+
+
+def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
+  with _open(path) as file:
+    types = {name: file.get_slice(name).get_dtype() for name in file.keys()}
+    known = {name: file.get_tensor(name) for name, t in types.items() if t in _TYPES}
+  strange = [f"{name} ({kind})" for name, kind in types.items() if kind not in _TYPES]
+  raise_if(strange, ValueError, f"{path}: tensors of types that are not read")
+  # NumPy has no bfloat16 of its own.
+  return {
+    name: x.astype(np.float32) if types[name] == "BF16" else x
+    for name, x in known.items()
+  }
+
+
 def _import_torch(path: pathlib.Path) -> Any:
   try:
     return importlib.import_module("torch")
@@ -124,6 +151,7 @@ def _import_torch(path: pathlib.Path) -> Any:
 
 def _read_pth(path: pathlib.Path) -> dict[str, np.ndarray]:
   torch = _import_torch(path)
+  _refuse_compressed(path)
   try:
     loaded = torch.load(path, map_location="cpu", weights_only=True)
   except Exception as error:  # whatever a damaged or foreign pickle may raise
@@ -141,8 +169,40 @@ def _read_pth(path: pathlib.Path) -> dict[str, np.ndarray]:
       f"{path} is not a plain state dict (name -> tensor): it holds "
       f"{', '.join(map(repr, strange or loaded))}; save the state dict alone"
     )
+  problems = [
+    f"{name} is {problem}"
+    for name, x in loaded.items()
+    if (problem := _problem(x, torch))
+  ]
+  raise_if(problems, ValueError, f"{path}: expected plain (dense) tensors with values")
   # NumPy has no bfloat16.
   return {
-    name: (x.float() if x.is_floating_point() else x).numpy()
+    name: (x.float() if x.is_floating_point() else x).detach().numpy()
     for name, x in loaded.items()
   }
+
+
+def _refuse_compressed(path: pathlib.Path) -> None:
+  """Refuses what torch.save does not write, and what may grow a thousandfold."""
+  try:
+    with zipfile.ZipFile(path) as file:
+      entries = file.infolist()
+  except Exception:  # of the older kind, or damaged: torch says so
+    return
+  if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+    raise ValueError(f"{path} is compressed, which torch.save does not do")
+
+
+def _problem(x: Any, torch: Any) -> str | None:
+  """Returns why NumPy cannot have a tensor, or None."""
+  if x.layout != torch.strided or x.is_nested:
+    return "sparse or nested"
+  if x.is_quantized:
+    return "quantized"
+  if x.is_complex():
+    return "complex"
+  if x.is_meta:
+    return "a meta tensor, without values"
+  if x.numel() * x.element_size() > x.untyped_storage().nbytes() + _SLACK:
+    return f"of the shape {(*x.shape,)}, more than the file holds"
+  return None

@@ -29,6 +29,7 @@ _GAP = 12
 _TITLE = 24
 _PAPER, _INK, _FAINT = (250, 250, 250), (30, 30, 30), (150, 150, 150)
 _LEGEND_ROW = 18
+_LONGEST = 200
 _ELLIPSE = 2.0
 """Standard deviations."""
 
@@ -207,7 +208,10 @@ def _text(
 
 
 def _short(text: str, width: float, font: ImageFont.FreeTypeFont) -> str:
-  """Leaves out the middle of a text that is too wide."""
+  """Leaves out the middle of a text that is too wide, and what has no shape."""
+  text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+  if len(text) > _LONGEST:  # the search below takes time by the square of it
+    text = f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 2 :]}"
   shown, kept = text, len(text)
   while font.getlength(shown) > width and kept > 2:
     kept -= 1

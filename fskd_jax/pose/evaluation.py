@@ -71,7 +71,7 @@ def evaluate(
     The content of results.json.
 
   Raises:
-    ValueError: a setting has no person, or the detections are wrong.
+    ValueError: no setting has a person, or the detections are wrong.
     FileNotFoundError: there is no such file of detections.
   """
   place = functools.partial(parallel.replicate, backend=cfg.train.backend)
@@ -86,7 +86,9 @@ def evaluate(
   variables, untrained = place(variables), place(untrained)
   mean_pose = baselines.mean_pose(feed.splits.train, feed.types.base)
 
-  all_boxes = {name: _boxes(cfg, feed, name, place) for name in cfg.eval.settings}
+  all_boxes = {
+    name: _boxes(cfg, feed, name, place) for name in feed.held(cfg.eval.settings)
+  }
   settings, rows, files = {}, [], {}
   for setting, boxes in all_boxes.items():
     store = boxes.feed.store
@@ -164,11 +166,6 @@ def _line(cells: Sequence[str]) -> str:
 def _boxes(cfg: Config, feed: Feed, setting: str, place: Any) -> Boxes:
   split = setting.split("/")[0]
   persons = feed.dataset.instances if split == "all" else getattr(feed.splits, split)
-  if not persons:
-    raise ValueError(
-      f"setting {setting!r}: no person in split {split!r}; set data.heldout_fraction "
-      "or data.validation_fraction, or leave the setting out of eval.settings"
-    )
   names = None
   if split != "all":
     names = {feed.dataset.image_names[person.image] for person in persons}

@@ -10,6 +10,7 @@ import optax
 
 from fskd_jax.config import Config
 from fskd_jax.data.feed import Feed
+from fskd_jax.few_shot.evaluation import settings_to_come
 from fskd_jax.metrics import scores as metrics_scores
 from fskd_jax.models.transpose import init_variables
 from fskd_jax.pictures import episodes
@@ -48,6 +49,11 @@ class PoseTask:
   def validator(self, feed: Feed) -> "PoseValidator":
     """Returns what scores the network during training."""
     return PoseValidator(self._cfg, feed)
+
+  def check_evaluation(self, feed: Feed) -> None:
+    """Checks that there are persons to evaluate on, and partners for the flip test."""
+    if settings_to_come(feed, self._cfg.eval):
+      prediction.network_predictor(self._cfg, feed)
 
   def evaluate(
     self, variables: Any, step: int, workdir: str | os.PathLike

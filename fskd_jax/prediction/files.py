@@ -1,82 +1,175 @@
-"""Writes predictions to files: COCO results (JSON) and a table (CSV)."""
+"""Predictions as files: a table that grows row by row, and COCO keypoints at the end.
+
+predictions.csv gets a row as soon as an image is predicted: whatever ends the program,
+what was predicted until then is there. Both files hold every coordinate with its
+confidence; `fskd data convert` and `--keypoints` read both.
+"""
 
 import csv
+import io
 import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
+from fskd_jax.data.labels import coco, completion, tables
+from fskd_jax.data.labels.schema import (
+  Category,
+  Keypoint,
+  LabelledImage,
+  LabelledObject,
+  Labels,
+)
 from fskd_jax.files import written_whole
+from fskd_jax.messages import printable
 from fskd_jax.prediction.detector import Prediction
+
+TABLE, COCO = "predictions.csv", "predictions.json"
+
+SPECIES = "object"
+"""Category of all predictions."""
+
+
+def new_folder(path: pathlib.Path, others: Sequence[str] = ()) -> pathlib.Path:
+  """Makes a folder for results, or takes one that holds none.
+
+  Args:
+    path: of the folder.
+    others: what would be mixed with that of an earlier run, beside the two files.
+
+  Raises:
+    ValueError: it holds results of an earlier run.
+  """
+  found = [name for name in (TABLE, COCO, *others) if (path / name).exists()]
+  if found:
+    raise ValueError(
+      f"{path} holds the results of an earlier run ({', '.join(found)}): name another "
+      "folder, or remove it"
+    )
+  path.mkdir(parents=True, exist_ok=True)
+  return path
+
+
+def inside(prediction: Prediction, size: tuple[int, int]) -> Prediction:
+  """Moves keypoints beyond the edge of an image to its nearest pixel.
+
+  Args:
+    prediction: with q = 1.
+    size: (width, height) of the image.
+  """
+  limits = np.array(size, np.float64) - 1
+  return prediction._replace(keypoints=np.clip(prediction.keypoints, 0, limits))
 
 
 class PredictionFiles:
-  """Collects predictions, then writes predictions.json and predictions.csv.
+  """Writes predictions.csv as they come, and predictions.json when it is closed.
 
-  A keypoint below the least confidence is written as missing: 0, 0 and confidence 0 in
-  the JSON file; in the table its coordinates are blank and its confidence stays.
+  Types that no support image shows are missing: blank in the table, 0, 0, 0 and null in
+  the COCO file.
   """
 
-  def __init__(self, names: Sequence[str], min_confidence: float):
-    """Prepares empty files.
+  def __init__(self, folder: pathlib.Path, names: Sequence[str], min_confidence: float):
+    """Begins the table.
 
     Args:
+      folder: for both files.
       names: of the keypoint types.
-      min_confidence: below it a keypoint is written as missing.
+      min_confidence: below it a keypoint has v = 0 in the COCO file.
     """
-    self._names, self._min_confidence = tuple(names), min_confidence
-    self._entries: list[dict[str, Any]] = []
-    self._rows: list[list[str]] = []
+    self._folder, self._min_confidence = folder, min_confidence
+    self._names = tuple(map(printable, names))
+    self._images: list[LabelledImage] = []
+    self._more: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    self._confidence: list[Float[np.ndarray, " n"]] = []
+    self._table = (folder / TABLE).open("xb", buffering=0)
+    parts = ("x", "y", "confidence")
+    columns = [f"{name}.{part}" for name in self._names for part in parts]
+    self._write_row(["image", "frame", "width", "height", *columns])
+
+  def __enter__(self) -> "PredictionFiles":
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self.close()
 
   def kept(self, prediction: Prediction) -> Bool[np.ndarray, "q n"]:
-    """Says which keypoints are confident enough, and shown by the support at all."""
+    """Returns which keypoints are confident enough, and shown by the support at all."""
     shown = np.isfinite(prediction.keypoints).all(-1)
     return shown & (prediction.confidence >= self._min_confidence)
 
+  def confidences(self) -> Float[np.ndarray, " k"]:
+    """Returns the confidences of all keypoints so far that the support shows."""
+    return np.concatenate([np.empty(0), *self._confidence])
+
   def add(
-    self, image_id: int, file: str, prediction: Prediction, frame: int | None = None
+    self,
+    name: str,
+    size: tuple[int, int],
+    prediction: Prediction,
+    frame: int | None = None,
+    box: Sequence[float] | None = None,
   ) -> None:
-    """Adds the prediction of a single image.
+    """Adds the prediction of a single image, moved inside it.
 
     Args:
-      image_id: its number.
-      file: its name.
+      name: of its file, or of the video.
+      size: its (width, height).
       prediction: with q = 1.
-      frame: number of the frame, from 0, where `file` is a video.
+      frame: number of the frame, from 0, where the file is a video.
+      box: (x, y, w, h) of the object, if it was given.
     """
-    (kept,) = self.kept(prediction)
-    (points,), (confidence,) = prediction.keypoints, prediction.confidence
+    name = printable(name)
+    (points,), (confidence,) = inside(prediction, size).keypoints, prediction.confidence
     (covariance,) = prediction.covariance
-    triples = np.where(kept[:, None], np.c_[points, confidence], 0)
-    spread = np.where(kept[:, None], covariance.reshape(-1, 4)[:, [0, 1, 3]], 0)
-    self._entries.append(
-      {
-        "image_id": image_id,
-        "category_id": 1,
-        "keypoints": triples.ravel().round(4).tolist(),
-        "score": float(confidence[kept].mean().round(4)) if kept.any() else 0.0,
-        "file_name": file,
-        **({} if frame is None else {"frame": frame}),
-        "covariances": spread.ravel().round(4).tolist(),
-      }
+    shown = np.isfinite(points).all(-1)
+    cells = []
+    for (x, y), sure, is_shown in zip(points, confidence, shown):
+      cells += [f"{x:.4f}", f"{y:.4f}", f"{sure:.4f}"] if is_shown else ["", "", ""]
+    self._write_row([name, "" if frame is None else frame, *size, *cells])
+    self._confidence.append(confidence[shown])
+    values = zip(self._names, points.tolist(), confidence.tolist(), shown)
+    keypoints = {n: Keypoint(*p, confidence=c) for n, p, c, there in values if there}
+    self._images.append(
+      LabelledImage(
+        name if frame is None else tables.frame_name(name, frame),
+        size,
+        (LabelledObject(keypoints, SPECIES, tuple(box) if box is not None else None),),  # pyright: ignore[reportArgumentType]
+      )
     )
-    cells = [
-      cell
-      for point, sure, is_kept in zip(points, confidence, kept)
-      for cell in (*((f"{v:.4f}" if is_kept else "") for v in point), f"{sure:.4f}")
-    ]
-    self._rows.append([file, "" if frame is None else str(frame), *cells])
+    kept = self.kept(prediction)[0]
+    spread = np.where(shown[:, None], covariance.reshape(-1, 4)[:, [0, 1, 3]], 0)
+    about = {
+      "score": float(confidence[kept].mean().round(4)) if kept.any() else 0.0,
+      "covariances": spread.ravel().round(4).tolist(),
+    }
+    self._more.append(({} if frame is None else {"video": name, "frame": frame}, about))
 
-  def write(self, folder: pathlib.Path) -> None:
-    """Writes both files into a folder."""
-    with written_whole(folder / "predictions.json") as unfinished:
-      unfinished.write_text(json.dumps(self._entries) + "\n", encoding="utf-8")
-    columns = [f"{n}.{part}" for n in self._names for part in ("x", "y", "confidence")]
-    with (
-      written_whole(folder / "predictions.csv") as unfinished,
-      unfinished.open("w", newline="", encoding="utf-8") as file,
-    ):
-      csv.writer(file).writerows([["image", "frame", *columns], *self._rows])
+  def close(self) -> None:
+    """Writes predictions.json of what was added."""
+    self._table.close()
+    categories = {SPECIES: Category(self._names)}
+    labels = Labels(tuple(self._images), categories, self._min_confidence)
+    boxed = tuple(
+      image._replace(
+        objects=tuple(completion.with_box(x, image.size, labels) for x in image.objects)
+      )
+      for image in labels.images
+    )
+    content = coco.content(labels._replace(images=boxed))
+    entries = zip(content["images"], content["annotations"], self._more)
+    for image, annotation, (of_image, of_annotation) in entries:
+      image |= of_image
+      annotation |= of_annotation
+    with written_whole(self._folder / COCO) as unfinished:
+      unfinished.write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+  def _write_row(self, cells: Sequence[object]) -> None:
+    """Appends a row in one call to the system: it is there as a whole or not at all."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerow(cells)
+    row = text.getvalue().encode("utf-8")
+    if self._table.write(row) != len(row):
+      raise OSError(f"{self._folder / TABLE}: a row was cut off; is the disk full?")

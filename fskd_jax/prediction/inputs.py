@@ -1,16 +1,44 @@
 """Collects the query images and the marked support images of a command."""
 
 import glob
+import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from fskd_jax.data import coco_file
-from fskd_jax.messages import shown
+from fskd_jax.messages import first, printable, shown
 from fskd_jax.prediction import keypoint_files, photographs
 from fskd_jax.prediction.keypoint_files import Marked
 
 IMAGE_SUFFIXES = ".jpg .jpeg .png .bmp .gif .tif .tiff .webp .ppm .pgm".split()
 """What is taken from a folder."""
+
+
+class Query(NamedTuple):
+  """An image or video in which to find keypoints.
+
+  Attributes:
+    path: of the file.
+    name: the part of it that differs between queries, with "/" between folders.
+  """
+
+  path: pathlib.Path
+  name: str
+
+
+def gather_queries(items: Iterable[str]) -> list[Query]:
+  """Returns the files that arguments name (`find_queries`), each once.
+
+  Raises:
+    FileNotFoundError, ValueError: as of `find_queries`.
+  """
+  paths = {os.path.abspath(path): path for item in items for path in find_queries(item)}
+  root = os.path.commonpath([os.path.dirname(path) for path in paths])
+  return [
+    Query(path, printable(pathlib.Path(whole).relative_to(root).as_posix()))
+    for whole, path in paths.items()
+  ]
 
 
 def find_queries(item: str) -> list[pathlib.Path]:
@@ -38,21 +66,43 @@ def find_queries(item: str) -> list[pathlib.Path]:
   return found
 
 
-def read_boxes(path: str) -> dict[str, tuple[float, ...]]:
+def read_boxes(
+  path: str, queries: Sequence[Query]
+) -> dict[pathlib.Path, tuple[float, ...]]:
   """Reads boxes by file name: {"cat.jpg": [x, y, width, height]}.
+
+  Args:
+    path: of the JSON file.
+    queries: to which the boxes belong, by `Query.name`, by path, or by the file name
+      alone.
+
+  Returns:
+    Boxes by path of the query.
 
   Raises:
     FileNotFoundError: there is no such file.
-    ValueError: it is no such JSON.
+    ValueError: it is no such JSON, or a name is that of no query, or of several.
   """
   content = coco_file.read_json(pathlib.Path(path))
-  for name, box in content.items() if isinstance(content, dict) else [("it", content)]:
-    if not isinstance(box, list) or len(box) != 4 or not coco_file.are_finite(box):
+  what = "expected JSON {file name: [x, y, width, height]}"
+  if not isinstance(content, dict):
+    raise ValueError(f"{path}: {what}, got {shown(content)}")
+  boxes = {}
+  for name, box in content.items():
+    if not (isinstance(box, list) and len(box) == 4 and coco_file.are_finite(box)):
+      raise ValueError(f"{path}: {shown(name)} is {shown(box)}, {what}")
+    found = [q for q in queries if name in (q.name, str(q.path))]
+    found = found or [q for q in queries if q.path.name == name]
+    if len(found) != 1:
+      names = first(shown(query.name) for query in found or queries)
       raise ValueError(
-        f"{path}: {shown(name)} is {shown(box)}, expected JSON "
-        "{file name: [x, y, width, height]}"
+        f"{path}: {shown(name)} is the name of {len(found)} of the {len(queries)} "
+        f"queries; expected one of {names}"
       )
-  return {name: tuple(map(float, box)) for name, box in content.items()}
+    if found[0].path in boxes:
+      raise ValueError(f"{path}: there are two boxes for {shown(found[0].name)}")
+    boxes[found[0].path] = tuple(map(float, box))
+  return boxes
 
 
 def read_supports(

@@ -1,9 +1,10 @@
 """Reads the keypoints of single images from the files of annotation tools.
 
-Read is all that `labels.formats` reads, which includes the table that `fskd predict`
+Read is all that `labels.formats` reads, which includes the files that `fskd predict`
 writes, and plain JSON ({name: [x, y]}).
 """
 
+import logging
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,6 +13,8 @@ from fskd_jax.data import coco_file, names
 from fskd_jax.data.coco_file import are_finite
 from fskd_jax.data.labels import formats, tables
 from fskd_jax.messages import naming, shown
+
+_log = logging.getLogger(__name__)
 
 
 class Marked(NamedTuple):
@@ -61,8 +64,17 @@ def read(path: pathlib.Path, image: str) -> list[Marked]:
   found = []
   for marked in entry.objects:
     category = labels.categories[marked.species]
-    points = [(name, marked.keypoints.get(name)) for name in category.keypoints]
-    keypoints = {name: point and (point.x, point.y) for name, point in points}
+    doubtful = [n for n, p in marked.keypoints.items() if not labels.trusts(p)]
+    if doubtful:
+      _log.warning(
+        "%s: a machine placed these in %s with a confidence below %g; left out: %s",
+        path, image, labels.least_confidence, ", ".join(doubtful),
+      )  # fmt: skip
+    points = {n: p for n, p in marked.keypoints.items() if n not in doubtful}
+    keypoints = {
+      name: (points[name].x, points[name].y) if name in points else None
+      for name in category.keypoints
+    }
     found.append(Marked(keypoints, marked.box, category.skeleton, entry.size))
   if not found:
     raise ValueError(f"{path}: image {image!r} has no annotation")

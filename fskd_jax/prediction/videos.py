@@ -46,7 +46,8 @@ def reading(path: pathlib.Path) -> Iterator[Video]:
   """Opens a video.
 
   Raises:
-    ValueError: it is no video, is broken, or has no frames; also while iterating.
+    ValueError: it is no video, is broken, or has no frames; while iterating, and after
+      all frames that can be decoded, also that there were more.
   """
   av = require()
   try:
@@ -90,10 +91,50 @@ def writing(
 
 
 def _frames(container: Any, path: pathlib.Path) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-  is_empty = True
-  for frame in container.decode(video=0):
-    is_empty = False
-    quarters = round(frame.rotation / 90)  # counterclockwise, as of rot90
-    yield np.rot90(frame.to_ndarray(format="rgb24"), quarters)
-  if is_empty:
+  """Yields what can be decoded; raises afterwards if that is not all.
+
+  Raises:
+    ValueError: packets or seconds are missing, or frames are damaged.
+  """
+  av, stream = require(), container.streams.video[0]
+  packets = shown = damaged = 0
+  end = 0.0
+  for packet in container.demux(stream):
+    packets += packet.size > 0
+    try:
+      frames = packet.decode()
+    except av.InvalidDataError:
+      damaged += 1
+      continue
+    for frame in frames:
+      shown, damaged = shown + 1, damaged + frame.is_corrupt
+      end = max(end, frame.time or 0.0)
+      quarters = round(frame.rotation / 90)  # counterclockwise, as of rot90
+      yield np.rot90(frame.to_ndarray(format="rgb24"), quarters)
+  if not shown:
     raise ValueError(f"{path}: a video without frames")
+  whole = stream.frames or _estimate(container, stream, end) or packets
+  faults = [f"{packets} of {whole} frames are there"] * (packets < whole)
+  faults += [f"{damaged} are damaged"] * (damaged > 0)
+  if faults:
+    raise ValueError(
+      f"{path}: {' and '.join(faults)} ({shown} could be decoded): the file was cut "
+      "off or changed"
+    )
+
+
+def _estimate(container: Any, stream: Any, end: float) -> int:
+  """Returns how many frames a file without their number has; 0 if it seems whole.
+
+  Args:
+    container: of the stream.
+    stream: of the frames.
+    end: time of the last frame, seconds.
+  """
+  if not container.duration or not stream.average_rate:
+    return 0
+  duration, frame = container.duration / 1e6, 1 / float(stream.average_rate)
+  # Sound may go on for a while after the last frame.
+  slack = 1.5 * frame + (len(container.streams) > 1) * max(1.0, 0.05 * duration)
+  start = (stream.start_time or 0) * float(stream.time_base or 0)
+  return round(duration / frame) if end - start + frame + slack < duration else 0

@@ -71,6 +71,7 @@ def train(
     first, host, num_hosts = int(state.step), jax.process_index(), jax.process_count()
     indices = train_index_batches(first, settings.episodes_per_step, host, num_hosts)
     validator = task.validator(feed)
+    task.check_evaluation(feed)
     with (
       feed.batches(
         sampler, indices, settings.episodes_per_step // num_hosts

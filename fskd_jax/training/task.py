@@ -53,6 +53,14 @@ class Task(Protocol):
     """Returns what scores the network during training."""
     ...
 
+  def check_evaluation(self, feed: Feed) -> None:
+    """Checks, before training, that the settings of the evaluation can be scored.
+
+    Raises:
+      ValueError: one cannot; those that hold nothing are told by a warning.
+    """
+    ...
+
   def evaluate(
     self, variables: Any, step: int, workdir: str | os.PathLike
   ) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import sys
 import pytest
 from helpers.paths import ROOT
 
+from benchmarks.reliability import __main__ as main
 from benchmarks.reliability import trial, worker
 
 
@@ -18,7 +19,7 @@ def _count(out, *words):
   done = subprocess.run(
     [*command, *map(str, words)], cwd=ROOT, env=environment, capture_output=True
   )
-  return done, json.loads(out.read_text())["classes"]
+  return done, json.loads(out.read_text())
 
 
 def test_cheap_classes_hold(tmp_path):
@@ -29,7 +30,8 @@ def test_cheap_classes_hold(tmp_path):
     assert counts["failures"] == {} and counts["note"] == ""
     assert counts["held"] == counts["tried"] >= 15
   assert done.returncode == 0
-  assert "| wrong numbers in the configuration | 7" in done.stdout.decode()
+  (row,) = (r for r in done.stdout.decode().splitlines() if r.startswith("| wrong"))
+  assert row.split(" | ")[2:] == ["70", "70", "0 |"]
 
 
 def test_what_does_not_hold_is_counted(tmp_path):
@@ -71,6 +73,15 @@ def _raise(error):
 def test_trials_say_why_they_did_not_hold(call, expected):
   said = worker._tried(call)
   assert said is None if expected is None else said.startswith(expected)
+
+
+def test_counts_stand_side_by_side():
+  one = {"commit": "a", "tried": 3, "held": 1}
+  text = main.table([{"names": one, "disk": one}, {"names": one | {"held": 3}}])
+  assert text.splitlines()[2:] == [
+    "| full disk | a | 3 | 1 | 2 |  | | |  |",
+    "| names of workdirs | a | 3 | 1 | 2 | a | 3 | 3 | 0 |",
+  ]
 
 
 def test_what_hangs_is_ended():

@@ -4,6 +4,7 @@ import pytest
 
 from fskd_jax import config, geometry
 from fskd_jax.config import Config
+from fskd_jax.few_shot import negatives
 
 SUPPLEMENT = "AAAI 2024, supplement A.1"
 MFCL = "AAAI 2024, supplement A.2"
@@ -99,6 +100,10 @@ def test_scores_include_pck_at_a_tenth_of_the_box():
 
 def test_gaussians_are_cut_where_they_fall_below_one_percent():
   assert geometry.GAUSSIAN_CUT == pytest.approx(4.6052, abs=1e-4)  # -ln 0.01
+
+
+def test_boxes_of_negatives_have_a_smallest_side():
+  assert negatives.SMALLEST_BOX * 384 == pytest.approx(30)  # pixels, in both codes
 
 
 def test_types_of_the_papers_animals(published):

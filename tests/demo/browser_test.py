@@ -163,8 +163,9 @@ def test_clicks_predictions_and_files(tab, address, trained, shapes_folder, tmp_
   tab.click("#find")
   expect(tab.locator("#results")).to_be_enabled()
   found = json.loads(_download(tab, "results", tmp_path).read_text())
-  assert [entry["file_name"] for entry in found] == [path.name for path in queries]
-  assert [old == new for old, new in zip(boxed, found)] == [True, False, True]
+  assert [entry["file_name"] for entry in found["images"]] == [p.name for p in queries]
+  pairs = zip(boxed["annotations"], found["annotations"])
+  assert [old == new for old, new in pairs] == [True, False, True]
   command = [
     *("predict", "--workdir", trained[1], "--support", support, "--keypoints"),
     *(tmp_path / "marks.json", "--query", *queries, "--out", tmp_path / "out"),

@@ -55,6 +55,7 @@ def _noise(name, side=100):
 def test_memory_of_a_page_and_its_history_is_bounded(monkeypatch):
   picture = _noise("a.png")
   monkeypatch.setattr(state, "MAX_BYTES", 3 * picture.weight + 100)
+  monkeypatch.setattr(state, "MAX_UNDO_BYTES", 2 * picture.weight + 100)
   page = state.add(Page(), "support", [picture])
   for _ in range(50):  # marks share the picture: all can be taken back
     page = state.bounded(state.place_keypoint(page, "nose", (1.0, 1.0)))
@@ -220,14 +221,14 @@ def test_numbers_are_those_of_the_command_and_of_the_api(
   command = [
     *("predict", "--workdir", trained[1], "--support", supports[0], supports[2]),
     *("--keypoints", marks, "--query", *queries, "--boxes", boxes),
-    *("--min-confidence", 0.3, "--out", tmp_path),
+    *("--min-confidence", 0.3, "--out", tmp_path / "command"),
   ]
   assert main.main(list(map(str, command))) == 0
   (tmp_path / "demo").mkdir()
   path = state.write_prediction(page, 0.3, tmp_path / "demo")
   content = path.read_text()
-  assert content == (tmp_path / "predictions.json").read_text()
-  assert any(np.ravel([entry["keypoints"] for entry in json.loads(content)]))
+  assert content == (tmp_path / "command" / "predictions.json").read_text()
+  assert any(entry["score"] for entry in json.loads(content)["annotations"])
 
   marked = read_supports([str(supports[0]), str(supports[2])], [str(marks)])
   support = detector.support(

@@ -60,6 +60,15 @@ def test_ellipses_follow_the_covariance_and_bones_join_dots():
   assert (np.asarray(ring)[155, 305] == 128).all()
 
 
+@pytest.mark.parametrize("name", ["a\nb", "z\udce9", "\x1b[31m", "x" * 100_000])
+def test_any_name_is_drawn(name):
+  marks = _marks([(5, 5)])._replace(title=name)
+  page = draw_prediction([marks], marks, [name], np.array([0.9]))
+  plain = marks._replace(title="x")
+  assert page.height == draw_prediction([plain], plain, ["x"], np.ones(1)).height
+  draw_contact_sheet([(name, draw_marks(marks, THUMBNAIL))])
+
+
 def test_pages_hold_everything():
   marks, names = _marks([(5, 5), (50, 20)]), ["a", "a very long name " * 5]
   one = draw_prediction([marks], marks, names, np.array([0.9, 0.1]))

@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -185,3 +186,47 @@ def test_the_default_executor_starts_with_an_empty_cache(experiment, tmp_path):
   assert shapes.metrics(tmp_path / "run")[0]["step"] == 4
   names = [path.name for path in cache.rglob("*")]
   assert "1.0.0" in names and not [name for name in names if "incomplete" in name]
+
+
+def test_the_command_for_pods_shares_out_episodes_for_contrasts(
+  shapes_folder, tmp_path
+):
+  """Runs what docs/pods.md says for four devices, made small, in one process."""
+  page = (ROOT / "docs" / "pods.md").read_text()
+  block = re.findall(r"^```\n(DEVICES=.*?)^```", page, re.M | re.S)[0]
+  block = block.replace("DEVICES=16", "DEVICES=4")
+  shown = block.replace(".venv/bin/python train.py", "printf '%s\\n'")
+  words = subprocess.run(
+    ["bash", "-c", shown], capture_output=True, text=True, check=True
+  ).stdout.split()
+  assert "--config.train.episodes_per_step=8" in words
+  words.remove("--distributed")
+  small = {
+    "data.name": "coco_keypoints",
+    "data.path": str(shapes_folder),
+    "data.executor": "resident",
+    "data.image_size": 32,
+    "data.base": ("north", "east", "middle"),
+    "data.novel": ("south",),
+    "data.auxiliary_paths": (),
+    "data.unseen_species": ("pond",),
+    "data.validation_species": (),
+    "data.heldout_fraction": 0.4,
+    "data.min_support_types": 1,
+    "data.min_query_types": 1,
+    "model.encoder": "small",
+    "model.strides": (8,),
+    "model.small_widths": (8, 8, 8),
+    "model.freeze_until": "",
+    "train.queries": 2,
+    "train.steps": 1,
+    "eval.queries": 2,
+  }
+  command = [*words, *(f"--config.{name}={value}" for name, value in small.items())]
+  command.append(f"--workdir={tmp_path / 'run'}")
+  ended = subprocess.run(
+    [sys.executable, "train.py", *command], cwd=ROOT, capture_output=True, text=True
+  )
+  assert ended.returncode == 0, ended.stderr
+  (line,) = shapes.metrics(tmp_path / "run")
+  assert line["train/loss_mfcl"] > 0

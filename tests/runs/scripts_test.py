@@ -121,7 +121,7 @@ def test_a_broken_image_ends_a_streamed_run_in_one_line(trained, tmp_path):
   )
   assert code == 2 and "Traceback" not in errors, errors
   last = errors.splitlines()[-1]
-  assert re.fullmatch(r"ValueError: image '0.*\.png' cannot be decoded: .*", last)
+  assert re.fullmatch(r"ImageError: image '0.*\.png' cannot be decoded: .*", last)
   assert CheckpointStore(workdir).restore_model().step == 64
 
 

@@ -4,6 +4,7 @@ import functools
 import itertools
 import json
 import logging
+import re
 import resource
 import shutil
 
@@ -20,6 +21,7 @@ from fskd_jax.device import parallel
 from fskd_jax.pictures import episodes
 from fskd_jax.training import loop
 from fskd_jax.training.checkpoint import CheckpointStore
+from fskd_jax.config import DataConfig, EvalConfig
 from fskd_jax.pictures.curves import draw_curves
 from fskd_jax.data.feed import Feed
 from fskd_jax.experiment import make_task
@@ -279,13 +281,57 @@ BAD_CONFIGS = {
     _change("data", base=("north", "eest"), auxiliary_paths=()),
     r"unknown keypoint names: 'eest' \(close: .*'east'",
   ),
+  "names of a copied configuration": (
+    lambda cfg: [
+      setattr(cfg.data, field, value)
+      for field, value in {
+        "base": ("north", "nose"),
+        "novel": ("left eye",),
+        "auxiliary_paths": (("nose", "left ear"), ("north", "south")),
+        "flip_pairs": (("left eye", "right eye"),),
+        "unseen_species": ("zebra",),
+        "validation_species": ("rabbit", "crate"),
+      }.items()
+    ],
+    "data.base: unknown keypoint names: 'nose'; "
+    "data.novel: unknown keypoint names: 'left eye'; "
+    "data.auxiliary_paths: unknown keypoint names: 'nose', 'left ear'; "
+    "data.flip_pairs: unknown keypoint names: 'left eye', 'right eye'; "
+    "the keypoint names of the data set are .'north', .*"
+    "data.auxiliary_paths: must join .* not ..'north', 'south'..; "
+    "data.unseen_species: species .'zebra'. are not in .*"
+    "data.validation_species: species .'rabbit'. are not in "
+  ),
+  "too few images to evaluate": (
+    lambda cfg: [
+      setattr(cfg.eval, "queries", 8), setattr(cfg.data, "validation_species", ()),
+    ],
+    "setting 'unseen/base': no species has the 9 .*set eval.queries = 7 or less.*"
+    "images by split: train 20, validation 0, seen 12, unseen 8",
+  ),
+  "thresholds of the evaluation": (
+    lambda cfg: [
+      setattr(cfg.data, "crop_margin", 0.1), setattr(cfg.data, "crop", "context"),
+      setattr(cfg.data, "validation_species", ()),
+    ],
+    "setting 'unseen/novel': episode 0: 1000 draws were rejected",
+  ),
+  "warm-up": (
+    _change("optim", warmup_steps=80), "optim.warmup_steps = 80: .*train.steps = 80",
+  ),
+  "contrasts on one device": (
+    lambda cfg: [
+      setattr(cfg.train, "backend", "pmap"), setattr(cfg.loss, "mfcl_weight", 0.1),
+    ],
+    "train.episodes_per_step = 4 on 4 devices: .* set train.episodes_per_step = 8",
+  ),
   "too few types": (
     _change("data", min_support_types=4), "3 keypoint types, .*min_support_types=4",
   ),
   "too few images": (
     _change("train", queries=9),
-    "no species has the 10 different images .*leaf 5 .5 instances.*"
-    "15 instances of 3 species",
+    "no species has the 10 different images .*set train.queries = 4 .*"
+    "leaf 5 .5 instances.*15 instances of 3 species",
   ),
   "thresholds": (
     _change("data", shift=100.0), "1000 draws were rejected, .* by min_support_types=1",
@@ -296,7 +342,7 @@ BAD_CONFIGS = {
   ),
   "episodes per device": (
     _change("train", episodes_per_step=6, backend="pmap"),
-    "train.episodes_per_step = 6 .* 4 devices",
+    "train.episodes_per_step = 6 .* 4 devices: set train.episodes_per_step = 8",
   ),
   "another choice": (_change("optim", optimizer="sgd"), "optim.optimizer = 'sgd'"),
 }  # fmt: skip
@@ -310,6 +356,43 @@ def test_a_wrong_configuration_is_one_clear_error(shapes_folder, tmp_path, fault
   with pytest.raises(ValueError, match=message):
     experiment.train(cfg, tmp_path)
   assert not list(tmp_path.glob("checkpoints/*"))
+
+
+def test_one_species_without_novel_types_is_trained_and_evaluated_by_default(
+  tmp_path, caplog
+):
+  folder = shapes.write_folder(tmp_path / "data")
+  _edit(folder, _make_one_species)
+  cfg = shapes.config(folder, steps=2, log_every=1, checkpoint_every=2)
+  cfg.data = DataConfig(
+    name="coco_keypoints",
+    path=str(folder),
+    executor="resident",
+    image_size=48,
+    base=tuple(shapes.COLORS),
+    heldout_fraction=0.4,
+    min_support_types=1,
+    min_query_types=1,
+  )
+  cfg.eval = EvalConfig(episodes=2)
+  with caplog.at_level(logging.WARNING, "fskd_jax"):
+    state = experiment.train(cfg, tmp_path / "run")
+  told = "left out of the evaluation: 'unseen/novel': .* 0 novel types.*'seen/novel'"
+  assert re.search(told, caplog.text)
+  variables = {"params": state.params, "batch_stats": state.batch_stats}
+  caplog.clear()
+  results = evaluation.evaluate(cfg, variables, 2, tmp_path / "run")
+  assert set(results["settings"]) == {"unseen/base", "seen/base"}
+  assert re.search(told, caplog.text)
+  cfg.eval.settings = ("seen/novel",)
+  with pytest.raises(ValueError, match="nothing to score: 'seen/novel': .* 0 novel"):
+    evaluation.evaluate(cfg, variables, 2, tmp_path / "run")
+
+
+def _make_one_species(content):
+  content["categories"] = content["categories"][:1]
+  for annotation in content["annotations"]:
+    annotation["category_id"] = 0
 
 
 def test_the_workdir_of_another_configuration_is_refused(shapes_folder, workdir):

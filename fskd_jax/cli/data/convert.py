@@ -8,6 +8,7 @@ and CVAT for images 1.1 (XML). Look the result over with `fskd data doctor`.
 import argparse
 import pathlib
 
+from fskd_jax.cli.arguments import probability
 from fskd_jax.files import written_whole
 
 FORMATS = (
@@ -49,6 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action="store_true",
     help="the source counts pixels from 1: subtract 1 from keypoints and boxes",
   )
+  parser.add_argument(
+    "--min-likelihood",
+    type=probability,
+    default=0.5,
+    metavar="P",
+    help="keypoints that a machine placed with less are no labels (%(default)s): "
+    "formats with a place for confidence keep them with it (COCO: v = 0), from others "
+    "they are left out",
+  )
   parser.set_defaults(run=run)
 
 
@@ -65,10 +75,19 @@ def run(args: argparse.Namespace) -> int:
   labels = schema.with_species(labels, args.species)
   if args.from_one:
     labels = schema.counted_from_zero(labels)
+  labels = labels._replace(least_confidence=args.min_likelihood)
+  doubtful = 0
+  if "confidence" not in formats.FORMATS[args.to].keeps:
+    labels, doubtful = schema.trusted_only(labels)
   labels, left_out, made_boxes = completion.complete(labels, args.images, source)
   with written_whole(args.out) as unfinished:
     formats.FORMATS[args.to].write(labels, unfinished, args.out)
   print(f"{args.out}: {schema.summary(labels)}")
+  if doubtful:
+    print(
+      f"left out: {doubtful} keypoints that a machine placed with a confidence below "
+      f"{args.min_likelihood:g} (--min-likelihood)"
+    )
   if left_out:
     print(f"left out: {left_out} labelled frames that have no image in {args.images}")
   if made_boxes and "boxes" in formats.FORMATS[args.to].keeps:

@@ -2,6 +2,8 @@
 
 import json
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 from fskd_jax.data import coco_file
 from fskd_jax.data.labels.schema import (
@@ -27,10 +29,11 @@ def read(path: pathlib.Path) -> Labels:
   for entry in coco.annotations:
     category = coco.categories[entry["category_id"]]
     triples = zip(*[iter(entry["keypoints"])] * 3)
+    confidences = _confidences(entry, len(category["keypoints"]), path)
     keypoints = {
-      name: Keypoint(float(x), float(y), occluded=v == 1)
-      for name, (x, y, v) in zip(category["keypoints"], triples)
-      if v
+      name: Keypoint(float(x), float(y), v == 1, sure)
+      for name, (x, y, v), sure in zip(category["keypoints"], triples, confidences)
+      if v or sure is not None
     }
     x, y, w, h = map(float, entry["bbox"])
     found = LabelledObject(keypoints, category["name"], (x, y, w, h))
@@ -50,6 +53,18 @@ def read(path: pathlib.Path) -> Labels:
 
 def write(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
   """Writes a file, and reads it back to see that training will take it."""
+  text = json.dumps(content(labels), ensure_ascii=False)
+  unfinished.write_text(text + "\n", "utf-8")
+  coco_file.read(unfinished)
+
+
+def content(labels: Labels) -> dict[str, list[dict[str, Any]]]:
+  """Returns what is in a file of labels; annotations are numbered in their order.
+
+  Keypoints that a machine placed keep their coordinates and have their confidence
+  under "confidences". Those that are no labels have v = 0, so that nothing trains on
+  them.
+  """
   number = {species: i for i, species in enumerate(labels.categories, 1)}
   images, annotations = [], []
   for image_id, image in enumerate(labels.images, 1):
@@ -59,13 +74,12 @@ def write(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
       {"id": image_id, "file_name": image.name, "width": width, "height": height}
     )
     for found in image.objects:
-      names = labels.categories[found.species].keypoints
       entry = {
         "id": len(annotations) + 1,
         "image_id": image_id,
         "category_id": number[found.species],
       }
-      annotations.append(entry | _content(found, names))
+      annotations.append(entry | _annotation(found, labels))
   categories = [
     {
       "id": number[species],
@@ -78,26 +92,52 @@ def write(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
     }
     for species, category in labels.categories.items()
   ]
-  content = {"images": images, "annotations": annotations, "categories": categories}
-  unfinished.write_text(json.dumps(content, ensure_ascii=False) + "\n", "utf-8")
-  coco_file.read(unfinished)
+  return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def _content(found: LabelledObject, names: tuple[str, ...]) -> dict:
+def _annotation(found: LabelledObject, labels: Labels) -> dict[str, Any]:
   assert found.box
+  names = labels.categories[found.species].keypoints
   values: list[float] = []
   for name in names:
     point = found.keypoints.get(name)
-    values += (
-      (round(point.x, DECIMALS), round(point.y, DECIMALS), 1 if point.occluded else 2)
-      if point
-      else (0, 0, 0)
-    )
+    if point:
+      visibility = (1 if point.occluded else 2) if labels.trusts(point) else 0
+      values += (round(point.x, DECIMALS), round(point.y, DECIMALS), visibility)
+    else:
+      values += (0, 0, 0)
   box = [round(value, DECIMALS) for value in found.box]
-  return {
+  entry = {
     "bbox": box,
     "area": round(box[2] * box[3], DECIMALS),
     "iscrowd": 0,
-    "num_keypoints": len(found.keypoints),
+    "num_keypoints": sum(map(labels.trusts, found.keypoints.values())),
     "keypoints": values,
   }
+  confidences = [p and p.confidence for p in map(found.keypoints.get, names)]
+  if any(sure is not None for sure in confidences):
+    entry["confidences"] = [sure and round(sure, DECIMALS) for sure in confidences]
+  return entry
+
+
+def _confidences(
+  entry: dict[str, Any], count: int, path: pathlib.Path
+) -> Sequence[float | None]:
+  """Returns the confidence of each keypoint; None where no machine placed it.
+
+  Raises:
+    ValueError: as many numbers and nulls were expected.
+  """
+  found = entry.get("confidences")
+  if found is None:
+    return [None] * count
+  if (
+    not isinstance(found, list)
+    or len(found) != count
+    or not coco_file.are_finite(sure for sure in found if sure is not None)
+  ):
+    raise ValueError(
+      f"{path}: annotation {entry['id']}: confidences is {found!r}, expected "
+      f"{count} numbers or nulls"
+    )
+  return found

@@ -39,7 +39,7 @@ def complete(labels: Labels, folder: pathlib.Path | None, source: str) -> Comple
   """Finds the image files, takes their sizes, and makes boxes where there are none.
 
   A made box surrounds the labelled keypoints by 10 % of the longer side, at least 8
-  pixels.
+  pixels (`with_box`).
 
   Args:
     labels: of any format.
@@ -69,7 +69,9 @@ def complete(labels: Labels, folder: pathlib.Path | None, source: str) -> Comple
   raise_if(outside, ValueError, f"{source}: labels outside their image")
   bare = sum(found.box is None for image in images for found in image.objects)
   boxed = tuple(
-    image._replace(objects=tuple(_boxed(found, image) for found in image.objects))
+    image._replace(
+      objects=tuple(with_box(x, image.size, labels) for x in image.objects)
+    )
     for image in images
   )
   return Completed(labels._replace(images=boxed), left_out, bare)
@@ -103,11 +105,24 @@ def _outside(image: LabelledImage) -> Iterator[str]:
       yield f"{image.name}: a box at ({x:g}, {y:g}) of {w:g} x {h:g}, {of} or empty"
 
 
-def _boxed(found: LabelledObject, image: LabelledImage) -> LabelledObject:
+def with_box(
+  found: LabelledObject, size: tuple[int, int] | None, labels: Labels
+) -> LabelledObject:
+  """Returns an object with a box: its own, or made around its keypoints.
+
+  Those that are no labels count only if all are.
+
+  Args:
+    found: with keypoints, or a box.
+    size: (width, height) of its image.
+    labels: to which it belongs.
+  """
   if found.box is not None:
     return found
-  assert found.keypoints and image.size
-  return found._replace(box=_around(found.keypoints.values(), image.size))
+  assert found.keypoints and size
+  points = [*found.keypoints.values()]
+  trusted = [point for point in points if labels.trusts(point)]
+  return found._replace(box=_around(trusted or points, size))
 
 
 def _around(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 import h5py
 import numpy as np
+from jaxtyping import Float64
 
 from fskd_jax.data.labels import pandas_h5, tables
 from fskd_jax.data.labels.schema import Labels
@@ -42,16 +43,16 @@ def read_h5(path: pathlib.Path) -> Labels:
     for column in frame.columns
   ]
   places = tables.place_columns(triples, path)  # pyright: ignore[reportArgumentType]
-  points = frame.values[:, np.array([*places.values()]).ravel()]
   rows = [tables.row_key(cells) for cells in frame.index]
-  shape = (len(rows), len(places), 2)
-  table = tables.Table([*places], rows, points.reshape(shape))
+  points = tables.gather_points(frame.values, places.values())
+  table = tables.Table([*places], rows, points)
   return tables.to_labels(table, path)
 
 
 def write_csv(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
   """Writes the CSV that DeepLabCut writes beside its H5 file."""
-  _write_csv(labels, unfinished, out, lambda name: _index(name, out))
+  table = tables.from_labels(labels)
+  _write_csv(table, unfinished, out, lambda name: _index(name, out))
 
 
 def write_lightning_pose(
@@ -68,26 +69,27 @@ def write_lightning_pose(
         f"{image.name} has {len(image.objects)} objects, but lightning-pose knows one "
         "for each image"
       )
-  _write_csv(labels, unfinished, out, lambda name: ("/".join(_index(name, out)),))
+  bare = tables.from_labels(labels)
+  bare.points[..., 2] = np.nan  # it trains on columns x, y
+  _write_csv(bare, unfinished, out, lambda name: ("/".join(_index(name, out)),))
 
 
 def write_h5(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
   """Writes the H5 file that DeepLabCut trains on."""
   table = tables.from_labels(labels)
   levels, columns = _header(table, out)
-  values = table.points.reshape(len(table.rows), -1)
+  values = _values(table)
   index = [_index(str(name), out) for name in table.rows]
   with h5py.File(unfinished, "w") as file:
     pandas_h5.write(file, _KEY, pandas_h5.Frame(levels, columns, index, values))
 
 
 def _write_csv(
-  labels: Labels,
+  table: tables.Table,
   unfinished: pathlib.Path,
   out: pathlib.Path,
   index_of: Callable[[str], Sequence[str]],
 ) -> None:
-  table = tables.from_labels(labels)
   levels, columns = _header(table, out)
   index = [index_of(str(name)) for name in table.rows]
   blanks = [""] * (len(index[0]) - 1 if index else 0)
@@ -95,9 +97,8 @@ def _write_csv(
     writer = csv.writer(file)
     for name, cells in zip(levels, zip(*columns)):
       writer.writerow([name, *blanks, *cells])
-    for cells, points in zip(index, table.points):
-      values = ["" if np.isnan(v) else float(v) for v in points.ravel()]
-      writer.writerow([*cells, *values])
+    for cells, values in zip(index, _values(table).tolist()):
+      writer.writerow([*cells, *("" if np.isnan(v) else v for v in values)])
 
 
 def _header(
@@ -112,10 +113,20 @@ def _header(
   columns = [
     (scorer, *([individual] if has_individuals else []), name, axis)
     for individual, name in table.columns
-    for axis in "xy"
+    for axis in _axes(table)
   ]
   middle = ["individuals"] if has_individuals else []
   return ["scorer", *middle, "bodyparts", "coords"], columns
+
+
+def _axes(table: tables.Table) -> tuple[str, ...]:
+  """Returns x, y and, where a machine placed any keypoint, likelihood."""
+  by_machine = np.isfinite(table.points[..., 2]).any()
+  return ("x", "y", "likelihood") if by_machine else ("x", "y")
+
+
+def _values(table: tables.Table) -> Float64[np.ndarray, "r v"]:
+  return table.points[..., : len(_axes(table))].reshape(len(table.rows), -1)
 
 
 def _index(name: str, out: pathlib.Path) -> Sequence[str]:

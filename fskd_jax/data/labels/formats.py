@@ -28,8 +28,8 @@ class Format(NamedTuple):
     write: (labels, unfinished path, path that it becomes); the labels have file names,
       sizes and boxes (`completion.complete`).
     suffix: of its files; "" for a folder.
-    keeps: of "boxes", "occlusion", "species", "skeleton" and "names" (also of keypoints
-      that are missing everywhere, in order), what it has a place for.
+    keeps: what it has a place for: of "boxes", "occlusion", "species", "skeleton",
+      "confidence" and "names" (also of keypoints that are missing everywhere).
   """
 
   read: Callable[[pathlib.Path], Labels]
@@ -39,16 +39,17 @@ class Format(NamedTuple):
 
 
 _NAMES = frozenset({"names"})
+_SCORED = frozenset({"names", "confidence"})
 _MARKED = frozenset({"boxes", "occlusion", "species"})
 
 FORMATS = {
-  "coco": Format(coco.read, coco.write, ".json", _MARKED | {"names", "skeleton"}),
-  "deeplabcut": Format(tables.read_csv, deeplabcut.write_csv, ".csv", _NAMES),
-  "deeplabcut-h5": Format(deeplabcut.read_h5, deeplabcut.write_h5, ".h5", _NAMES),
+  "coco": Format(coco.read, coco.write, ".json", _MARKED | _SCORED | {"skeleton"}),
+  "deeplabcut": Format(tables.read_csv, deeplabcut.write_csv, ".csv", _SCORED),
+  "deeplabcut-h5": Format(deeplabcut.read_h5, deeplabcut.write_h5, ".h5", _SCORED),
   "lightning-pose": Format(
     tables.read_csv, deeplabcut.write_lightning_pose, ".csv", _NAMES
   ),
-  "sleap": Format(sleap.read, sleap.write, ".h5", _NAMES | {"skeleton"}),
+  "sleap": Format(sleap.read, sleap.write, ".h5", _SCORED | {"skeleton"}),
   "labelme": Format(labelme.read, labelme.write, "", _MARKED),
   "label-studio": Format(label_studio.read, label_studio.write, ".json", _MARKED),
   "cvat": Format(cvat.read, cvat.write, ".xml", _MARKED | _NAMES),
@@ -137,6 +138,7 @@ def losses(labels: Labels, name: str) -> list[str]:
   counts = (
     ("boxes", len(objects), "{} boxes"),
     ("boxes", bare, "{} objects without a labelled keypoint"),
+    ("confidence", sum(p.confidence is not None for p in points), "{} confidences"),
     ("occlusion", sum(p.occluded for p in points), "{} occlusions (v = 1 becomes 2)"),
     ("species", len({found.species for found in objects}), "names of {} species"),
     ("skeleton", len(skeletons), "{} skeletons"),

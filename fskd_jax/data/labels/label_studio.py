@@ -201,7 +201,7 @@ def _results(
     results.append({**kind, **common, "value": value})
   parent = {"parentID": number} if found.box else {}
   for place, (name, point) in enumerate(found.keypoints.items()):
-    x, y = (100 * (v - TO_CENTER) / side for v, side in zip(point, size))
+    x, y = (100 * (v - TO_CENTER) / side for v, side in zip((point.x, point.y), size))
     value = {"x": x, "y": y, "width": 0.5}
     region = {"id": f"{number}-{place}", **common, **parent}
     kind = {"type": "keypointlabels", "from_name": "keypoints"}

@@ -86,7 +86,7 @@ def _pickled(what: str) -> ValueError:
   )
 
 
-def _axis(group: h5py.Group, name: str) -> tuple[list[str], list[tuple[str, ...]]]:
+def _axis(group: Any, name: str) -> tuple[list[str], list[tuple[str, ...]]]:
   """Returns the names of the levels of an axis, and of every place its texts."""
   if h5.text(group.attrs[f"{name}_variety"]) != "multi":
     return [""], [(value,) for value in _texts(group, name)]

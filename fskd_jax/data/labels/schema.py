@@ -12,12 +12,21 @@ TO_CENTER = -0.5
 """Added to coordinates that are counted from the corner of the first pixel."""
 
 
+LEAST_CONFIDENCE = 0.5
+"""Below it, a keypoint that a machine placed is more often wrong than right."""
+
+
 class Keypoint(NamedTuple):
-  """A labelled keypoint; COCO's v is 1 if occluded, else 2. Pixels."""
+  """A labelled keypoint; COCO's v is 1 if occluded, else 2. Pixels.
+
+  Attributes:
+    confidence: of the machine that placed it, 0..1; None: a person did.
+  """
 
   x: float
   y: float
   occluded: bool = False
+  confidence: float | None = None
 
 
 class LabelledObject(NamedTuple):
@@ -56,10 +65,19 @@ class Category(NamedTuple):
 
 
 class Labels(NamedTuple):
-  """All labels of a file or folder; categories by species."""
+  """All labels of a file or folder; categories by species.
+
+  Attributes:
+    least_confidence: below it, a keypoint that a machine placed is no label.
+  """
 
   images: tuple[LabelledImage, ...]
   categories: dict[str, Category]
+  least_confidence: float = LEAST_CONFIDENCE
+
+  def trusts(self, point: Keypoint) -> bool:
+    """Returns whether a keypoint is a label: a person's, or a confident machine's."""
+    return point.confidence is None or point.confidence >= self.least_confidence
 
 
 def keypoint_names(labels: Labels) -> tuple[str, ...]:
@@ -113,10 +131,29 @@ def with_species(labels: Labels, species: str) -> Labels:
   def named(found: LabelledObject) -> LabelledObject:
     return found if found.species else found._replace(species=species)
 
-  return Labels(
-    _with_objects(named, labels.images),
-    _join((name or species, category) for name, category in labels.categories.items()),
+  return labels._replace(
+    images=_with_objects(named, labels.images),
+    categories=_join((name or species, c) for name, c in labels.categories.items()),
   )
+
+
+def trusted_only(labels: Labels) -> tuple[Labels, int]:
+  """Leaves out keypoints that are no labels; returns also how many they were.
+
+  An object of which nothing is left, nor a box, is left out, too.
+  """
+
+  def kept(found: LabelledObject) -> LabelledObject:
+    points = found.keypoints.items()
+    return found._replace(keypoints={n: p for n, p in points if labels.trusts(p)})
+
+  images = tuple(
+    image._replace(objects=tuple(x for x in image.objects if x.keypoints or x.box))
+    for image in _with_objects(kept, labels.images)
+  )
+  every = (x for image in labels.images for x in image.objects)
+  dropped = sum(not labels.trusts(p) for x in every for p in x.keypoints.values())
+  return labels._replace(images=images), dropped
 
 
 def counted_from_zero(labels: Labels) -> Labels:

@@ -16,13 +16,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from fskd_jax.data.labels import h5, tables
-from fskd_jax.data.labels.schema import (
-  Category,
-  Keypoint,
-  LabelledImage,
-  LabelledObject,
-  Labels,
-)
+from fskd_jax.data.labels.schema import Category, LabelledImage, LabelledObject, Labels
 from fskd_jax.messages import raise_if, shown
 
 _ORDER = ["track", "xy", "node", "frame"]
@@ -46,7 +40,7 @@ def read(path: pathlib.Path) -> Labels:
     data = h5.dataset(file, "tracks")
     axes = _axes(data, len(nodes))
     objects: dict[int, tuple[LabelledObject, ...]] = {}
-    for first, block in _blocks(data, axes):
+    for first, block in _blocks(data, axes, _scores(file, data, axes)):
       objects |= {first + i: found for i, found in _objects(block, nodes)}
     frames = data.shape[axes[3]]
   images = [LabelledImage(i, None, objects.get(i, ())) for i in range(frames)]
@@ -82,31 +76,55 @@ def _axes(data: Any, nodes: int) -> list[int]:
   return axes
 
 
+def _scores(
+  file: h5py.File, tracks: Any, axes: list[int]
+) -> Float64[np.ndarray, "t n f"] | None:
+  """Returns the confidence of machines; NaN where a person placed a point."""
+  if h5.node(file, "point_scores") is None:
+    return None
+  data = h5.dataset(file, "point_scores")
+  order = [name for name in _ORDER if name != "xy"]
+  dims = list(json.loads(data.attrs["dims"])) if "dims" in data.attrs else order
+  expected = tuple(tracks.shape[axes[_ORDER.index(name)]] for name in order)
+  places = [dims.index(name) for name in order] if sorted(dims) == sorted(order) else []
+  if tuple(data.shape[i] for i in places) != expected or data.dtype.kind not in "fiu":
+    raise ValueError(
+      f"point_scores has the axes {shown(dims)}, the shape {data.shape} and the type "
+      f"{data.dtype}, expected {order} with the shape {expected}"
+    )
+  return np.asarray(data[()], np.float64).transpose(places)
+
+
 def _blocks(
-  data: Any, axes: list[int]
-) -> Iterator[tuple[int, Float64[np.ndarray, "t 2 n f"]]]:
-  """Yields the tracks of some frames at a time, and the number of the first."""
+  data: Any, axes: list[int], scores: Float64[np.ndarray, "t n f"] | None
+) -> Iterator[tuple[int, Float64[np.ndarray, "t 3 n f"]]]:
+  """Yields x, y and confidence of some frames at a time, and the first one's number."""
   frames = data.shape[axes[3]]
   step = max(_BLOCK * frames // max(data.size, 1), 1)
   for first in range(0, frames, step):
     part = [slice(None)] * 4
     part[axes[3]] = slice(first, first + step)
-    yield first, np.asarray(data[tuple(part)], np.float64).transpose(axes)
+    block = np.asarray(data[tuple(part)], np.float64).transpose(axes)
+    sure = np.full_like(block[:, 0], np.nan)
+    if scores is not None:
+      sure[:] = scores[..., first : first + step]
+    yield first, np.concatenate([block, sure[:, None]], axis=1)
 
 
 def _objects(
-  block: Float64[np.ndarray, "t 2 n f"], nodes: list[str]
+  block: Float64[np.ndarray, "t 3 n f"], nodes: list[str]
 ) -> Iterator[tuple[int, tuple[LabelledObject, ...]]]:
   """Yields the frames with a labelled point, and the objects in them."""
   if np.isinf(block).any():
-    raise ValueError("holds an infinite coordinate, expected numbers or NaN")
-  there: np.ndarray = ~np.isnan(block).any(1)  # [t n f]
+    raise ValueError("holds an infinite coordinate or score, expected numbers or NaN")
+  there = ~np.isnan(block[:, 0] + block[:, 1])  # [t n f]
   for frame in np.flatnonzero(there.any(0).any(0)).tolist():
     objects = []
     for track in np.flatnonzero(there[:, :, frame].any(1)).tolist():
-      x, y = block[track, :, :, frame].tolist()
+      points = block[track, :, :, frame].T.tolist()
       places = np.flatnonzero(there[track, :, frame]).tolist()
-      objects.append(LabelledObject({nodes[i]: Keypoint(x[i], y[i]) for i in places}))
+      keypoints = {nodes[i]: tables.keypoint(*points[i]) for i in places}
+      objects.append(LabelledObject(keypoints))
     yield frame, tuple(objects)
 
 
@@ -128,16 +146,21 @@ def write(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
       f"more than {h5.MOST_ROWS} frames"
     )
   tracks = np.full(shape, np.nan)
-  points = table.points.reshape(len(frames), count, len(names), 2)
-  tracks[..., frames] = points.transpose(1, 3, 2, 0)
+  points = table.points.reshape(len(frames), count, len(names), 3).transpose(1, 3, 2, 0)
+  tracks[..., frames] = points[:, :2]
+  scores = np.full((count, len(names), shape[3]), np.nan)
+  scores[..., frames] = points[:, 2]
   there = ~np.isnan(tracks[:, 0])
+  instances = np.full((count, shape[3]), np.nan)
+  scored = np.isfinite(scores).any(1)
+  instances[scored] = np.nanmean(scores.swapaxes(1, 2)[scored], axis=1)
   categories = labels.categories.values()
   edges = list(dict.fromkeys(e for category in categories for e in category.skeleton))
   with h5py.File(unfinished, "w") as file:
     file.create_dataset("tracks", data=tracks, compression="gzip")
     file["track_occupancy"] = there.any(1).T.astype(np.uint8)
-    file["point_scores"] = np.where(there, 1.0, np.nan)
-    file["instance_scores"] = np.where(there.any(1), 1.0, np.nan)
+    file["point_scores"] = scores  # NaN, as SLEAP has it, where a person placed it
+    file["instance_scores"] = instances
     file["tracking_scores"] = np.where(there.any(1), 1.0, np.nan)
     file["node_names"] = _texts(names)
     file["track_names"] = _texts([f"track_{i}" for i in range(count)])

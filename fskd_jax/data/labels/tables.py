@@ -2,19 +2,19 @@
 
 DeepLabCut, lightning-pose and the CSV of SLEAP and of `fskd predict` differ in their
 headers only. A missing keypoint is a blank or NaN; boxes, species and occlusion have no
-place in a table.
+place in a table. A third column of a keypoint is the confidence of a machine.
 """
 
 import csv
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
 
-from fskd_jax.data.labels.parsing import plain_float, whole_number
+from fskd_jax.data.labels.parsing import plain_float, size_of, whole_number
 from fskd_jax.data.labels.schema import (
   Category,
   Keypoint,
@@ -24,6 +24,9 @@ from fskd_jax.data.labels.schema import (
   keypoint_names,
 )
 from fskd_jax.messages import raise_if, shown
+
+SCORES = ("likelihood", "confidence", "score")
+"""Names of the third column of a keypoint."""
 
 UNIQUE = "single"
 """The individual to which DeepLabCut gives body parts that belong to no animal."""
@@ -35,14 +38,16 @@ class Table(NamedTuple):
   Attributes:
     columns: (individual, keypoint); the individual is "" in tables of one.
     rows: file name, or number of a frame.
-    points: NaN where missing, pixels.
+    points: x and y in pixels, and confidence; NaN where missing.
     object_per_row: rows of the same image are different objects, not a mistake.
+    sizes: (width, height) of the rows' images; None where the table has none.
   """
 
   columns: list[tuple[str, str]]
   rows: list[str | int]
-  points: Float64[np.ndarray, "r c 2"]
+  points: Float64[np.ndarray, "r c 3"]
   object_per_row: bool = False
+  sizes: Sequence[tuple[int, int] | None] | None = None
 
 
 def read_csv(path: pathlib.Path) -> Labels:
@@ -66,50 +71,68 @@ def read_csv(path: pathlib.Path) -> Labels:
     triples = [("", name, axis if dot else "") for name, dot, axis in pairs]
     first = 1
   places = place_columns(triples, path)
-  left = min(place for pair in places.values() for place in pair)
+  left = min(place for x, y, _ in places.values() for place in (x, y))
   points = [_points(row, places, path) for row in rows[first:]]
   in_dlc = first > 1
   keys = [
     row_key(row[:left]) if in_dlc else _key_by_name(row[:left], rows[0])
     for row in rows[first:]
   ]
-  shape = (len(keys), len(places), 2)
-  table = Table([*places], keys, np.array(points).reshape(shape), not in_dlc)
+  sizes = None if in_dlc else [_size_by_name(row[:left], rows[0]) for row in rows[1:]]
+  shape = (len(keys), len(places), 3)
+  table = Table([*places], keys, np.array(points).reshape(shape), not in_dlc, sizes)
   return to_labels(table, path)
 
 
 def place_columns(
   columns: Sequence[tuple[str, str, str]], path: pathlib.Path
-) -> dict[tuple[str, str], tuple[int, int]]:
-  """Returns where the x and y of each (individual, keypoint) are.
+) -> dict[tuple[str, str], tuple[int, int, int | None]]:
+  """Returns where x, y and, if there is one, the confidence of each keypoint are.
 
   Args:
     columns: individual, keypoint and coordinate of every column; others are skipped.
     path: named in messages.
 
+  Returns:
+    Places by (individual, keypoint).
+
   Raises:
-    ValueError: none has both, or one occurs twice.
+    ValueError: none has both x and y, or a column occurs twice.
   """
   places: dict[tuple[str, str], dict[str, int]] = {}
   for place, cells in enumerate(columns):
     individual, name, axis = cells[0], cells[1], cells[2].strip().lower()
-    if axis in ("x", "y"):
+    if axis in ("x", "y", *SCORES):
       axes = places.setdefault((individual, name), {})
       if axis in axes:
         raise ValueError(f"{path}: the column {name}, {axis} occurs twice")
       axes[axis] = place
-  half = [name for (_, name), axes in places.items() if len(axes) < 2]
-  if len(half) < len(places):
-    raise_if(half, ValueError, f"{path}: columns x or y without the other")
   whole = {
-    key: (axes["x"], axes["y"]) for key, axes in places.items() if len(axes) == 2
+    key: (axes["x"], axes["y"], next((axes[s] for s in SCORES if s in axes), None))
+    for key, axes in places.items()
+    if {"x", "y"} <= axes.keys()
   }
-  if not whole:
+  if whole:
+    half = [n for (_, n), axes in places.items() if ("x" in axes) != ("y" in axes)]
+    raise_if(
+      [*map(shown, half)], ValueError, f"{path}: columns x or y without the other"
+    )
+  else:
     raise ValueError(
       f"{path}: expected a table of DeepLabCut (rows bodyparts, coords), or with "
       "columns like nose.x, nose.y"
     )
   return whole
+
+
+def gather_points(
+  values: Float64[np.ndarray, "r v"],
+  places: Iterable[tuple[int, int, int | None]],
+) -> Float64[np.ndarray, "r c 3"]:
+  """Returns the columns of each keypoint; confidence is NaN where there is none."""
+  padded = np.column_stack([values, np.full(len(values), np.nan)])
+  order = [(x, y, -1 if score is None else score) for x, y, score in places]
+  return padded[:, np.array(order, int)]
 
 
 def row_key(cells: Sequence[str]) -> str | int:
@@ -128,10 +151,12 @@ def frame_number(name: str) -> int | None:
 def _key_by_name(cells: Sequence[str], header: Sequence[str]) -> str | int:
   """Returns the frame, or else the file, of a row below a header of one row."""
   named = {name.strip().lower(): cell for name, cell in zip(header, cells)}
+  number = whole_number(named.get("frame", ""))
+  if named.get("image") and number is not None:
+    return frame_name(named["image"], number)
   for name in ("frame_idx", "frame"):
-    number = whole_number(named.get(name, ""))
-    if number is not None:
-      return number
+    if named.get(name, "").strip():
+      return row_key([named[name]])
   if "image" in named:
     return row_key([named["image"]])
   texts = [cell for cell in cells if cell.strip()]
@@ -140,19 +165,35 @@ def _key_by_name(cells: Sequence[str], header: Sequence[str]) -> str | int:
   return row_key((files or numbers or texts or [""])[-1:])
 
 
+def frame_name(video: str, frame: int) -> str:
+  """Returns the file that a frame of a video is, among the labels of several videos.
+
+  It is what `ffmpeg -i VIDEO -start_number 0 VIDEO/%06d.png` calls it.
+  """
+  return f"{video}/{frame:06d}.png"
+
+
+def _size_by_name(
+  cells: Sequence[str], header: Sequence[str]
+) -> tuple[int, int] | None:
+  named = {name.strip().lower(): cell.strip() for name, cell in zip(header, cells)}
+  return size_of(named.get("width"), named.get("height"))
+
+
 def _points(
   row: Sequence[str],
-  places: dict[tuple[str, str], tuple[int, int]],
+  places: dict[tuple[str, str], tuple[int, int, int | None]],
   path: pathlib.Path,
 ) -> list[list[float]]:
   found = []
-  for (_, name), pair in places.items():
-    cells = [row[place].strip() if place < len(row) else "" for place in pair]
+  for (_, name), trio in places.items():
+    cells = [row[p].strip() if p is not None and p < len(row) else "" for p in trio]
     try:
       found.append([plain_float(cell or "nan") for cell in cells])
     except ValueError as error:
+      told = [cell for cell, place in zip(cells, trio) if place is not None]
       raise ValueError(
-        f"{path}: {name!r} is {shown(cells)}, expected numbers"
+        f"{path}: {name!r} is {shown(told)}, expected numbers"
       ) from error
   return found
 
@@ -175,23 +216,31 @@ def to_labels(table: Table, path: pathlib.Path) -> Labels:
     categories.setdefault(species, {})[name] = None
     columns.setdefault(individual, []).append(place)
   objects: dict[str | int, list[LabelledObject]] = {}
+  sizes = dict(zip(table.rows, table.sizes or ()))
   for key, points in zip(table.rows, table.points):
     if key in objects and not table.object_per_row:
       raise ValueError(f"{path}: two rows are of the same image {key!r}")
     found = objects.setdefault(key, [])
     for individual, numbers in columns.items():
       keypoints = {
-        table.columns[i][1]: Keypoint(float(points[i, 0]), float(points[i, 1]))
+        table.columns[i][1]: keypoint(*points[i].tolist())
         for i in numbers
-        if not np.isnan(points[i]).any()
+        if not np.isnan(points[i, :2]).any()
       }
       species = UNIQUE if several and individual == UNIQUE else ""
       if keypoints:
         found.append(LabelledObject(keypoints, species))
   return Labels(
-    tuple(LabelledImage(key, None, tuple(found)) for key, found in objects.items()),
+    tuple(
+      LabelledImage(key, sizes.get(key), tuple(found)) for key, found in objects.items()
+    ),
     {species: Category(tuple(names)) for species, names in categories.items()},
   )
+
+
+def keypoint(x: float, y: float, confidence: float) -> Keypoint:
+  """Returns a keypoint; a confidence of NaN is none."""
+  return Keypoint(x, y, confidence=None if np.isnan(confidence) else confidence)
 
 
 def from_labels(labels: Labels) -> Table:
@@ -199,12 +248,13 @@ def from_labels(labels: Labels) -> Table:
   names = keypoint_names(labels)
   count = max([len(image.objects) for image in labels.images], default=1) or 1
   individuals = [f"individual{i + 1}" for i in range(count)] if count > 1 else [""]
-  points = np.full((len(labels.images), count, len(names), 2), np.nan)
+  points = np.full((len(labels.images), count, len(names), 3), np.nan)
   place = {name: i for i, name in enumerate(names)}
   for row, image in enumerate(labels.images):
     for number, found in enumerate(image.objects):
       for name, point in found.keypoints.items():
-        points[row, number, place[name]] = point.x, point.y
+        sure = np.nan if point.confidence is None else point.confidence
+        points[row, number, place[name]] = point.x, point.y, sure
   columns = [(individual, name) for individual in individuals for name in names]
   rows = [image.name for image in labels.images]
-  return Table(columns, rows, points.reshape(len(rows), len(columns), 2))
+  return Table(columns, rows, points.reshape(len(rows), len(columns), 3))

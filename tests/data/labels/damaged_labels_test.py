@@ -293,7 +293,7 @@ def test_deep_json_is_refused_by_every_reader(text, tmp_path):
     formats.read,
     coco_file.examine,
     lambda path: keypoint_files.read(path, "a.png"),
-    lambda path: inputs.read_boxes(str(path)),
+    lambda path: inputs.read_boxes(str(path), []),
   ):
     with pytest.raises(ValueError) as error:
       read(path)
@@ -321,7 +321,7 @@ def test_numbers_that_no_computer_number_holds(tmp_path):
       keypoint_files.read(_write(path, content), "a.png")
     assert str(path) in str(error.value)
   with pytest.raises(ValueError, match=r"'g.png' is \[0, 0, inf, 1\]"):
-    inputs.read_boxes(str(_write(path, {"g.png": [0, 0, HUGE, 1]})))
+    inputs.read_boxes(str(_write(path, {"g.png": [0, 0, HUGE, 1]})), [])
   exact = [2**63 - 1, -(2**63), 123456789012345678]
   assert coco_file.read_json(_write(path, exact)) == exact
 
@@ -360,7 +360,8 @@ def test_cells_that_are_no_plain_numbers(cell, tmp_path):
 
 @pytest.mark.parametrize("name", ["²", "٣", "9" * 5000, "12345678901234567890"])
 def test_what_is_no_number_of_a_frame_is_a_name_or_refused(name, tmp_path):
-  path = _write(tmp_path / "a.csv", f"frame_idx,n.x,n.y\n{name},1,2\n")
+  # The score beside it is a whole number, too, but not of a frame.
+  path = _write(tmp_path / "a.csv", f"frame_idx,score,n.x,n.y\n{name},7,1,2\n")
   if len(name) > 4096:
     with pytest.raises(ValueError, match=f"{path}.*5000 letters"):
       formats.read(path)
@@ -399,7 +400,7 @@ def test_names_that_files_cannot_hold_are_refused(name, tmp_path):
 
 def test_a_column_without_its_partner_is_told(tmp_path):
   path = _write(tmp_path / "a.csv", "image,nose.x, nose.y,b.x,b.y\na.png,1,2,3,4\n")
-  with pytest.raises(ValueError, match="without the other: nose;  nose"):
+  with pytest.raises(ValueError, match="without the other: 'nose'; ' nose'"):
     formats.read(path)
 
 
