@@ -142,15 +142,19 @@ class Feed:
       "eval.settings"
     )
 
-  def held(self, settings: Sequence[str]) -> list[str]:
+  def held(self, settings: Sequence[str], *, may_be_none: bool = False) -> list[str]:
     """Returns the settings that hold something to score; a warning names the others.
+
+    Args:
+      settings: As `EvalConfig.settings`.
+      may_be_none: Whether it is enough to warn when none holds anything.
 
     Raises:
       ValueError: None holds anything.
     """
     reasons = {name: why for name in settings if (why := self.why_empty(name))}
     told = "; ".join(f"{name!r}: {reason}" for name, reason in reasons.items())
-    if len(reasons) == len(settings):
+    if len(reasons) == len(settings) and not may_be_none:
       raise ValueError(f"eval.settings hold nothing to score: {told}")
     if reasons and parallel.is_main_process():
       _log.warning("settings left out of the evaluation: %s", told)

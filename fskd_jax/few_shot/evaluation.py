@@ -123,23 +123,13 @@ def evaluate(
   return results
 
 
-def settings_to_come(feed: Feed, cfg: EvalConfig) -> list[str]:
-  """Returns `Feed.held` before training, when there may be none at all."""
-  reasons = [feed.why_empty(name) for name in cfg.settings]
-  if not all(reasons):
-    return feed.held(cfg.settings)
-  if parallel.is_main_process():
-    _log.warning("nothing is held out to evaluate on: %s", reasons[0])
-  return []
-
-
 def check_settings(feed: Feed, cfg: EvalConfig) -> None:
   """Checks that settings hold episodes, before hours are spent on training.
 
   Raises:
     ValueError: a setting holds something, but too little for an episode.
   """
-  for name in settings_to_come(feed, cfg):
+  for name in feed.held(cfg.settings, may_be_none=True):
     sampler = evaluation_sampler(feed, name, cfg)
     try:
       sampler.plan(0)

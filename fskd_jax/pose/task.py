@@ -10,7 +10,6 @@ import optax
 
 from fskd_jax.config import Config
 from fskd_jax.data.feed import Feed
-from fskd_jax.few_shot.evaluation import settings_to_come
 from fskd_jax.metrics import scores as metrics_scores
 from fskd_jax.models.transpose import init_variables
 from fskd_jax.pictures import episodes
@@ -52,7 +51,7 @@ class PoseTask:
 
   def check_evaluation(self, feed: Feed) -> None:
     """Checks that there are persons to evaluate on, and partners for the flip test."""
-    if settings_to_come(feed, self._cfg.eval):
+    if feed.held(self._cfg.eval.settings, may_be_none=True):
       prediction.network_predictor(self._cfg, feed)
 
   def evaluate(
