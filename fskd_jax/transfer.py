@@ -5,7 +5,7 @@ import functools
 import os
 from typing import Any
 
-from fskd_jax import evaluator, parallel
+from fskd_jax import calibration, evaluator, parallel
 from fskd_jax.config import Config
 from fskd_jax.data.feed import Feed
 
@@ -72,4 +72,5 @@ def evaluate(
   feed = Feed.open(cfg.data, place)
   name = f"{feed.dataset.name}_{cfg.eval.shots}shot"
   out = evaluator.results_folder(workdir, cfg.eval) / name
-  return evaluator.measure(cfg, feed, place(variables), step, out)
+  calibrated = calibration.load(workdir)
+  return evaluator.measure(cfg, feed, variables, step, out, calibrated)

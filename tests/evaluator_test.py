@@ -112,7 +112,24 @@ def test_the_table_tells_the_results(reference):
     numbers = [x for m in pck for x in (m["mean"], m["ci95"], *m["bootstrap95"])]
     cells = [f"{100 * number:.1f}" for number in numbers]
     assert re.sub(r"[±\[\],]", " ", line).split() == [setting, *cells]
-  assert len(lines) == 5
+  assert lines[5] == ""
+  assert lines[7].split() == ["boxes", "given", "searched", "given", "searched"]
+  for line, (setting, found) in zip(lines[8:], results["settings"].items()):
+    ways = [found["search"][way] for way in ("boxes_given", "searched")]
+    numbers = [x for w in ways for x in list(w["pck"]["0.1"].values())[:2]]
+    numbers += [x for w in ways for x in (w["confidence"], w["right"])]
+    cells = [f"{100 * number:.1f}" for number in numbers]
+    assert re.sub("±| / ", " ", line).split() == [setting, *cells]
+  assert len(lines) == 11
+
+
+def test_the_search_is_measured_as_often_as_asked(evaluate, trained, reference):
+  for found in reference[0]["settings"].values():
+    assert found["search"]["episodes"] == trained[0].eval.search_episodes == 4
+  options = {"settings": ("unseen/base",), "episodes": 3}
+  assert evaluate(**options)["settings"]["unseen/base"]["search"]["episodes"] == 3
+  for more in ({"search_episodes": 0}, {"protocol": "reference"}):
+    assert "search" not in evaluate(**options, **more)["settings"]["unseen/base"]
 
 
 def test_worst_typical_and_best_episodes_are_drawn(reference):
