@@ -10,7 +10,6 @@ data says: the centre of the first pixel is (0, 0).
 
 import logging
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -35,6 +34,7 @@ from fskd_jax.interop.compare import Model
 from fskd_jax.interop.weights import read_config
 from fskd_jax.models.detector import FewShotDetector, fuse_heatmaps
 from fskd_jax.models.kernels import Kernels
+from fskd_jax.workdir import local_path
 
 _log = logging.getLogger(__name__)
 
@@ -344,9 +344,10 @@ def load(path: str | os.PathLike) -> KeypointDetector:
 
   Raises:
     FileNotFoundError: there is no such file, or no checkpoint.
-    ValueError: it is damaged, carries no configuration, or is of another task.
+    ValueError: it is an address, damaged, carries no configuration, or is of another
+      task.
   """
-  path = pathlib.Path(path)
+  path = local_path(path)
   if not path.is_dir():
     if read_config(path) is None:
       raise ValueError(

@@ -1,6 +1,5 @@
 """The record of training steps: averaged, checked, shown and written."""
 
-import json
 import pathlib
 import time
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from fskd_jax import parallel
+from fskd_jax import metric_lines, parallel
 from fskd_jax.config import Config
 from fskd_jax.metric_writer import MetricWriter
 
@@ -109,5 +108,5 @@ def recorded_seconds(metrics: pathlib.Path) -> float:
   """Returns the training time of earlier runs, whose lines the writer has kept."""
   if not parallel.is_main_process():
     return 0.0
-  lines = map(json.loads, metrics.read_text(encoding="utf-8").splitlines())
-  return max((line.get("train/seconds", 0.0) for line in lines), default=0.0)
+  lines = metric_lines.read(metrics)
+  return max((line.get("train/seconds") or 0.0 for line in lines), default=0.0)

@@ -24,6 +24,7 @@ from fskd_jax.metric_writer import METRICS_FILE, MetricWriter
 from fskd_jax.models.detector import count_parameters
 from fskd_jax.task import Task, make_task
 from fskd_jax.train_log import TrainLog, recorded_seconds
+from fskd_jax.workdir import local_path
 
 _log = logging.getLogger(__name__)
 
@@ -39,13 +40,15 @@ def train(cfg: Config, workdir: str | os.PathLike) -> steps.TrainState:
     workdir: made when missing; of the same experiment otherwise.
 
   Raises:
-    ValueError: the configuration is wrong, or the workdir is of another one.
+    ValueError: the configuration is wrong, or the workdir is of another one, an
+      address, or in use by another training.
+    OSError: the workdir cannot be written to.
     FloatingPointError: the loss is not finite; the last checkpoint is kept.
   """
   processes.check_same(lambda: run_facts.of_program(cfg), "start all alike")
   config.validate(cfg)
   _check_devices(cfg)
-  workdir, settings = pathlib.Path(workdir), cfg.train
+  workdir, settings = local_path(workdir), cfg.train
   with contextlib.closing(
     CheckpointStore(workdir, keep=settings.keep_checkpoints)
   ) as checkpoints:
