@@ -2,14 +2,17 @@
 
 import contextlib
 import os
+from collections.abc import Callable
 from typing import Any
 
 from fskd_jax import config
 from fskd_jax.config import Config
 from fskd_jax.data import fingerprint
 from fskd_jax.device import processes
+from fskd_jax.few_shot import transfer
 from fskd_jax.few_shot.task import FewShotTask
 from fskd_jax.pose.task import PoseTask
+from fskd_jax.prediction import search_evaluation
 from fskd_jax.training import loop
 from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.training.state import TrainState
@@ -18,27 +21,35 @@ from fskd_jax.training.task import Task
 
 def make_task(cfg: Config) -> Task:
   """Returns the task of a valid configuration."""
-  return PoseTask(cfg) if cfg.task == "pose" else FewShotTask(cfg)
+  if cfg.task == "pose":
+    return PoseTask(cfg)
+  return FewShotTask(cfg, search_evaluation.searcher)
 
 
 def train(cfg: Config, workdir: str | os.PathLike) -> TrainState:
   """Trains, or resumes the training in `workdir`; see `training.loop.train`.
 
   Raises:
-    ValueError: The configuration is wrong, or the workdir belongs to another one.
+    ValueError: The configuration is wrong, or the workdir belongs to another one or
+      is in use.
     FloatingPointError: The loss is not finite; the last checkpoint is kept.
   """
-  processes.check_same(lambda: fingerprint.of_program(cfg), "start all alike")
-  config.validate(cfg)
+  _check(cfg)
   return loop.train(make_task(cfg), cfg, workdir)
 
 
-def evaluate(workdir: str | os.PathLike, cfg: Config | None = None) -> dict[str, Any]:
-  """Evaluates the newest checkpoint of a run in every setting.
+def evaluate(
+  workdir: str | os.PathLike,
+  *,
+  data: str = "",
+  change: Callable[[Config], Config] = lambda cfg: cfg,
+) -> dict[str, Any]:
+  """Evaluates the newest checkpoint of a run, and writes the results below it.
 
   Args:
-    workdir: Folder of the run; results are written to `workdir`/eval.
-    cfg: Replaces the run's own configuration, as far as evaluation reads it.
+    workdir: Folder of the run.
+    data: Folder of another data set to evaluate on, see `few_shot.transfer`.
+    change: Returns the configuration to use, given the run's own.
 
   Returns:
     The content of results.json.
@@ -47,8 +58,17 @@ def evaluate(workdir: str | os.PathLike, cfg: Config | None = None) -> dict[str,
     FileNotFoundError: There is no run.
     ValueError: The configuration is wrong, or a setting holds too little.
   """
-  with contextlib.closing(CheckpointStore(workdir)) as checkpoints:
+  opened = processes.together(lambda: CheckpointStore(workdir))
+  with contextlib.closing(opened) as checkpoints:
     saved = checkpoints.restore_model()
-  cfg = cfg or config.from_dict(saved.config)
+  cfg = change(config.from_dict(saved.config))
+  _check(cfg)
+  found = saved.variables, saved.step, workdir
+  if data:
+    return transfer.evaluate(cfg, data, *found, search_evaluation.searcher)
+  return make_task(cfg).evaluate(*found)
+
+
+def _check(cfg: Config) -> None:
+  processes.check_same(lambda: fingerprint.of_program(cfg), "start all alike")
   config.validate(cfg)
-  return make_task(cfg).evaluate(saved.variables, saved.step, workdir)

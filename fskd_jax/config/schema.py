@@ -207,6 +207,9 @@ class EvalConfig:
   seed: int = random_seed(1)
   # Of the longer box side.
   thresholds: tuple[float, ...] = number((0.05, 0.1, 0.15, 0.2), 1e-6, 10)
+  # Of the episodes, so many also without boxes: the object is searched for, which
+  # costs ten times as much. 0: none. Our protocol only.
+  search_episodes: int = number(50, 0, 10**9)
   # "ours": crops fixed by the box, exact distances; or "reference": random crops and
   # distances as the original code has them (docs/evaluation.md).
   protocol: str = one_of("ours", "reference")

@@ -12,7 +12,7 @@ from fskd_jax.config.schema import Config, DataConfig, ModelConfig
 _SETTINGS = {
   "few_shot": tuple(
     f"{split}/{types}"
-    for split in ("unseen", "seen")
+    for split in ("unseen", "seen", "validation")
     for types in ("novel", "base", "other")
   ),
   "pose": ("unseen/base", "seen/base", "validation/base", "all/base"),

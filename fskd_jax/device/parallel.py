@@ -50,10 +50,15 @@ def divisible_batch(size: int) -> int:
 def replicate(tree: Any, backend: str) -> Any:
   """Copies host or device arrays to every device, so that no step has to.
 
+  `tree` outlives a step that uses the copies up.
+
   Raises:
     ValueError: the backend is unknown, or "single" on several processes.
   """
   _check(backend)
+  # By way of the host: of an array that is on one of the devices already JAX would
+  # make that part of the copy, and a step would delete it (also with may_alias=False).
+  tree = jax.device_get(tree)
   if backend == "single":
     return jax.device_put(tree, jax.local_devices()[0])
   devices = jax.devices() if backend == "shard_map" else jax.local_devices()

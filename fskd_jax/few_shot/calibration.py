@@ -2,7 +2,8 @@
 
 A confidence is the probability that a predicted keypoint is right: that it is visible
 in the query image and lies within `THRESHOLD` of the longer side of the box. It is a
-logistic function of what `readout` says of the heat-map.
+logistic function of what `readout` says of the heat-map, kept as far from 0 and 1 as
+the number of keypoints it was fitted on demands.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 from PIL import Image
 from scipy import optimize, special
 
@@ -44,21 +45,32 @@ THRESHOLD = 0.1
 FILE = "calibration.json"
 """Beside checkpoints/ in the folder of a run."""
 
+FEW_WRONG = 20
+"""Below so many wrong keypoints a calibration is mostly its prior."""
+
+_LOG_SLOPE_SPREAD = 0.5
+"""Prior of the slope of the mass's log-odds: normal in its logarithm, about slope 1."""
+
+_WEIGHT_SPREADS = 1.0, 5.0
+"""Priors of the slope of the standardised peak, at least 0, and of the offset."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Calibration:
   """From heat-maps to probabilities.
 
   Attributes:
-    mass_slope: of the log-odds of `Readout.mass`.
-    peak_slope: of `Readout.peak`.
+    mass_slope: of the log-odds of `Readout.mass`, above 0.
+    peak_slope: of `Readout.peak`, at least 0.
     offset: of the log-odds.
     covariance_scale: factor on `Readout.covariance`, which makes the squared
       Mahalanobis distance of found keypoints 2 on average, as of a Gaussian.
     split: the split it was fitted on.
     shots: support images per episode.
-    keypoints: how many it was fitted on.
+    keypoints: how many it was fitted on; one that several episodes ask for is one.
     step: of the checkpoint.
+    wrong: how many of the keypoints were wrong, in one episode at least; None where
+      an older version did not count them.
   """
 
   mass_slope: float
@@ -69,14 +81,24 @@ class Calibration:
   shots: int
   keypoints: int
   step: int
+  wrong: int | None = None
 
   def confidence(
     self, mass: Float[np.ndarray, "..."], peak: Float[np.ndarray, "..."]
   ) -> Float[np.ndarray, "..."]:
-    """Returns the probability of being right, 0..1."""
-    return special.expit(
+    """Returns the probability of being right, from 1 - `ceiling` to `ceiling`."""
+    probability = special.expit(
       self.mass_slope * _log_odds(mass) + self.peak_slope * peak + self.offset
     )
+    return (self.keypoints * probability + 1) / (self.keypoints + 2)
+
+  @property
+  def ceiling(self) -> float:
+    """The highest confidence: n right keypoints out of n prove no more.
+
+    By Laplace's rule of succession, (n + 1) / (n + 2).
+    """
+    return (self.keypoints + 1) / (self.keypoints + 2)
 
 
 class Outcomes(NamedTuple):
@@ -87,12 +109,15 @@ class Outcomes(NamedTuple):
     correct: bool [e].
     distance: [e], squared Mahalanobis distance to the truth; meaningless where not
       correct.
+    annotation: [e 2], ids of the query instance and of the keypoint type: the same
+      keypoint may be asked for in several episodes.
   """
 
   mass: Float[np.ndarray, " e"]
   peak: Float[np.ndarray, " e"]
   correct: Bool[np.ndarray, " e"]
   distance: Float[np.ndarray, " e"]
+  annotation: Int[np.ndarray, "e 2"]
 
 
 def calibrate(
@@ -121,6 +146,12 @@ def calibrate(
   found = [collect(sampler) for sampler in samplers]
   fitted = _fit(Outcomes(*map(np.concatenate, zip(*found))))
   calibration = Calibration(**fitted, split=split, shots=cfg.eval.shots, step=step)
+  if fitted["wrong"] < FEW_WRONG:
+    _log.warning(
+      "only %d of the %d %s keypoints were wrong, too few to learn which predictions "
+      "to doubt: confidence follows the raw score, up to %.3f; more %s images help",
+      fitted["wrong"], fitted["keypoints"], split, calibration.ceiling, split,
+    )  # fmt: skip
   curves = {}
   for setting in cfg.eval.settings:
     if feed.why_empty(setting):
@@ -228,7 +259,16 @@ def _outcomes(batch: EpisodeBatch, found: readout.Readout) -> Outcomes:
   near = np.linalg.norm(offsets, axis=-1) <= THRESHOLD * side[..., None]
   whitened = np.linalg.solve(found.covariance, offsets[..., None])[..., 0]
   asked = np.broadcast_to(batch.support.visible.any(1)[:, None], query.visible.shape)
-  fields = (found.mass, found.peak, near & query.visible, (offsets * whitened).sum(-1))
+  annotation = np.stack(
+    np.broadcast_arrays(query.instance[..., None], batch.keypoint_ids[:, None]), axis=-1
+  )
+  fields = (
+    found.mass,
+    found.peak,
+    near & query.visible,
+    (offsets * whitened).sum(-1),
+    annotation,
+  )
   return Outcomes(*(np.asarray(field)[asked] for field in fields))
 
 
@@ -247,37 +287,41 @@ def _fitting_samplers(feed: Feed, cfg: Config) -> tuple[str, list[EpisodeSampler
 
 
 def _fit(outcomes: Outcomes) -> dict[str, Any]:
-  """Fits the logistic function by maximum likelihood.
+  """Fits the logistic function: most probable a posteriori.
 
-  The labels are softened as by Platt (1999), so that the fit exists even if all
-  keypoints are right.
+  The prior keeps the slopes positive and the offset finite, whatever the labels are. A
+  keypoint that several episodes ask for weighs as one. Where all are right, or all
+  wrong, nothing tells the use of the peak, and the mass alone orders the confidences.
   """
+  correct = outcomes.correct
   mean, deviation = outcomes.peak.mean(), max(outcomes.peak.std(), 1e-6)
-  columns = np.stack(
-    [
-      _log_odds(outcomes.mass),
-      (outcomes.peak - mean) / deviation,
-      np.ones(len(outcomes.mass)),
-    ]
-  )
-  right, total = outcomes.correct.sum(), len(outcomes.correct)
-  labels = np.where(
-    outcomes.correct, (right + 1) / (right + 2), 1 / (total - right + 2)
-  )
+  log_odds, peaks = _log_odds(outcomes.mass), (outcomes.peak - mean) / deviation
+  _, index = np.unique(outcomes.annotation, axis=0, return_inverse=True)
+  asked = np.bincount(index.ravel())
+  wrong = np.bincount(index.ravel(), ~correct)
+  share = len(asked) / len(correct)
+  spreads = np.array([_LOG_SLOPE_SPREAD, *_WEIGHT_SPREADS])
 
   def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-    odds = weights @ columns
-    value = np.logaddexp(0, odds) - labels * odds
-    return value.mean(), columns @ (special.expit(odds) - labels) / total
+    slope = np.exp(weights[0])
+    odds = slope * log_odds + weights[1] * peaks + weights[2]
+    value = share * (np.logaddexp(0, odds) - correct * odds).sum()
+    excess = share * (special.expit(odds) - correct)
+    slopes = np.array([excess @ log_odds * slope, excess @ peaks, excess.sum()])
+    scaled = weights / spreads
+    return value + (scaled**2).sum() / 2, slopes + scaled / spreads
 
-  mass, peak, offset = optimize.minimize(loss, np.array([1.0, 0, 0]), jac=True).x
-  distance = outcomes.distance[outcomes.correct]
+  highest = None if 0 < correct.sum() < len(correct) else 0
+  bounds = [(None, None), (0, highest), (None, None)]
+  mass, peak, offset = optimize.minimize(loss, np.zeros(3), jac=True, bounds=bounds).x
+  distance = outcomes.distance[correct]
   return {
-    "mass_slope": float(mass),
+    "mass_slope": float(np.exp(mass)),
     "peak_slope": float(peak / deviation),
     "offset": float(offset - peak * mean / deviation),
-    "covariance_scale": float(distance.mean() / 2) if right else 1.0,
-    "keypoints": total,
+    "covariance_scale": float(distance.mean() / 2) if len(distance) else 1.0,
+    "keypoints": len(asked),
+    "wrong": int((wrong > 0).sum()),
   }
 
 

@@ -1,5 +1,6 @@
 """Evaluates a few-shot detector on fixed episodes, beside the baselines."""
 
+import dataclasses
 import functools
 import json
 import logging
@@ -19,12 +20,20 @@ from fskd_jax.device import parallel, processes
 from fskd_jax.episode import EpisodeBatch, valid_queries
 from fskd_jax.few_shot import baselines, calibration
 from fskd_jax.few_shot import step as few_shot_step
+from fskd_jax.few_shot.calibration import Calibration
 from fskd_jax.few_shot.sampler import EpisodeSampler, evaluation_sampler
 from fskd_jax.files import written_whole
 from fskd_jax.interop.pretrained import pretrained_variables
 from fskd_jax.metrics import scores as metrics_scores
 from fskd_jax.metrics.record import FILE, EpisodeRecord
-from fskd_jax.metrics.results import headline, percent, results_folder, write_results
+from fskd_jax.metrics.results import (
+  SEARCH_WAYS,
+  headline,
+  percent,
+  results_folder,
+  write_results,
+)
+from fskd_jax.models.build import Model
 from fskd_jax.models.detector import FewShotDetector, init_variables
 from fskd_jax.pictures import episodes as episode_pictures
 
@@ -32,6 +41,10 @@ _log = logging.getLogger(__name__)
 
 Predictor = Callable[[EpisodeBatch], np.ndarray]
 """Predicts [b m n 2], pixels of the crops, for a batch from `Feed.batches`."""
+
+Searcher = Callable[[Model, Calibration | None], Callable[..., dict[str, Any]]]
+"""Returns `prediction.search_evaluation.compare` for a detector. It is handed in: what
+users call stands above the tasks."""
 
 DETECTOR = "detector"
 
@@ -94,19 +107,24 @@ def score(
 
 
 def evaluate(
-  cfg: Config, variables: Any, step: int, workdir: str | os.PathLike
+  cfg: Config,
+  variables: Any,
+  step: int,
+  workdir: str | os.PathLike,
+  search: Searcher | None = None,
 ) -> dict[str, Any]:
   """Evaluates a trained detector in every setting, and writes what it found.
 
-  Does `measure` in the `results_folder`, and calibrates the run's confidence
-  (`calibration.calibrate`); not by the reference's protocol, whose crops are not those
-  of prediction.
+  Calibrates the run's confidence (`calibration.calibrate`) and does `measure` in the
+  `results_folder`. By the reference's protocol there is no calibration: its crops are
+  not those of prediction.
 
   Args:
     cfg: of the run; `eval` and `data` may differ from training.
     variables: params and batch_stats of `FewShotDetector`.
     step: of the checkpoint, for the record.
     workdir: of the run.
+    search: As for `measure`.
 
   Returns:
     The content of results.json.
@@ -115,12 +133,15 @@ def evaluate(
     ValueError: a setting holds too little for an episode; before anything is scored.
   """
   place = functools.partial(parallel.replicate, backend=cfg.train.backend)
-  feed, variables = Feed.open(cfg.data, cfg.train.backend), place(variables)
-  folder = results_folder(workdir, cfg.eval)
-  results = measure(cfg, feed, variables, step, folder)
+  feed = Feed.open(cfg.data, cfg.train.backend)
+  # An impossible setting is told before the calibration, an empty one told once.
+  held = tuple(_samplers(feed, cfg.eval))
+  cfg = dataclasses.replace(cfg, eval=dataclasses.replace(cfg.eval, settings=held))
+  calibrated = None
   if cfg.eval.protocol == "ours":
-    calibration.calibrate(cfg, feed, variables, step, workdir)
-  return results
+    calibrated = calibration.calibrate(cfg, feed, place(variables), step, workdir)
+  folder = results_folder(workdir, cfg.eval)
+  return measure(cfg, feed, variables, step, folder, calibrated, search)
 
 
 def check_settings(feed: Feed, cfg: EvalConfig) -> None:
@@ -138,19 +159,29 @@ def check_settings(feed: Feed, cfg: EvalConfig) -> None:
 
 
 def measure(
-  cfg: Config, feed: Feed, variables: Any, step: int, folder: pathlib.Path
+  cfg: Config,
+  feed: Feed,
+  variables: Any,
+  step: int,
+  folder: pathlib.Path,
+  calibrated: Calibration | None = None,
+  search: Searcher | None = None,
 ) -> dict[str, Any]:
   """Scores a detector and the baselines in every setting, and writes what it found.
 
-  Writes results.json, the scores of every episode (`episode_record.FILE`), a table
-  (table.txt, also shown) and episodes.png (worst, typical and best episodes).
+  By our protocol, also what the detector finds where no box is given
+  (`search`). Writes results.json, the scores of every episode
+  (`episode_record.FILE`), a table (table.txt, also shown) and episodes.png (worst,
+  typical and best episodes).
 
   Args:
     cfg: of the detector and the evaluation.
     feed: of `cfg.data`, on the devices of `cfg.train.backend`.
-    variables: of the detector, on the same devices.
+    variables: of the detector.
     step: of the checkpoint, for the record.
     folder: to write to; made if need be.
+    calibrated: of the detector's confidence, as far as it is.
+    search: Measures the search for objects; without it this part is left out.
 
   Returns:
     The content of results.json.
@@ -158,29 +189,10 @@ def measure(
   Raises:
     ValueError: a setting holds too little for an episode; before anything is scored.
   """
-  backend = cfg.train.backend
-  place = functools.partial(parallel.replicate, backend=backend)
-  samplers = {
-    name: evaluation_sampler(feed, name, cfg.eval)
-    for name in feed.held(cfg.eval.settings)
-  }
-  detector, untrained = (
-    FewShotDetector(model, cfg.data.image_size)
-    for model in (cfg.model, baselines.untrained_model(cfg.model))
-  )
-  untrained_variables = init_variables(untrained, cfg.train.seed)
-  if cfg.model.pretrained:
-    fresh = untrained_variables
-    untrained_variables = processes.together(
-      lambda: pretrained_variables(fresh, cfg.model.pretrained, untrained.config)
-    )
-  predictors: dict[str, Predictor] = {
-    DETECTOR: functools.partial(network_predictor(detector, feed, backend), variables),
-    "copy_support": baselines.copy_support,
-    "untrained_encoder": functools.partial(
-      network_predictor(untrained, feed, backend), place(untrained_variables)
-    ),
-  }
+  samplers = _samplers(feed, cfg.eval)
+  predictors = _predictors(cfg, feed, variables)
+  searches = cfg.eval.search_episodes and cfg.eval.protocol == "ours"
+  searched = search(Model(cfg, variables), calibrated) if search and searches else None
   settings, records, rows = {}, {}, []
   for setting, sampler in samplers.items():
     found, record = score(
@@ -188,6 +200,10 @@ def measure(
     )
     records[setting] = record
     settings[setting] = found.pop(DETECTOR) | {"baselines": found}
+    if searched:
+      settings[setting]["search"] = searched(
+        feed, sampler, cfg.eval, f"{setting}, searched"
+      )
     by_threshold = record["scores"][DETECTOR]["pck"]
     episode_pck = np.array(by_threshold[f"{headline(cfg.eval):g}"], np.float64)
     rows += _pictures(setting, sampler, feed, predictors[DETECTOR], episode_pck)
@@ -210,6 +226,36 @@ def measure(
       content = json.dumps(head | {"settings": records}) + "\n"
       unfinished.write_text(content, encoding="utf-8")
   return results
+
+
+def _samplers(feed: Feed, cfg: EvalConfig) -> dict[str, EpisodeSampler]:
+  held = feed.held(cfg.settings)
+  return {name: evaluation_sampler(feed, name, cfg) for name in held}
+
+
+def _predictors(cfg: Config, feed: Feed, variables: Any) -> dict[str, Predictor]:
+  """Returns the detector and the baselines."""
+  backend = cfg.train.backend
+  place = functools.partial(parallel.replicate, backend=backend)
+  detector, untrained = (
+    FewShotDetector(model, cfg.data.image_size)
+    for model in (cfg.model, baselines.untrained_model(cfg.model))
+  )
+  untrained_variables = init_variables(untrained, cfg.train.seed)
+  if cfg.model.pretrained:
+    fresh = untrained_variables
+    untrained_variables = processes.together(
+      lambda: pretrained_variables(fresh, cfg.model.pretrained, untrained.config)
+    )
+  return {
+    DETECTOR: functools.partial(
+      network_predictor(detector, feed, backend), place(variables)
+    ),
+    "copy_support": baselines.copy_support,
+    "untrained_encoder": functools.partial(
+      network_predictor(untrained, feed, backend), place(untrained_variables)
+    ),
+  }
 
 
 def _pictures(
@@ -265,7 +311,8 @@ def table(results: Mapping[str, Any], threshold: float) -> str:
   """Formats results as text: the protocol, then a line per setting.
 
   A column per predictor.
-  A cell is the mean, its t-interval, and in brackets its bootstrap interval.
+  A cell is the mean, its t-interval, and in brackets its bootstrap interval. Below, as
+  far as it was measured, what the detector finds with the boxes given and by search.
   """
   key = f"{threshold:g}"
   heads = (f"{name:>26s}" for name in ("detector", "copy", "untrained"))
@@ -277,7 +324,28 @@ def table(results: Mapping[str, Any], threshold: float) -> str:
     columns = [found, *found["baselines"].values()]
     cells = [_cell(column["pck"][key]) for column in columns]
     lines.append(f"{setting:16s}" + "".join(f"{cell:>26s}" for cell in cells))
-  return "\n".join(lines)
+  return "\n".join(lines + _search_lines(results, key))
+
+
+def _search_lines(results: Mapping[str, Any], key: str) -> list[str]:
+  lines = []
+  for setting, found in results["settings"].items():
+    if "search" not in found:
+      continue
+    ways = [found["search"][way] for way in SEARCH_WAYS]
+    cells = [percent(way["pck"][key]) for way in ways] + [
+      f"{100 * way['confidence']:.1f} / {100 * way['right']:.1f}" for way in ways
+    ]
+    lines.append(f"{setting:16s}" + "".join(f"{cell:>16s}" for cell in cells))
+  if not lines:
+    return []
+  heads = ("boxes given", "searched", "given", "searched")
+  return [
+    "",
+    f"{'PCK@' + key + ' in %; mean confidence / right in %':>80s}",
+    f"{'':16s}" + "".join(f"{head:>16s}" for head in heads),
+    *lines,
+  ]
 
 
 def _cell(mean: Mapping[str, Any]) -> str:

@@ -24,9 +24,16 @@ from fskd_jax.training import state as train_state
 
 
 class FewShotTask:
-  """Implements `task.Task` with the few-shot detector."""
+  """Implements `training.task.Task` with the few-shot detector."""
 
-  def __init__(self, cfg: Config):
+  def __init__(self, cfg: Config, search: evaluation.Searcher | None = None):
+    """Makes the task.
+
+    Args:
+      cfg: The experiment.
+      search: As for `evaluation.measure`.
+    """
+    self._search = search
     self._cfg = cfg
     self._detector = FewShotDetector(cfg.model, cfg.data.image_size)
     train = cfg.train
@@ -64,7 +71,7 @@ class FewShotTask:
     self, variables: Any, step: int, workdir: str | os.PathLike
   ) -> dict[str, Any]:
     """Does `evaluator.evaluate`."""
-    return evaluation.evaluate(self._cfg, variables, step, workdir)
+    return evaluation.evaluate(self._cfg, variables, step, workdir, self._search)
 
 
 class FewShotValidator:

@@ -1,14 +1,12 @@
 """Evaluates a detector on a data set that it was not trained on."""
 
 import copy
-import functools
 import os
 from typing import Any
 
 from fskd_jax.config import Config
 from fskd_jax.data.feed import Feed
-from fskd_jax.device import parallel
-from fskd_jax.few_shot import evaluation
+from fskd_jax.few_shot import calibration, evaluation
 from fskd_jax.metrics import results
 
 SETTING = "all/other"
@@ -47,7 +45,12 @@ def moved(cfg: Config, folder: str) -> Config:
 
 
 def evaluate(
-  cfg: Config, folder: str, variables: Any, step: int, workdir: str | os.PathLike
+  cfg: Config,
+  folder: str,
+  variables: Any,
+  step: int,
+  workdir: str | os.PathLike,
+  search: evaluation.Searcher | None = None,
 ) -> dict[str, Any]:
   """Does `evaluator.measure` on another data set.
 
@@ -60,6 +63,7 @@ def evaluate(
     variables: params and batch_stats of `FewShotDetector`.
     step: of the checkpoint, for the record.
     workdir: of the run.
+    search: As for `evaluation.measure`.
 
   Returns:
     The content of results.json.
@@ -70,8 +74,8 @@ def evaluate(
     FileNotFoundError: annotations or images are missing.
   """
   cfg = moved(cfg, folder)
-  place = functools.partial(parallel.replicate, backend=cfg.train.backend)
   feed = Feed.open(cfg.data, cfg.train.backend)
   name = f"{feed.dataset.name}_{cfg.eval.shots}shot"
   out = results.results_folder(workdir, cfg.eval) / name
-  return evaluation.measure(cfg, feed, place(variables), step, out)
+  calibrated = calibration.load(workdir)
+  return evaluation.measure(cfg, feed, variables, step, out, calibrated, search)

@@ -11,6 +11,10 @@ from PIL import Image
 
 from fskd_jax.config import EvalConfig
 
+SEARCH_WAYS = ("boxes_given", "searched")
+"""How the queries of an evaluation are predicted a second time; the support always has
+its boxes."""
+
 
 def results_folder(workdir: str | os.PathLike, cfg: EvalConfig) -> pathlib.Path:
   """Returns where the results of a run go: eval/, or eval/reference/ by protocol."""

@@ -1,6 +1,5 @@
 """Draws the loss and validation curves of runs, by step and by time."""
 
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,6 +8,8 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from fskd_jax.metrics import lines as metrics_lines
 
 _COLORS = matplotlib.color_sequences["tab10"]
 _STYLES = "-", "--", ":", "-."
@@ -27,7 +28,7 @@ def draw_curves(runs: Mapping[str, pathlib.Path]) -> Figure:
   """
   figure = Figure(figsize=(10, 6), dpi=100, layout="constrained")
   axes = figure.subplots(2, 2, sharex="col", sharey="row")
-  lines = {name: _read(path) for name, path in runs.items()}
+  lines = {_shown(name): _read(path) for name, path in runs.items()}
   scores = sorted({k for run in lines.values() for x in run for k in x if _is_score(k)})
   for number, (name, run) in enumerate(lines.items()):
     color = _COLORS[number % len(_COLORS)]
@@ -79,12 +80,18 @@ def _range_of_lines(axis: Axes) -> tuple[float, float]:
   return low - margin, high + margin
 
 
+def _shown(name: str) -> str:
+  """Makes a label of any file name: Matplotlib reads `$`, hides `_`, wants UTF-8."""
+  printable = name.encode(errors="backslashreplace").decode().replace("$", r"\$")
+  return f" {printable}" if name.startswith("_") else printable
+
+
 def _is_score(key: str) -> bool:
   return key.startswith("val/")
 
 
 def _read(path: pathlib.Path) -> list[dict[str, Any]]:
-  lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+  lines = metrics_lines.read(path)
   if not any("train/loss" in line for line in lines):
     raise ValueError(f"{path} has no training loss yet")
   return lines

@@ -287,9 +287,9 @@ class KeypointDetector:
         part = slice(first, first + QUERY_BATCH)
         crops, matrices = self._crops([images[i] for i in numbers[part]], boxes[part])
         dispatched.append((self._run(crops, support)[0], matrices))
-      parts = [self._result(jax.device_get(f), m, support) for f, m in dispatched]
-      keypoints, confidence, _ = map(np.concatenate, zip(*parts))
-      return keypoints, confidence
+      parts = [_in_image(jax.device_get(f), m, support) for f, m in dispatched]
+      keypoints, _, mass, _ = map(np.concatenate, zip(*parts))
+      return keypoints, mass
 
     return search.find_boxes(
       look,
@@ -314,21 +314,14 @@ class KeypointDetector:
     to_original: Float[np.ndarray, "q 2 3"],
     support: Support,
   ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Drops the padding, and goes from crops to the original images."""
-    count, types = len(to_original), len(support.names)
-    points, spread, mass, peak = (np.asarray(x)[:count, :types] for x in found)
-    matrix = to_original.astype(np.float64)
-    keypoints = geometry.apply_affine(matrix, points)
-    linear = matrix[:, None, :, :2]
-    covariance = linear @ spread @ linear.mT
+    """Returns keypoints, confidence and covariance, pixels of the original images."""
+    keypoints, covariance, mass, peak = _in_image(found, to_original, support)
     if self.calibration is None:
       self._warn_once()
-      confidence = mass.astype(np.float64)
+      confidence = mass
     else:
       confidence = self.calibration.confidence(mass, peak)
       covariance = covariance * self.calibration.covariance_scale
-    keypoints[:, ~support.shown] = np.nan
-    covariance[:, ~support.shown] = np.nan
     return keypoints, np.where(support.shown, confidence, 0.0), covariance
 
   def _warn_once(self) -> None:
@@ -338,6 +331,26 @@ class KeypointDetector:
         self.config.name,
       )
       self._has_warned = True
+
+
+def _in_image(
+  found: readout.Readout, to_original: Float[np.ndarray, "q 2 3"], support: Support
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+  """Drops the padding, and goes from crops to the original images.
+
+  Returns:
+    The fields of `Readout`; nan for what no support image shows.
+  """
+  count, types = len(to_original), len(support.names)
+  points, spread, *scores = (np.asarray(x)[:count, :types] for x in found)
+  matrix = to_original.astype(np.float64)
+  linear = matrix[:, None, :, :2]
+  fields = geometry.apply_affine(matrix, points), linear @ spread @ linear.mT, *scores
+  fields = [field.astype(np.float64) for field in fields]
+  for field in fields:
+    field[:, ~support.shown] = np.nan
+  keypoints, covariance, mass, peak = fields
+  return keypoints, covariance, mass, peak
 
 
 def _power_of_two(count: int, smallest: int) -> int:

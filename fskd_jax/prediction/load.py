@@ -2,12 +2,12 @@
 
 import logging
 import os
-import pathlib
 
 from fskd_jax.few_shot import calibration
 from fskd_jax.interop.weights import read_config
 from fskd_jax.prediction.detector import KeypointDetector
 from fskd_jax.training.runs import load_file, load_run
+from fskd_jax.training.workdir import local_path
 
 _log = logging.getLogger(__name__)
 
@@ -21,9 +21,10 @@ def load(path: str | os.PathLike) -> KeypointDetector:
 
   Raises:
     FileNotFoundError: there is no such file, or no checkpoint.
-    ValueError: it is damaged, carries no configuration, or is of another task.
+    ValueError: it is an address, damaged, carries no configuration, or is of another
+      task.
   """
-  path = pathlib.Path(path)
+  path = local_path(path)
   if not path.is_dir():
     if read_config(path) is None:
       raise ValueError(

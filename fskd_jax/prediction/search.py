@@ -17,7 +17,10 @@ Look = Callable[
   tuple[Float[np.ndarray, "w n 2"], Float[np.ndarray, "w n"]],
 ]
 """Predicts in boxes of images, given by their numbers: keypoints in pixels of the
-images (nan where the support shows none), and confidences."""
+images, and their raw scores (`Readout.mass`); both nan where the support shows none.
+
+Never a calibrated confidence: a calibration is fitted on crops that show the object, so
+it knows nothing of windows beside it, and may hardly differ between windows."""
 
 WINDOW = 0.5
 """Side of the smaller windows, as a part of the image's longer side."""
@@ -96,18 +99,18 @@ def relative_places(
 
 def square_from_keypoints(
   keypoints: Float[np.ndarray, "n 2"],
-  confidence: Float[np.ndarray, " n"],
+  scores: Float[np.ndarray, " n"],
   places: Float[np.ndarray, "k n 2"],
   size: tuple[int, int],
 ) -> Float[np.ndarray, "3"] | None:
   """Returns the square in which predicted keypoints lie as those of the support do.
 
   Place and spread of the keypoints are compared, each weighted by its squared
-  confidence; of several support images the mean counts.
+  score; of several support images the mean counts.
 
   Args:
     keypoints: pixels; nan where there is none.
-    confidence: of them.
+    scores: of them, above 0.
     places: of the support's keypoints, see `relative_places`; nan where not visible.
     size: (width, height) of the image.
 
@@ -118,7 +121,7 @@ def square_from_keypoints(
   found = []
   for row in places:
     common = np.isfinite(row).all(-1) & np.isfinite(keypoints).all(-1)
-    weights = np.where(common, confidence, 0.0)[common] ** 2
+    weights = scores[common] ** 2
     if not weights.any():
       continue
     weights = weights / weights.sum()
@@ -140,14 +143,14 @@ def _zoom(
   numbers: Int[np.ndarray, " w"],
   squares: Float[np.ndarray, "w 3"],
 ) -> tuple[Float[np.ndarray, "w 3"], Float[np.ndarray, " w"]]:
-  """Looks at squares; returns those that the keypoints tell, and mean confidences."""
-  keypoints, confidence = look(numbers, to_boxes(squares))
+  """Looks at squares; returns those that the keypoints tell, and their mean scores."""
+  keypoints, scores = look(numbers, to_boxes(squares))
   told = [
     square_from_keypoints(points, sure, places, sizes[i])
-    for points, sure, i in zip(keypoints, confidence, numbers)
+    for points, sure, i in zip(keypoints, scores, numbers)
   ]
   squares = np.array([old if new is None else new for old, new in zip(squares, told)])
-  return squares, confidence.mean(1)
+  return squares, np.nanmean(scores, axis=1)
 
 
 def _mean_and_spread(

@@ -5,26 +5,37 @@ checkpoint does not know which backend or how many devices made it. Saving block
 until the files are complete, so that a failure is reported where it happens.
 """
 
+import contextlib
 import json
 import logging
 import os
 import pathlib
+import re
+import shutil
+import tempfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 from jax.experimental import multihost_utils
 
 from fskd_jax.device import processes
+from fskd_jax.training import workdir as workdirs
 from fskd_jax.training.state import TrainState
 
 _log = logging.getLogger(__name__)
 
 READ_ERRORS = (ValueError, OSError, KeyError, TypeError)
 """What orbax and the checksum raise on missing, cut or altered files."""
+
+_LISTINGS = 20
+"""Times that a reader looks for checkpoints while a training replaces them."""
+
+_ITEMS = ("model", "optimizer")
 
 
 class SavedModel(NamedTuple):
@@ -48,45 +59,64 @@ class CheckpointStore:
     """Opens the checkpoints of a run.
 
     Args:
-      workdir: made if it is missing and `keep` is given.
+      workdir: made if it is missing and `keep` is given, and then closed to other
+        writers until `close`.
       keep: the newest so many are kept. None opens for reading only, which may be
         done while the run is writing.
 
     Raises:
       FileNotFoundError: opened for reading, but there is no checkpoint folder.
+      ValueError: the workdir is an address, or opened for writing by another.
+      OSError: the workdir cannot be made or written to.
     """
-    self.directory = pathlib.Path(workdir).absolute() / "checkpoints"
-    self._writable = keep is not None
+    folder = workdirs.local_path(workdir)
+    self.directory = folder.absolute() / "checkpoints"
+    self._keep, self._writable = keep, keep is not None
     if not self._writable and not self.directory.is_dir():
       raise FileNotFoundError(f"{workdir} is no workdir: it has no checkpoints folder")
-    options = ocp.CheckpointManagerOptions(
-      max_to_keep=keep,
-      create=self._writable,
-      read_only=not self._writable,
-      cleanup_tmp_directories=self._writable,
-      enable_async_checkpointing=False,
-    )
-    self._manager = ocp.CheckpointManager(self.directory, options=options)
+    with contextlib.ExitStack() as opened:
+      if self._writable:
+        opened.enter_context(workdirs.held_for_writing(folder))
+        processes.together(self._tidy_up if jax.process_index() == 0 else lambda: None)
+      plain = opened.enter_context(_plain_path(self.directory.parent))
+      self._plain = plain / "checkpoints"
+      # No CheckpointManager: it drops old checkpoints before the new one is read
+      # back, and cannot list a folder of which another process removes something.
+      handler = ocp.CompositeCheckpointHandler()
+      self._orbax = opened.enter_context(ocp.Checkpointer(handler))
+      self._opened = opened.pop_all()
 
   def save(self, step: int, state: TrainState, config: dict[str, Any]) -> None:
-    """Writes a checkpoint, then drops the oldest.
+    """Writes a checkpoint, reads it back, and only then drops the oldest.
 
     A step that is there already is left alone.
 
     Raises:
-      OSError: it could not be written; earlier checkpoints are untouched.
+      OSError: it could not be written or read back; earlier checkpoints are untouched.
     """
+    if step in self._steps():
+      return
     items = _to_items(jax.device_get(state))
     checksums = {name: _checksum(tree) for name, tree in items.items()}
+    checksums["config"] = _config_checksum(config)
     arrays = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
     about = ocp.args.JsonSave({"config": config, "checksums": checksums})
     try:
-      self._manager.save(step, args=ocp.args.Composite(about=about, **arrays))
+      args = ocp.args.Composite(about=about, **arrays)
+      self._orbax.save(self._plain / str(step), args=args)
     except (OSError, ValueError) as error:
       raise OSError(
         f"cannot write the checkpoint of step {step} to {self.directory} (disk "
-        f"full?); earlier checkpoints are untouched. {_first_line(error)}"
+        f"full?); earlier checkpoints are untouched. {self._first_line(error)}"
       ) from error
+    try:
+      self._read(step, _ITEMS)
+    except READ_ERRORS as error:
+      raise OSError(
+        f"the checkpoint of step {step} in {self.directory} was written but cannot be "
+        f"read back; earlier checkpoints are untouched. {self._first_line(error)}"
+      ) from error
+    self._drop_old()
 
   def restore_latest(self, template: TrainState) -> tuple[TrainState, int] | None:
     """Restores the newest readable checkpoint, or returns None if there is none.
@@ -103,7 +133,7 @@ class CheckpointStore:
     Raises:
       ValueError: no checkpoint can be read, or it does not fit the template.
     """
-    newest = self._newest(("model", "optimizer"))
+    newest = self._newest(_ITEMS)
     if newest is None:
       return None
     step, saved = newest
@@ -157,59 +187,138 @@ class CheckpointStore:
       )
 
   def close(self) -> None:
-    """Releases orbax's threads."""
-    self._manager.close()
+    """Releases what orbax holds, and the workdir to other writers."""
+    self._opened.close()
 
   def _newest(self, items: tuple[str, ...]) -> tuple[int, dict[str, Any]] | None:
     """Reads the newest checkpoint that can be read, falling back to older ones."""
-    self._manager.reload()
-    steps = sorted(self._manager.all_steps(), reverse=True)
-    # No process may set anything aside before all have listed the same steps.
-    processes.check_same(
-      lambda: {"the list of checkpoints": sorted(steps)},
-      f"all need the same workdir on a shared disk; here: {self.directory.parent}",
-    )
-    unreadable = []
-    for step in steps:
-      try:
-        saved = self._read(step, items)
-      except READ_ERRORS as error:
-        _log.warning(
-          "Checkpoint %s/%d is unreadable: %s", self.directory, step, _first_line(error)
-        )
-        unreadable.append(step)
-        continue
-      if unreadable:
-        _log.warning(
-          "Falling back from step %s to step %d",
-          ", ".join(map(str, unreadable)),
-          step,
-        )
-        self._set_aside(unreadable)
-      return step, saved
-    if steps:
+    for _ in range(_LISTINGS):
+      steps = self._steps()
+      found, unreadable = self._first_readable(steps, items)
+      if found is not None and not unreadable:
+        break
+      if self._writable or jax.process_count() > 1 or self._steps() == steps:
+        break  # else a training has dropped what was listed and written a newer one
+    for step, error in unreadable.items():
+      _log.warning(
+        "Checkpoint %s/%d is unreadable: %s",
+        self.directory,
+        step,
+        self._first_line(error),
+      )
+    if found is None and steps:
       raise ValueError(
         f"none of the checkpoints {steps} in {self.directory} is readable"
       )
-    return None
+    if found is not None and unreadable:
+      failed = ", ".join(map(str, unreadable))
+      _log.warning("Falling back from step %s to step %d", failed, found[0])
+      self._set_aside(unreadable)
+    return found
+
+  def _steps(self) -> list[int]:
+    """Lists the checkpoints, newest first."""
+    there = self.directory.is_dir()
+    paths = (
+      [path for path in self.directory.iterdir() if path.is_dir()] if there else []
+    )
+    steps = [int(path.name) for path in paths if path.name.isdecimal()]
+    # No process may set anything aside before all have listed the same steps.
+    processes.check_same(
+      lambda: {
+        "the folder of checkpoints": "there" if there else "missing",
+        "the list of checkpoints": sorted(steps),
+      },
+      f"all need the same workdir on a shared disk; here: {self.directory.parent}",
+    )
+    return sorted(steps, reverse=True)
+
+  def _first_readable(
+    self, steps: list[int], items: tuple[str, ...]
+  ) -> tuple[tuple[int, dict[str, Any]] | None, dict[int, Exception]]:
+    """Returns the first step that can be read, its content, and errors before it."""
+    unreadable = {}
+    for step in steps:
+      try:
+        return (step, self._read(step, items)), unreadable
+      except READ_ERRORS as error:
+        unreadable[step] = error
+    return None, unreadable
 
   def _read(self, step: int, items: tuple[str, ...]) -> dict[str, Any]:
     arrays = {name: ocp.args.StandardRestore() for name in items}
     args = ocp.args.Composite(about=ocp.args.JsonRestore(), **arrays)
-    saved = dict(self._manager.restore(step, args=args).items())
-    for name in items:
-      if _checksum(saved[name]) != saved["about"]["checksums"][name]:
+    saved = dict(self._orbax.restore(self._plain / str(step), args=args).items())
+    found = {name: _checksum(saved[name]) for name in items}
+    expected = saved["about"]["checksums"]
+    if "config" in expected:  # checkpoints of before November 2026 have none
+      found["config"] = _config_checksum(saved["about"]["config"])
+    for name, value in found.items():
+      if value != expected[name]:
         raise ValueError(f"checksum of {name!r} differs: the files were altered")
     return saved
 
-  def _set_aside(self, steps: list[int]) -> None:
+  def _tidy_up(self) -> None:
+    """Makes the folder, and removes what a killed save left in it."""
+    self.directory.mkdir(exist_ok=True)
+    for unfinished in self.directory.glob("*.orbax-checkpoint-tmp*"):
+      shutil.rmtree(unfinished)
+
+  def _drop_old(self) -> None:
+    steps = self._steps()
+    if jax.process_index() == 0:
+      for step in steps[self._keep :]:
+        try:
+          shutil.rmtree(self.directory / str(step))
+        except OSError as error:  # one that stays costs nothing but room
+          _log.warning("Checkpoint %d cannot be removed: %s", step, error)
+    multihost_utils.sync_global_devices("fskd_jax: old checkpoints dropped")
+
+  def _set_aside(self, steps: Collection[int]) -> None:
     if not self._writable:
       return
     if jax.process_index() == 0:
       for step in steps:
-        (self.directory / str(step)).rename(self.directory / f"{step}.unreadable")
+        aside = self.directory / f"{step}.unreadable"
+        shutil.rmtree(aside, ignore_errors=True)  # of the same step, earlier
+        (self.directory / str(step)).rename(aside)
     multihost_utils.sync_global_devices("fskd_jax: unreadable checkpoints set aside")
-    self._manager.reload()
+
+  def _first_line(self, error: BaseException) -> str:
+    lines = str(error).replace(str(self._plain), str(self.directory)).splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"
+
+
+@contextlib.contextmanager
+def _plain_path(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Gives a path to a folder whose letters orbax takes as they are.
+
+  Of a path with [1] or * in it orbax makes a pattern (it joins the parts of a save
+  by a glob of the whole path), of a backslash TensorStore makes a slash, and of /gs/
+  etils makes gs://. Such a folder is reached through a link.
+
+  Raises:
+    ValueError: the folder of temporary files has such a path, too.
+  """
+  if _is_plain(folder):
+    yield folder
+    return
+  with tempfile.TemporaryDirectory(prefix="fskd_jax_") as temporary:
+    link = pathlib.Path(temporary) / "workdir"
+    if not _is_plain(link):
+      raise ValueError(
+        f"{folder} has letters that checkpoints cannot be written below, and so has "
+        f"the folder of temporary files {temporary}: name another workdir or TMPDIR"
+      )
+    link.symlink_to(folder, target_is_directory=True)
+    yield link
+
+
+def _is_plain(path: pathlib.Path) -> bool:
+  name = str(path)
+  return bool(re.fullmatch(r"[\w/.,:=+@ -]+", name, re.ASCII)) and (
+    os.fspath(epath.Path(name)) == name
+  )
 
 
 def _to_items(state: TrainState) -> dict[str, Any]:
@@ -256,6 +365,11 @@ def _checksum(tree: Any) -> int:
   return total
 
 
+def _config_checksum(config: dict[str, Any]) -> int:
+  known_to_json = json.loads(json.dumps(config))
+  return zlib.crc32(json.dumps(known_to_json, sort_keys=True).encode())
+
+
 def _fields(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
   fields = {}
   for name, value in config.items():
@@ -264,7 +378,3 @@ def _fields(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     else:
       fields[prefix + name] = value
   return fields
-
-
-def _first_line(error: BaseException) -> str:
-  return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"

@@ -1,6 +1,5 @@
 """Averages, checks, shows and writes the metrics of training steps."""
 
-import json
 import pathlib
 import time
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from tqdm import tqdm
 
 from fskd_jax.config import Config
 from fskd_jax.device import parallel
+from fskd_jax.metrics import lines as metrics_lines
 from fskd_jax.training.writer import MetricWriter
 
 
@@ -109,5 +109,5 @@ def recorded_seconds(metrics: pathlib.Path) -> float:
   """Returns the training time of earlier runs, whose lines the writer has kept."""
   if not parallel.is_main_process():
     return 0.0
-  lines = map(json.loads, metrics.read_text(encoding="utf-8").splitlines())
-  return max((line.get("train/seconds", 0.0) for line in lines), default=0.0)
+  lines = metrics_lines.read(metrics)
+  return max((line.get("train/seconds") or 0.0 for line in lines), default=0.0)

@@ -27,6 +27,7 @@ from fskd_jax.training import state as train_state
 from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.training.log import TrainLog, recorded_seconds
 from fskd_jax.training.task import Task
+from fskd_jax.training.workdir import local_path
 from fskd_jax.training.writer import METRICS_FILE, MetricWriter
 
 _log = logging.getLogger(__name__)
@@ -46,11 +47,13 @@ def train(
     workdir: Made when missing; of the same experiment otherwise.
 
   Raises:
-    ValueError: The workdir belongs to another configuration.
+    ValueError: The workdir belongs to another configuration, is an address, or is in
+      use by another training.
+    OSError: The workdir cannot be written to.
     FloatingPointError: the loss is not finite; the last checkpoint is kept.
   """
   _check_devices(cfg)
-  workdir, settings = pathlib.Path(workdir), cfg.train
+  workdir, settings = local_path(workdir), cfg.train
   with contextlib.closing(
     CheckpointStore(workdir, keep=settings.keep_checkpoints)
   ) as checkpoints:

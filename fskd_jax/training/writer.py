@@ -20,6 +20,8 @@ from PIL import Image
 from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.summary.writer import record_writer
 
+from fskd_jax.metrics import lines as metrics_lines
+
 METRICS_FILE = "metrics.jsonl"
 
 
@@ -102,16 +104,11 @@ class MetricWriter:
 
 
 def _cut(path: pathlib.Path, first_step: int) -> None:
-  """Removes the lines of `first_step` and later, and a line cut short by a crash."""
+  """Removes the lines of `first_step` and later, and damaged ones."""
   if not path.exists():
     return
-  kept = []
-  for line in path.read_text(encoding="utf-8").splitlines():
-    try:
-      if json.loads(line)["step"] < first_step:
-        kept.append(line + "\n")
-    except json.JSONDecodeError:
-      continue
+  lines = [line for line in metrics_lines.read(path) if line["step"] < first_step]
+  kept = [json.dumps(line) + "\n" for line in lines]
   shorter = path.with_suffix(".tmp")
   shorter.write_text("".join(kept), encoding="utf-8")
   shorter.replace(path)

@@ -149,6 +149,21 @@ def test_the_state_keeps_its_shape_and_place(backend):
   assert all(x.is_deleted() for x in jax.tree.leaves(state.params))  # donated
 
 
+@pytest.mark.parametrize("place", [*parallel.BACKENDS, "host"])
+@pytest.mark.parametrize("backend", parallel.BACKENDS)
+def test_the_callers_arrays_outlive_the_step(backend, place):
+  """Wherever they lay: a step uses up its state, which must share nothing with them."""
+  mine = _variables()
+  if place != "host":
+    mine = parallel.replicate(mine, place)
+  state = parallel.replicate(train_state.init_state(mine, optax.sgd(1.0)), backend)
+  new, _ = _training(backend)(state, tiny_detector.episodes(), None)
+  jax.block_until_ready(new)
+  jax.tree.map(np.testing.assert_array_equal, mine, _variables())
+  evaluate = functools.partial(few_shot_step.eval_step, detector=DETECTOR)
+  assert np.isfinite(jax.jit(evaluate)(mine, tiny_detector.episodes(), None)).all()
+
+
 def test_predictions_come_back_in_order():
   batch = tiny_detector.episodes()
   step = functools.partial(few_shot_step.eval_step, detector=DETECTOR)

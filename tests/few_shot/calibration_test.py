@@ -1,5 +1,6 @@
 """Calibration as arithmetic; `predictor_test` calibrates a run."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -16,38 +17,90 @@ from fskd_jax.metrics import reliability
 from fskd_jax.pictures.calibration import draw_curves
 
 RNG = np.random.default_rng(0)
+CURVE = np.linspace(0, 1, 50), RNG.random(50) < 0.5
+ABOUT = {"split": "validation", "shots": 1, "step": 1}
 
 
-def _outcomes(count=40_000, mass_slope=0.7, peak_slope=-0.2, offset=0.4):
+def _outcomes(count=40_000, mass_slope=0.7, peak_slope=0.2, offset=-1.4):
   mass, peak = RNG.uniform(0.05, 0.95, count), RNG.normal(6, 2, count)
   odds = mass_slope * special.logit(mass) + peak_slope * peak + offset
   correct = RNG.random(count) < special.expit(odds)
-  return Outcomes(mass, peak, correct, 3.0 * RNG.chisquare(2, count))
+  annotation = np.stack([np.arange(count) // 3, np.arange(count) % 3], axis=1)
+  return Outcomes(mass, peak, correct, 3.0 * RNG.chisquare(2, count), annotation)
 
 
 def test_a_logistic_world_is_recovered():
   outcomes = _outcomes()
   fitted = calibration._fit(outcomes)
   assert fitted["mass_slope"] == pytest.approx(0.7, abs=0.05)
-  assert fitted["peak_slope"] == pytest.approx(-0.2, abs=0.03)
-  assert fitted["offset"] == pytest.approx(0.4, abs=0.2)
+  assert fitted["peak_slope"] == pytest.approx(0.2, abs=0.03)
+  assert fitted["offset"] == pytest.approx(-1.4, abs=0.2)
   assert fitted["covariance_scale"] == pytest.approx(3.0, rel=0.05)
-  about = {"split": "validation", "shots": 1, "step": 1}
-  confidence = calibration.Calibration(**fitted, **about).confidence(*outcomes[:2])
+  assert fitted["keypoints"] == 40_000 and fitted["wrong"] == (~outcomes.correct).sum()
+  confidence = calibration.Calibration(**fitted, **ABOUT).confidence(*outcomes[:2])
   assert reliability.measure(confidence, outcomes.correct).error < 0.02
   assert confidence.mean() == pytest.approx(outcomes.correct.mean(), abs=1e-3)
 
 
 @pytest.mark.parametrize("is_right", [True, False])
-def test_all_right_and_all_wrong_still_give_probabilities(is_right):
-  outcomes = _outcomes(50)._replace(correct=np.full(50, is_right), peak=np.ones(50))
-  fitted = calibration._fit(outcomes)
-  about = {"split": "seen", "shots": 1, "step": 1}
-  confidence = calibration.Calibration(**fitted, **about).confidence(
-    np.array([0.0, 0.5, 1.0]), np.ones(3)
+@pytest.mark.parametrize("peaks", ["like the mass", "against the mass", "constant"])
+@pytest.mark.parametrize("count", [12, 240, 5_000])
+def test_all_right_or_all_wrong_keeps_the_order_of_the_scores(is_right, peaks, count):
+  """And nothing is surer than n right, or n wrong, out of n can prove."""
+  outcomes = _outcomes(count)
+  factor = {"like the mass": 3.0, "against the mass": -3.0, "constant": 0.0}[peaks]
+  outcomes = outcomes._replace(
+    correct=np.full(count, is_right), peak=6 + factor * outcomes.mass
   )
-  assert np.isfinite(confidence).all() and np.isfinite(list(fitted.values())).all()
-  assert ((confidence > 0.5) == is_right).all()
+  fitted = calibration._fit(outcomes)
+  assert fitted["wrong"] == (0 if is_right else count)
+  assert fitted["mass_slope"] > 0.1  # not only in name
+  calibrated = calibration.Calibration(**fitted, **ABOUT)
+  confidence = calibrated.confidence(outcomes.mass, outcomes.peak)
+  np.testing.assert_array_equal(np.argsort(confidence), np.argsort(outcomes.mass))
+  sure = np.max(confidence if is_right else 1 - confidence)
+  bound = (count + 1) / (count + 2)
+  assert sure <= bound and calibrated.ceiling == bound
+  mean = np.mean(confidence if is_right else 1 - confidence)
+  assert mean > bound - 2 / (count + 2) - 0.02  # as much as is proven, nearly
+  for mass in (0.0, 1.0):
+    found = calibrated.confidence(np.array(mass), np.array(6.0))
+    assert 1 - bound <= found <= bound
+
+
+@pytest.mark.parametrize("right", [0.02, 0.5, 0.98])
+@pytest.mark.parametrize("kind", ["random", "against the scores"])
+@pytest.mark.parametrize("count", [12, 240, 5_000])
+def test_slopes_are_positive_whatever_the_labels(right, kind, count):
+  outcomes = _outcomes(count)
+  correct = RNG.random(count) < right
+  if kind == "against the scores":
+    correct = outcomes.mass + outcomes.peak / 10 < np.quantile(outcomes.mass, right)
+  fitted = calibration._fit(outcomes._replace(correct=correct))
+  assert fitted["mass_slope"] > 0 and fitted["peak_slope"] >= 0
+  assert np.isfinite(list(fitted.values())).all()
+
+
+def test_a_keypoint_asked_for_again_and_again_proves_no_more():
+  outcomes = _outcomes(60)
+  again = Outcomes(*(np.concatenate([field] * 10) for field in outcomes))
+  once, often = map(calibration._fit, (outcomes, again))
+  assert often == pytest.approx(once, rel=1e-3, abs=1e-3)
+  # Wrong once is wrong: what one support does not find is not sure.
+  half = again._replace(correct=np.arange(600) >= 60)
+  assert calibration._fit(half)["wrong"] == 60
+
+
+def test_an_older_file_has_no_count_of_the_wrong(tmp_path):
+  """And one written today comes back as it was."""
+  fitted = calibration.Calibration(**calibration._fit(_outcomes(50)), **ABOUT)
+  calibration._write(fitted, {"s": reliability.measure(*CURVE)}, tmp_path)
+  assert calibration.load(tmp_path) == fitted
+  path = tmp_path / calibration.FILE
+  content = json.loads(path.read_text())
+  del content["calibration"]["wrong"]
+  path.write_text(json.dumps(content))
+  assert calibration.load(tmp_path) == dataclasses.replace(fitted, wrong=None)
 
 
 def test_curves_equal_the_slow_loops():

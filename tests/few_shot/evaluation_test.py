@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fskd_jax.experiment import make_task
 from fskd_jax.few_shot import evaluation
 from fskd_jax.metrics import record as episode_record
 from fskd_jax.metrics import results as metrics_results
@@ -30,7 +31,7 @@ def evaluate(trained, saved, tmp_path):
     cfg = copy.deepcopy(trained[0])
     cfg.train.backend = backend
     cfg.eval = dataclasses.replace(cfg.eval, **fields)
-    return evaluation.evaluate(cfg, saved.variables, saved.step, tmp_path)
+    return make_task(cfg).evaluate(saved.variables, saved.step, tmp_path)
 
   return run
 
@@ -42,7 +43,7 @@ def reference(trained, saved, tmp_path_factory):
   with pytest.MonkeyPatch.context() as patch:
     draw = episodes.draw_episodes
     patch.setattr(episodes, "draw_episodes", lambda r: rows.extend(r) or draw(r))
-    results = evaluation.evaluate(trained[0], saved.variables, saved.step, workdir)
+    results = make_task(trained[0]).evaluate(saved.variables, saved.step, workdir)
   return results, workdir, rows
 
 
@@ -115,7 +116,24 @@ def test_the_table_tells_the_results(reference):
     numbers = [x for m in pck for x in (m["mean"], m["ci95"], *m["bootstrap95"])]
     cells = [f"{100 * number:.1f}" for number in numbers]
     assert re.sub(r"[±\[\],]", " ", line).split() == [setting, *cells]
-  assert len(lines) == 5
+  assert lines[5] == ""
+  assert lines[7].split() == ["boxes", "given", "searched", "given", "searched"]
+  for line, (setting, found) in zip(lines[8:], results["settings"].items()):
+    ways = [found["search"][way] for way in ("boxes_given", "searched")]
+    numbers = [x for w in ways for x in list(w["pck"]["0.1"].values())[:2]]
+    numbers += [x for w in ways for x in (w["confidence"], w["right"])]
+    cells = [f"{100 * number:.1f}" for number in numbers]
+    assert re.sub("±| / ", " ", line).split() == [setting, *cells]
+  assert len(lines) == 11
+
+
+def test_the_search_is_measured_as_often_as_asked(evaluate, trained, reference):
+  for found in reference[0]["settings"].values():
+    assert found["search"]["episodes"] == trained[0].eval.search_episodes == 4
+  options = {"settings": ("unseen/base",), "episodes": 3}
+  assert evaluate(**options)["settings"]["unseen/base"]["search"]["episodes"] == 3
+  for more in ({"search_episodes": 0}, {"protocol": "reference"}):
+    assert "search" not in evaluate(**options, **more)["settings"]["unseen/base"]
 
 
 def test_worst_typical_and_best_episodes_are_drawn(reference):

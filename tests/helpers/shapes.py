@@ -135,6 +135,7 @@ def config(folder, **train):
       episodes=22,
       queries=2,
       batch_episodes=8,
+      search_episodes=4,
       settings=("unseen/base", "unseen/novel", "seen/base"),
     ),
   )

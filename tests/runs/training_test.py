@@ -1,5 +1,6 @@
 """Whole runs: what they write, how they resume, and how they end on bad input."""
 
+import contextlib
 import functools
 import itertools
 import json
@@ -199,6 +200,32 @@ def test_a_full_disk_stops_the_run_and_keeps_the_earlier_checkpoint(
     with pytest.raises(OSError, match="checkpoint of step 80 .*earlier .* untouched"):
       experiment.train(cfg, workdir)
   assert CheckpointStore(workdir).restore_model().step == 64
+  experiment.train(cfg, workdir)
+  shapes.assert_same_run(workdir, finished)
+
+
+def test_a_workdir_of_any_name_is_trained_in_and_read(trained, workdir, tmp_path):
+  cfg, finished, _ = trained
+  odd = workdir.rename(tmp_path / "_run [1] a\\b $_$ x_{\n*é?")
+  experiment.train(cfg, odd)
+  shapes.assert_same_run(odd, finished)
+  assert CheckpointStore(odd).restore_model().step == 80
+
+
+def test_a_second_training_changes_nothing(trained, workdir):
+  cfg, _, _ = trained
+  with contextlib.closing(CheckpointStore(workdir, keep=1)):
+    before = _files(workdir)
+    with pytest.raises(ValueError, match="another training is running in"):
+      experiment.train(cfg, workdir)
+    assert _files(workdir) == before
+  experiment.train(cfg, workdir)
+
+
+def test_damaged_metrics_do_not_keep_a_run_from_resuming(trained, workdir):
+  cfg, finished, _ = trained
+  metrics = workdir / "metrics.jsonl"
+  metrics.write_bytes(b"null\n" + metrics.read_bytes() + b'{"step": 4, "\xff": 1}\n')
   experiment.train(cfg, workdir)
   shapes.assert_same_run(workdir, finished)
 

@@ -1,8 +1,13 @@
 import dataclasses
+import itertools
 import json
 import logging
+import os
+import pathlib
 import resource
 import shutil
+import tempfile
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +16,7 @@ import optax
 import pytest
 
 from fskd_jax.config import Config
+from fskd_jax.training import checkpoint
 from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.training.state import TrainState
 
@@ -122,6 +128,16 @@ def test_a_damaged_checkpoint_falls_back_to_the_previous(tmp_path, caplog, damag
   _assert_same(store.restore_latest(_state(9))[0], _state(2))
 
 
+def test_a_step_that_is_damaged_twice(tmp_path):
+  for _ in range(2):
+    store = _write(tmp_path, 1, 2)
+    _truncate(_largest_file(store.directory / "2"))
+    assert store.restore_latest(_state(9))[1] == 1
+    store.close()
+  names = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+  assert names == {"1", "2.unreadable"}
+
+
 @pytest.mark.parametrize(
   "name", ["about", "model/_METADATA", "model/manifest.ocdbt", "_CHECKPOINT_METADATA"]
 )
@@ -213,3 +229,207 @@ def test_replicated_device_arrays_are_saved_once(tmp_path):
   store = CheckpointStore(tmp_path, 1)
   store.save(2, jax.device_put(_state(2), everywhere), CONFIG)
   _assert_same(store.restore_latest(_state())[0], _state(2))
+
+
+NAMES = (
+  "run [1]",
+  "lr=[1e-3,2]",
+  "[",
+  "[!a]*",
+  "a*",
+  "a?b",
+  "{a,b}",
+  "a\\b",
+  "a\nb",
+  "a\tb ",
+  "-rf",
+  "~",
+  "a%41#b&c",
+  "$HOME",
+  "\"a' b",
+  "größe 大",
+  os.fsdecode(b"a\xe9b"),  # no UTF-8
+)
+
+
+@pytest.mark.parametrize("place", ["here", "above"])
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_of_a_workdir_is_taken_as_it_is(tmp_path, monkeypatch, name, place):
+  monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+  os.mkdir(tempfile.gettempdir())
+  workdir = tmp_path / name if place == "here" else tmp_path / name / "run"
+  _write(workdir, 1, 2, keep=1).close()
+  store = CheckpointStore(workdir, 1)
+  _assert_same(store.restore_latest(_state(9))[0], _state(2))
+  store.close()
+  assert CheckpointStore(workdir).restore_model().step == 2
+  assert {path.name for path in (workdir / "checkpoints").iterdir()} == {"2"}
+  assert {path.name for path in tmp_path.iterdir()} == {name, "temporary"}
+  assert not os.listdir(tempfile.gettempdir())  # nothing stays behind
+
+
+def test_a_pattern_takes_nothing_from_its_neighbours(tmp_path):
+  """The unfinished save of another run, of the same step, matches `*`."""
+  unfinished = tmp_path / "run" / "checkpoints" / "2.orbax-checkpoint-tmp"
+  store = CheckpointStore(tmp_path / "run", 1)
+  store.save(2, _state(2, width=310), CONFIG)
+  store.close()
+  (tmp_path / "run" / "checkpoints" / "2").rename(unfinished)
+  for name in ("model", "optimizer"):
+    (unfinished / name).rename(unfinished / f"{name}.orbax-checkpoint-tmp")
+  before = {path for path in unfinished.rglob("*")}
+  _write(tmp_path / "*", 2).close()
+  assert CheckpointStore(tmp_path / "*").restore_model().step == 2
+  assert before == {path for path in unfinished.rglob("*")}
+
+
+def test_messages_name_the_workdir_not_the_link_to_it(tmp_path, caplog):
+  workdir = tmp_path / "run [1]"
+  _write(workdir, 1, 2).close()
+  (workdir / "checkpoints" / "2" / "model" / "_METADATA").unlink()
+  with caplog.at_level(logging.WARNING):
+    assert CheckpointStore(workdir).restore_model().step == 1
+  assert str(workdir) in caplog.text and tempfile.gettempdir() + "/fskd" not in (
+    caplog.text
+  )
+
+
+def test_no_plain_path_at_all_is_said(tmp_path, monkeypatch):
+  monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "[t]"))
+  os.mkdir(tempfile.gettempdir())
+  with pytest.raises(ValueError, match="name another workdir or TMPDIR"):
+    CheckpointStore(tmp_path / "run [1]", 1)
+  assert not checkpoint._is_plain(pathlib.Path("/gs/run"))  # gs://run to etils
+  assert checkpoint._is_plain(pathlib.Path("/data/runs/lr=0.1,2 x"))
+
+
+def test_a_checkpoint_that_cannot_be_read_back_costs_no_older_one(
+  tmp_path, monkeypatch
+):
+  store = _write(tmp_path, 1, keep=1)
+  write = store._orbax.save
+
+  def written_badly(path, args):
+    write(path, args=args)
+    _flip_a_bit(_largest_file(store.directory / "2"))
+
+  with monkeypatch.context() as patch:
+    patch.setattr(store._orbax, "save", written_badly)
+    with pytest.raises(OSError, match="step 2 .*cannot be read back.*untouched"):
+      store.save(2, _state(2), CONFIG)
+  state, step = store.restore_latest(_state(9))
+  assert step == 1
+  _assert_same(state, _state(1))
+
+
+def _flips(text):
+  """Returns the text with one bit changed, for every bit of a sample."""
+  for position in range(0, 8 * len(text), 149):
+    changed = bytearray(text)
+    changed[position // 8] ^= 1 << position % 8
+    yield bytes(changed)
+
+
+def test_a_flipped_bit_in_the_configuration_is_noticed_or_harmless(tmp_path):
+  _write(tmp_path, 1, 2).close()
+  about = tmp_path / "checkpoints" / "2" / "about" / "metadata"
+  text, expected = about.read_bytes(), json.loads(json.dumps(CONFIG))
+  fallen_back = 0
+  for changed in _flips(text):
+    about.write_bytes(changed)
+    store = CheckpointStore(tmp_path)
+    found = store.restore_model()
+    store.close()
+    assert found.config == expected
+    fallen_back += found.step == 1
+  assert fallen_back > 100
+
+
+@pytest.mark.parametrize("old, new", [(b"20000", b"30000"), (b"false", b"true ")])
+def test_another_number_in_the_configuration_falls_back(tmp_path, caplog, old, new):
+  _write(tmp_path, 1, 2).close()
+  about = tmp_path / "checkpoints" / "2" / "about" / "metadata"
+  assert old in about.read_bytes()
+  about.write_bytes(about.read_bytes().replace(old, new, 1))
+  store = CheckpointStore(tmp_path, 3)
+  with caplog.at_level(logging.WARNING):
+    store.check_config(CONFIG)
+  assert "checksum of 'config' differs" in caplog.text
+  assert store.restore_latest(_state())[1] == 1
+
+
+def test_a_checkpoint_from_before_the_checksum_of_its_configuration(tmp_path):
+  _write(tmp_path, 1).close()
+  about = tmp_path / "checkpoints" / "1" / "about" / "metadata"
+  content = json.loads(about.read_text())
+  assert set(content["checksums"]) == {"model", "optimizer", "config"}
+  del content["checksums"]["config"]
+  about.write_text(json.dumps(content))
+  assert CheckpointStore(tmp_path).restore_model().step == 1
+
+
+def _before_reading(store, monkeypatch, change):
+  read = store._read
+
+  def late(*args):
+    change()
+    return read(*args)
+
+  monkeypatch.setattr(store, "_read", late)
+
+
+def test_a_reader_follows_a_training_that_drops_what_it_reads(
+  tmp_path, monkeypatch, caplog
+):
+  writer = _write(tmp_path, 1, keep=1)
+  reader = CheckpointStore(tmp_path)
+  steps = iter([2, 3, 4])
+  _before_reading(
+    reader,
+    monkeypatch,
+    lambda: [writer.save(s, _state(s), CONFIG) for s in [*itertools.islice(steps, 1)]],
+  )
+  with caplog.at_level(logging.WARNING):
+    assert reader.restore_model().step == 4
+  assert not caplog.records  # nothing was wrong
+
+
+def test_a_reader_that_is_always_too_late_gives_up(tmp_path, monkeypatch):
+  writer = _write(tmp_path, 1, keep=1)
+  reader = CheckpointStore(tmp_path)
+  steps = itertools.count(2)
+
+  def replace():
+    newest = next(steps)
+    (writer.directory / str(newest - 1)).rename(writer.directory / str(newest))
+
+  _before_reading(reader, monkeypatch, replace)
+  with pytest.raises(ValueError, match="none of the checkpoints"):
+    reader.restore_model()
+  assert next(steps) < 100
+
+
+def test_reading_while_a_thread_writes(tmp_path):
+  writer, ended = _write(tmp_path, 1, keep=1), threading.Event()
+
+  def write():
+    for step in itertools.count(2):
+      writer.save(step, _state(step), CONFIG)
+      if ended.is_set():
+        return
+
+  thread = threading.Thread(target=write)
+  thread.start()
+  try:
+    found = []
+    for _ in range(40):
+      reader = CheckpointStore(tmp_path)
+      found.append(reader.restore_model())
+      reader.close()
+  finally:
+    ended.set()
+    thread.join()
+  steps = [model.step for model in found]
+  assert steps == sorted(steps) and steps[-1] > steps[0]
+  for model in found:
+    _assert_same(model.variables["params"], _state(model.step).params)

@@ -1,12 +1,17 @@
 import io
 import json
+import logging
 import subprocess
 import sys
 
 import numpy as np
+import pytest
 from PIL import Image
 from tensorboard.backend.event_processing import event_file_loader
 
+from fskd_jax.metrics import lines
+from fskd_jax.pictures import curves
+from fskd_jax.training import log
 from fskd_jax.training import writer as training_writer
 
 
@@ -46,6 +51,55 @@ def test_a_resumed_run_writes_no_step_twice(tmp_path):
   assert [line["loss"] for line in _lines(tmp_path)] == [1, 2, 3, -4, -5, -6, -7]
   starts = [e.step for e in _events(tmp_path) if e.HasField("session_log")]
   assert starts == [0, 4]  # TensorBoard hides older events from step 4 on
+
+
+DAMAGED = (
+  b'{"step": 2, "train/l\xf3ss": 1}',  # a flipped bit
+  b"null",
+  b"7",
+  b'"step"',
+  b'["step"]',
+  b"{}",
+  b'{"step": null}',
+  b'{"step": "2"}',
+  b'{"step": true}',
+  b'{"step": 2.5}',
+  b'{"step": 2, "train/loss": "1"}',
+  b'{"step": 2, "train/loss": [1]}',
+  b'{"step": 2',
+  b"",
+  b"[" * 100_000,
+  b'{"step": ' + b"9" * 10_000 + b"}",
+)
+
+
+@pytest.mark.parametrize("damaged", DAMAGED, ids=lambda line: repr(line[:20]))
+def test_a_damaged_line_costs_itself_alone(tmp_path, caplog, damaged):
+  file = tmp_path / "metrics.jsonl"
+  whole = b'{"step": 1, "train/loss": 0.1, "train/seconds": 2.5}\n'
+  later = b'{"step": 3, "train/loss": null, "train/seconds": null}\n'
+  file.write_bytes(whole + damaged + b"\n" + later)
+  with caplog.at_level(logging.WARNING):
+    assert lines.read(file) == [json.loads(whole), json.loads(later)]
+  assert (
+    "metrics.jsonl: 1 of 3 lines are damaged and left out, the first is line 2"
+    in (caplog.text)
+  )
+  assert log.recorded_seconds(file) == 2.5
+  curves.draw_curves({"run": file})
+  with training_writer.MetricWriter(tmp_path, first_step=4) as writer:
+    writer.scalars(4, {"train/loss": 0.5})
+  fresh = b'{"step": 4, "train/loss": 0.5}\n'
+  assert file.read_bytes() == whole + later + fresh
+
+
+def test_whole_lines_are_read_without_a_word(tmp_path, caplog):
+  with training_writer.MetricWriter(tmp_path) as writer:
+    writer.scalars(1, {"train/loss": float("nan"), "train/seconds": 1 / 3})
+  line = {"step": 1, "train/loss": None, "train/seconds": 1 / 3}
+  with caplog.at_level(logging.WARNING):
+    assert lines.read(tmp_path / "metrics.jsonl") == [line]
+  assert not caplog.records
 
 
 def test_lines_are_valid_json_whatever_the_value(tmp_path):

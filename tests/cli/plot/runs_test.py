@@ -1,6 +1,8 @@
 """`fskd plot` of runs and of few-shot detectors: curves, scores, episode, heatmaps."""
 
+import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -45,6 +47,16 @@ def test_curves_by_step_and_by_minutes(tmp_path):
   assert names == ["a, base/pck@0.1", "b, base/pck@0.1"]
   _write(file, 3)
   draw_curves({"a": file})  # no validation
+
+
+@pytest.mark.parametrize("name", ["$x_$", "_a", "a$b", os.fsdecode(b"a\xe9")])
+def test_a_run_of_any_name_has_a_label(tmp_path, name):
+  file = _write(tmp_path / "metrics.jsonl", 4)
+  figure = draw_curves({name: file, "other": file})
+  figure.savefig(io.BytesIO())
+  (legend,) = figure.legends
+  first = legend.get_texts()[0].get_text().strip().replace("\\$", "$")
+  assert first == f"{name.encode(errors='backslashreplace').decode()}, base/pck@0.1"
 
 
 def test_curves_of_several_folders(tmp_path, capsys):

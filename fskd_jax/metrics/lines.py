@@ -1,0 +1,42 @@
+"""The lines of metrics.jsonl, as they are read back."""
+
+import json
+import logging
+import pathlib
+from typing import Any
+
+_log = logging.getLogger(__name__)
+
+
+def read(path: pathlib.Path) -> list[dict[str, Any]]:
+  """Reads {"step": 10, "train/loss": 0.5, ..} of every line; null where not finite.
+
+  Lines that are not so, as a crash or a bad disk leaves them, are left out with a
+  warning.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+  """
+  raw = path.read_bytes().splitlines()
+  parsed = [_parsed(line) for line in raw]
+  damaged = [number for number, line in enumerate(parsed, 1) if line is None]
+  if damaged:
+    _log.warning(
+      "%s: %d of %d lines are damaged and left out, the first is line %d",
+      path,
+      len(damaged),
+      len(raw),
+      damaged[0],
+    )
+  return [line for line in parsed if line is not None]
+
+
+def _parsed(raw: bytes) -> dict[str, Any] | None:
+  try:
+    line = json.loads(raw.decode("utf-8"))
+  except (ValueError, RecursionError):
+    return None
+  if not isinstance(line, dict) or type(line.get("step")) is not int:
+    return None
+  numbers = all(type(value) in (int, float, type(None)) for value in line.values())
+  return line if numbers else None
