@@ -25,9 +25,9 @@ def _count(out, *words):
 
 
 def test_cheap_classes_hold(tmp_path):
-  words = ("--class", "numbers")
+  words = ("--class", "numbers", "--class", "weights")
   done, classes = _count(tmp_path / "found.json", *words)
-  assert list(classes) == ["numbers"]
+  assert list(classes) == ["numbers", "weights"]
   for counts in classes.values():
     assert counts["failures"] == {} and counts["note"] == ""
     assert counts["held"] == counts["tried"] >= 15
