@@ -33,7 +33,7 @@ CLASSES: dict[str, tuple[str, Callable[[Place], Iterator[Trial]]]] = {
   "differing": ("two processes that differ", processes.differing),
   "cold": ("two processes, cold cache", processes.cold_cache),
   "lost": ("lost processes", processes.lost),
-  # "labels": ("files of labels, mutated", labels.mutated),
+  "labels": ("files of labels, mutated", labels.mutated),
   "handmade": ("files of labels, hand-made", labels.hand_made),
   "weights": ("files of weights", weights.files),
   "images": ("images for fskd predict", images.predicted),

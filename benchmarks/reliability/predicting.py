@@ -52,10 +52,17 @@ class Predicting:
 
 
 def entries(out: pathlib.Path) -> list[dict[str, Any]]:
-  """Returns what predictions.json holds."""
+  """Returns `file_name` and `keypoints` of every prediction in predictions.json."""
   path = out / "predictions.json"
   check(path.exists(), "no predictions.json")
-  return json.loads(path.read_text())
+  content = json.loads(path.read_text())
+  if isinstance(content, list):  # until 0.1: COCO results with file names
+    return content
+  names = {image["id"]: image["file_name"] for image in content["images"]}
+  return [
+    {"file_name": names[found["image_id"]], "keypoints": found["keypoints"]}
+    for found in content["annotations"]
+  ]
 
 
 def _drawn() -> Image.Image:

@@ -131,6 +131,7 @@ class Program:
         cwd=place.work,
         env=os.environ | {"PYTHONPATH": str(place.tree)},
         start_new_session=True,
+        preexec_fn=_listen,
       )
 
   @property
@@ -170,6 +171,11 @@ class Program:
     with contextlib.suppress(ProcessLookupError):
       os.killpg(self._process.pid, signal.SIGKILL)
     self._process.wait()
+
+
+def _listen() -> None:
+  """Lets Ctrl-C be heard, which programs started in the background ignore."""
+  signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def script(place: Place, name: str, *words: Any, before: Sequence[str] = ()) -> Ended:

@@ -23,15 +23,16 @@ def _count(out, *words):
 
 
 def test_cheap_classes_hold(tmp_path):
-  words = ("--class", "numbers")
+  words = ("--class", "numbers", "--class", "weights")
   done, classes = _count(tmp_path / "found.json", *words)
-  assert list(classes) == ["numbers"]
+  assert list(classes) == ["numbers", "weights"]
   for counts in classes.values():
     assert counts["failures"] == {} and counts["note"] == ""
     assert counts["held"] == counts["tried"] >= 15
   assert done.returncode == 0
   (row,) = (r for r in done.stdout.decode().splitlines() if r.startswith("| wrong"))
-  assert row.split(" | ")[2:] == ["70", "70", "0 |"]
+  tried = str(classes["numbers"]["tried"])  # at least 60: five for each of 12 fields
+  assert row.split(" | ")[2:] == [tried, tried, "0 |"] and int(tried) >= 60
 
 
 def test_what_does_not_hold_is_counted(tmp_path):
