@@ -1,4 +1,4 @@
-"""What README.md, docs/ and configs/ say: commands parse, links and extras exist."""
+"""What README.md, docs/ and configs/ say is so; what code cites of docs/ exists."""
 
 import argparse
 import re
@@ -136,17 +136,21 @@ def test_what_is_installed_by_name_can_be_installed():
   assert seen and {extra for names in seen for extra in names.split(",")} <= set(EXTRAS)
 
 
+def _prose(page):
+  """Returns a page without its blocks of code."""
+  text = page.read_text(encoding="utf-8")
+  return re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+
+
 def _anchors(page):
   """Returns the anchors of a page's headings, as GitHub makes them."""
-  heads = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.M)
+  heads = re.findall(r"^#+ (.*)$", _prose(page), flags=re.M)
   return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_links_lead_somewhere(page):
-  text = re.sub(
-    r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S
-  )
+  text = _prose(page)
   links = re.findall(r"\]\(([^)\s]+)\)", text)
   for link in links:
     if "://" in link:
@@ -163,3 +167,48 @@ def test_readme_leads_to_every_page():
   pages = [*PAGES, ROOT / "docs" / "quickstart.ipynb"]
   missing = [_name(page) for page in pages if f"]({_name(page)}" not in text]
   assert missing == ["README.md"]
+
+
+def _modules():
+  folders = (ROOT / name for name in ("fskd_jax", "configs", "benchmarks", "tests"))
+  return [*ROOT.glob("*.py"), *(path for f in folders for path in f.rglob("*.py"))]
+
+
+@pytest.mark.parametrize("page", ("algorithm.md", "transpose.md", "data.md"))
+def test_sections_that_code_cites_exist(page):
+  """Those of other pages are covered, too; these must be cited at all."""
+  pages = {path.name: _anchors(path) for path in PAGES}
+  cited = set()
+  for path in _modules():
+    text = path.read_text(encoding="utf-8")
+    for name, anchor in re.findall(r"\bdocs/([\w-]+\.md)(?:#([\w-]+))?", text):
+      assert name in pages, f"{_name(path)}: docs/{name}"
+      known = not anchor or anchor in pages[name]
+      assert known, f"{_name(path)}: docs/{name}#{anchor}"
+      cited.add((name, bool(anchor)))
+  assert (page, True) in cited
+
+
+def test_nothing_cites_papers_that_are_not_here():
+  """Working papers stay outside the repository; docs/ holds what they say."""
+  outside = re.compile(
+    r"spec/\w+\.md|\b[Ss]pec\s+sections?\s+\d|\bdesign\.md\b"
+    r"|shared/(?:spec|design|data/README)"
+  )
+  for path in [*_modules(), *_text_files()]:
+    found = outside.search(path.read_text(encoding="utf-8"))
+    assert not found, f"{_name(path)}: {found[0]}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_modules_that_pages_name_exist(page):
+  """`data/feed.py`, from the root or the package, or with `Feed.open` behind it."""
+  text = page.read_text(encoding="utf-8")
+  for path, names in re.findall(r"`([\w/]+/\w+\.py)`(?: `([\w.]+)`)?", text):
+    places = [base / path for base in (ROOT, ROOT / "fskd_jax")]
+    found = [place for place in places if place.is_file()]
+    assert found, f"{_name(page)}: {path}"
+    source = found[0].read_text(encoding="utf-8")
+    for name in names.split(".") if names and not names.endswith(".py") else ():
+      defined = rf"^\s*(def|class) {name}\b"
+      assert re.search(defined, source, flags=re.M), f"{_name(page)}: {path} {name}"
