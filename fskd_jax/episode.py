@@ -68,7 +68,7 @@ class EpisodeBatch(NamedTuple):
 def valid_queries(batch: EpisodeBatch) -> Any:
   """Returns [b m n]: visible in the query and in at least one support image.
 
-  Source: spec/fskd.md section 2.3.
+  Source: docs/algorithm.md#valid-keypoints.
   """
   return batch.query.visible & batch.support.visible.any(-2)[..., None, :]
 
@@ -141,4 +141,4 @@ def blank(episode: EpisodeBatch) -> EpisodeBatch:
 
 
 BORDER_COLOR = (124, 116, 104)
-"""RGB outside the image. Source: spec/fskd.md section 3."""
+"""RGB outside the image. Source: docs/algorithm.md#augmentation."""

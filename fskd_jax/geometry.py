@@ -4,7 +4,7 @@ All coordinates are (x, y) with x to the right and y down; arrays are indexed
 [row, column]. Pixel-index convention: the centre of pixel (0, 0) is (0.0, 0.0),
 so an image of length L spans [-0.5, L - 0.5]. Normalised coordinates are
 x = 2 * x_px / L - 1. The centre of cell i of a map with stride t lies at
-i * t + (t - 1) / 2. Source: design.md decision 1, spec/fskd.md sections 3, 4.2.
+i * t + (t - 1) / 2. Source: docs/algorithm.md#coordinates.
 
 The functions take NumPy or JAX arrays alike and return the kind they were given.
 """
@@ -18,7 +18,7 @@ Array = Any
 
 GAUSSIAN_CUT = 4.6052
 """Largest exponent of pooling weights and targets: beyond it they are below 1 % of
-the peak and count as 0 (spec/fskd.md section 4.2)."""
+the peak and count as 0 (docs/algorithm.md#pooling)."""
 
 
 def cell_centers(num_cells: int, stride: float) -> np.ndarray:

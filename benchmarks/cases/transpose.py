@@ -88,7 +88,7 @@ def _variables(model: transpose.TransPose) -> Any:
   """Draws variables whose attention stays soft.
 
   Random HRNet features grow so large that attention would pick single tokens, and
-  rounding would decide which (spec/transpose.md section 4.2).
+  rounding would decide which (docs/transpose.md#weights-by-rule).
   """
   variables = ours.drawn(lambda: transpose.init_variables(model, 0))
   encoder = variables["params"]["encoder"]

@@ -1,12 +1,12 @@
 """The light-weight detector in PyTorch with the loops of the original, for its speed.
 
 This is a reconstruction from a description of how the original code behaves
-(spec/fskd.md section 10, items 15 to 21), not the authors' code: Gaussian maps one
+(docs/algorithm.md#loops-of-the-original), not the authors' code: Gaussian maps one
 keypoint at a time on grids from Python lists with waits for the device, pooling and
-masked means type by type, a loop over scale, episode and kernel size, targets and
-pairs of episodes in Python loops. Where the description leaves something open, this
-does what is faster. State dict, options and numbers are those of `torch_twin`, which
-does the same without loops. Axes as there.
+masked means type by type, a loop over scale, episode and kernel size, targets and pairs
+of episodes in Python loops. Where the description leaves something open, this does what
+is faster. State dict, options and numbers are those of `torch_twin`, which does the
+same without loops. Axes as there.
 """
 
 import torch

@@ -1,6 +1,6 @@
 """TransPose (R and H) in PyTorch, with the official keys of the state dict.
 
-Our own writing from spec/transpose.md sections 1 to 3: official weights load with
+Our own writing from docs/transpose.md#algorithm: official weights load with
 strict=True. Axes: t images, n keypoints, L tokens, d channels of a token, h w.
 """
 

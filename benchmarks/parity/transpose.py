@@ -1,6 +1,6 @@
 """TransPose beside outputs of the official code (golden_transpose_{r,h}_a4.npz).
 
-The weights are drawn by the rules of spec/transpose.md section 4. With rule A the
+The weights are drawn by the rules of docs/transpose.md#weights-by-rule. With rule A the
 features of HRNet are so large that attention picks single cells, and rounding may
 change which; rule B scales the tokens to O(1).
 """

@@ -2,8 +2,8 @@
 
 A config file in configs/ returns a `Config`; the command line overrides single
 fields (`--config.optim.learning_rate=1e-3`), where a misspelt name stops the run.
-The defaults are the paper's light-weight detector (AAAI 2024) as far as its
-sources fix it (spec/fskd.md sections 4 to 7). Plain data.
+The defaults are the paper's light-weight detector (AAAI 2024) as far as its sources fix
+it (docs/algorithm.md). Plain data.
 
 How to read a field: `one_of` lists what it takes, the default first; `number` has the
 default, the least and the largest value; a `fraction` lies in [0, 1]; a `count` is a
@@ -44,7 +44,7 @@ class DataConfig:
   base: tuple[str, ...] = ()
   novel: tuple[str, ...] = ()
   # Interpolated types for training: (start, end) pairs of base types, and where
-  # on the line between them they lie (spec/fskd.md section 2.7).
+  # on the line between them they lie (docs/algorithm.md#auxiliary-keypoints).
   auxiliary_paths: tuple[tuple[str, str], ...] = ()
   auxiliary_knots: tuple[float, ...] = fraction((0.5,))
   flip_pairs: tuple[tuple[str, str], ...] = ()  # default: left/right in names
@@ -59,7 +59,7 @@ class DataConfig:
   heldout_fraction: float = fraction(0.0)
   split_seed: int = random_seed(0)
 
-  # Episodes (spec/fskd.md section 2.2).
+  # Episodes (docs/algorithm.md#episodes).
   class_mode: str = one_of("one_class", "mix_class")  # mix: all species in one pool
   class_weighting: str = one_of("uniform", "count")  # of species
   # Types visible in the support, at least; of those, in a query, at least; and in
@@ -68,7 +68,7 @@ class DataConfig:
   min_query_types: int = number(3, 0, 10_000)
   min_query_fraction: float = fraction(0.4)
 
-  # Augmentation, training only (spec/fskd.md section 3).
+  # Augmentation, training only (docs/algorithm.md#augmentation).
   flip_probability: float = fraction(0.5)
   rotation_probability: float = fraction(0.25)
   rotation_degrees: float = number(15.0, 0, 180)
@@ -87,7 +87,7 @@ class DataConfig:
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class TransformerConfig:
-  """Attention over the cells of a feature map: TransPose (spec/transpose.md 1.4)."""
+  """Attention over the cells of a feature map: TransPose (docs/transpose.md#layers)."""
 
   layers: int = number(0, 0, 1000)  # 0: none
   width: int = number(256, 1, 10**6)  # channels of a token
@@ -99,7 +99,7 @@ class TransformerConfig:
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class ModelConfig:
-  """The light-weight detector (spec/fskd.md section 4), or TransPose.
+  """The light-weight detector (docs/algorithm.md), or TransPose.
 
   TransPose has the fields up to `batch_norm_momentum` and those of the precision
   and of the pretrained weights.
@@ -117,7 +117,7 @@ class ModelConfig:
   batch_norm: str = one_of("running", "frozen")  # running: trained statistics
   batch_norm_momentum: float = fraction(0.9)
   pool_sigma: float = number(14 / 384, 1e-4, 1)  # of the image side
-  head: str = one_of("smd", "mds")  # mds: modulate, then detect (spec/fskd.md 8)
+  head: str = one_of("smd", "mds")  # mds: modulate, then detect (docs/algorithm.md#mds)
   mds_widths: tuple[int, ...] = number((512, 512, 1024), 1, 100_000)  # descriptor
   kernel_sizes: tuple[int, ...] = number((1, 3, 5), 1, 99)
   kernel_generator: str = one_of(  # all but the first are ablations
@@ -145,7 +145,7 @@ class ModelConfig:
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class LossConfig:
-  """Losses and their weights (spec/fskd.md section 5)."""
+  """Losses and their weights (docs/algorithm.md#training-constants)."""
 
   heatmap: str = one_of("mse", "weighted_mse", "cross_entropy")  # last: over the cells
   # Of the image side (data.image_size).
@@ -222,7 +222,7 @@ class EvalConfig:
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class PoseConfig:
-  """Supervised pose estimation with TransPose (spec/transpose.md section 6).
+  """Supervised pose estimation with TransPose (docs/transpose.md).
 
   Of `data`, the pose task uses the split, `base` as its keypoints, `flip_probability`
   and `color_jitter`; what it has no use for, it leaves aside.

@@ -139,8 +139,8 @@ def clip_box(
 ) -> tuple[float, float, float, float]:
   """Returns the part of a box (x, y, w, h) that lies in an image of (width, height).
 
-  The original lets a box that starts outside keep its width. Source: spec/fskd.md
-  section 3.
+  The original lets a box that starts outside keep its width. Source:
+  docs/algorithm.md#augmentation.
   """
   x, y, w, h = np.asarray(box, np.float32)  # the precision of the records
   left, top = max(x, 0), max(y, 0)

@@ -13,7 +13,7 @@ from fskd_jax import geometry
 from fskd_jax.config import DataConfig
 
 REFERENCE_CONTEXT = 0.8
-"""Largest part of the way to the border in the original. Source: the same."""
+"""Largest part of the way to the border (docs/algorithm.md#augmentation)."""
 
 
 def training_crops(
@@ -38,7 +38,7 @@ def training_crops(
   Returns:
     `to_original` matrices, see `episode.Views`.
 
-  Source: spec/fskd.md section 3, without truncation to integers. The original's
+  Source: docs/algorithm.md#augmentation, without truncation to integers. The original's
   RelativeResize is left out, since its later resize of the longer side cancels it.
   What completes the square is image where there is image, and not padding.
   """
@@ -101,8 +101,8 @@ def reference_crops(
     cfg: `image_size`.
     rng: consumed; the original has no seed.
 
-  Source: spec/fskd.md section 3. What completes the square is image where there is
-  image; the original pads it.
+  Source: docs/algorithm.md#augmentation. What completes the square is image where there
+  is image; the original pads it.
   """
   low = np.floor(boxes[:, :2])
   high = np.minimum(np.floor(boxes[:, :2] + boxes[:, 2:]) + 1, image_sizes - 1)

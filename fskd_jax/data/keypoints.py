@@ -1,6 +1,7 @@
 """Published keypoint lists: names, base/novel split, paths of auxiliary points.
 
-Source: spec/fskd.md sections 1.2 and 2.7 (the authors' fixed lists).
+Source: docs/algorithm.md#data-sets, docs/algorithm.md#auxiliary-keypoints (the authors'
+fixed lists).
 """
 
 _LEGS = ("left-front", "right-front", "left-back", "right-back")
@@ -83,7 +84,7 @@ FACE_FLIPS = (
 numbers on both sides are not partners."""
 
 HUMAN_NOVEL = ("right knee", "left knee", "right elbow", "left elbow", "neck")
-"""14 joints of a human: kept for testing (shared/data/README.md)."""
+"""14 joints of a human: kept for testing."""
 
 HUMAN_BASE = (
   "right ankle",
@@ -112,7 +113,7 @@ COCO_PERSON = (
   ),
   *(f"{s}_{part}" for part in ("hip", "knee", "ankle") for s in ("left", "right")),
 )
-"""COCO persons: 17 types (spec/transpose.md section 6)."""
+"""COCO persons: 17 types (docs/transpose.md#oks-ap)."""
 
 COCO_LOWER_BODY = COCO_PERSON[11:]
 """COCO persons: the lower body."""

@@ -39,8 +39,8 @@ def copy_support(batch: EpisodeBatch) -> np.ndarray:
 def untrained_model(model: ModelConfig) -> ModelConfig:
   """Returns the same encoder with nothing learned behind it.
 
-  Prototypes are correlated with the query's features by cosine, the stronger of
-  the two similarities here (spec/recipe.md section 1), at stride resolution.
+  Prototypes are correlated with the query's features by cosine, so that lengths of
+  untrained features do not matter, at stride resolution.
   """
   return dataclasses.replace(
     model,

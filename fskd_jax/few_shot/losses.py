@@ -37,7 +37,7 @@ def pair_loss(
   Returns:
     Mean over the shared types (0 if there is none), and whether there is one.
 
-  Source: spec/fskd.md section 5.2, steps 2, 3 and 5.
+  Source: docs/algorithm.md#mfcl, steps 3 to 5.
   """
   first, second = (_unit(m) for m in means)
   negatives = _unit(negatives)
@@ -82,8 +82,8 @@ def mfcl_loss(
     Sum over the pairs that share a visible type, and their number. Pairs lie
     within the given episodes, so on several devices within each device.
 
-  Source: spec/fskd.md section 5.2, but the means leave out images that do not show
-  the type, as the text says; the original's code averages over all of them.
+  Source: docs/algorithm.md#mfcl. The means leave out images that do not show the type,
+  as the paper's text says; the original's code adds them, too.
   """
   num_episodes, num_images, _, channels = features.shape
   if level == "instance":

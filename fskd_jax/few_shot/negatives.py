@@ -10,7 +10,7 @@ CANDIDATES = 8
 SMALLEST_BOX = 30 / 384
 """A box with a side up to this part of the image side is not drawn from.
 
-Source: the authors' code has 30 px at 384 px, whatever the smallest distance is.
+Source: docs/algorithm.md#negatives: 30 px at 384 px, whatever the smallest distance is.
 """
 
 
@@ -42,7 +42,7 @@ def sample_negatives(
   Returns:
     Pixels, inside the image.
 
-  Source: the authors' sampler `use_bbx`, with real-valued points. Two fallbacks are
+  Source: docs/algorithm.md#negatives, with real-valued points. Two fallbacks are
   ours: theirs draws whole rounds until enough points are found, and leaves what is
   missing after the last round at (0, 0).
   """

@@ -57,7 +57,7 @@ class EpisodeSampler:
     Raises:
       ValueError: `MAX_DRAWS` draws were rejected; says by which threshold.
 
-    Source: spec/fskd.md section 2.2; all images of an episode differ here.
+    Source: docs/algorithm.md#episodes; all images of an episode differ here.
     """
     rng = np.random.default_rng([self.seed, index])
     rejections: collections.Counter[str] = collections.Counter()

@@ -30,7 +30,7 @@ def decode(
   Raises:
     ValueError: `kind` is unknown.
 
-  Source: spec/transpose.md section 6; the way from cells to pixels is `geometry`'s.
+  Source: docs/transpose.md#decoding; the way from cells to pixels is `geometry`'s.
   """
   if kind not in ("argmax", "dark"):
     raise ValueError(f"pose.decoding must be 'argmax' or 'dark', got {kind!r}")
@@ -112,7 +112,7 @@ def highest_cell(
     heatmaps: any float.
     stride: of the heat-maps, pixels per cell.
 
-  Source: spec/fskd.md section 4.8, without its shift of half a pixel.
+  Source: docs/algorithm.md#decoding, without its shift of half a pixel.
   """
   height, width = heatmaps.shape[-2:]
   index = heatmaps.reshape(*heatmaps.shape[:-2], height * width).argmax(-1)

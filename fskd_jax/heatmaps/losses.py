@@ -26,7 +26,7 @@ def heatmap_targets(
     stride: of the heat-map, pixels per cell.
     sigma: standard deviation, pixels.
 
-  Source: spec/fskd.md section 5.1.
+  Source: docs/algorithm.md#heat-map-loss.
   """
   points = jnp.asarray(keypoints_px, jnp.float32)
   exponents = geometry.gaussian_exponents(points, cells, stride, sigma)
@@ -61,8 +61,7 @@ def heatmap_loss(
   Raises:
     ValueError: `kind` is unknown.
 
-  Source: spec/fskd.md section 5.1; the cross-entropy trains small encoders from
-  scratch where the squared error nearly collapses to zero maps.
+  Source: docs/algorithm.md#heat-map-loss. The weights and the cross-entropy are ours.
   """
   height, width = heatmaps.shape[-2:]
   cells, heatmaps = (height, width), heatmaps.astype(jnp.float32)

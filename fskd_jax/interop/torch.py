@@ -1,7 +1,7 @@
 """PyTorch names of the few-shot detector's parameters, in both directions.
 
 One table, made from the model's own variables, drives import and export. Source:
-spec/fskd.md section 4.9.
+docs/algorithm.md#state-dict.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Names of TransPose's official state dicts. Source: spec/transpose.md section 3.1."""
+"""Names of TransPose's official state dicts. Source: docs/transpose.md#names."""
 
 from collections.abc import Mapping
 from typing import Any

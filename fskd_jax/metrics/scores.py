@@ -24,7 +24,7 @@ def recovery_scale(protocol: str, image_size: int) -> float:
   The original divides by the side L of its input going to normalised coordinates, and
   multiplies by L - 1 coming back, with predictions and annotations alike.
 
-  Source: spec/fskd.md section 3, "recover".
+  Source: docs/algorithm.md#recovery-of-pixels.
   """
   return (image_size - 1) / image_size if protocol == "reference" else 1.0
 
@@ -163,7 +163,7 @@ class EpisodeScores:
     Raises:
       ValueError: no episode had a valid keypoint.
 
-    Source: spec/fskd.md section 7.
+    Source: docs/algorithm.md#metrics.
     """
     entries = self._entries()
     counts = {

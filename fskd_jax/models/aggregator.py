@@ -46,7 +46,7 @@ def pooling_weights(
       of the centre is dropped. (Within half a cell of the image's border it may be 0
       for larger sigmas, too.)
 
-  Source: spec/fskd.md section 4.2.
+  Source: docs/algorithm.md#pooling.
   """
   centers = jnp.clip(jnp.asarray(keypoints, jnp.float32), 0, image_size - 1)
   if truncate_center:
@@ -83,7 +83,7 @@ def pool_features(
   Warns:
     UserWarning: see `pooling_weights`; of a gradient in the keypoints alone.
 
-  Source: spec/fskd.md section 4.2.
+  Source: docs/algorithm.md#pooling.
   """
   weights = pooling_weights(
     keypoints,
@@ -105,7 +105,7 @@ def masked_mean(
 ) -> Float[Array, "b n c"]:
   """Averages over the images in which a keypoint is visible; 0 if there is none.
 
-  Source: spec/fskd.md section 4.3. The original averages the features at the image
+  Source: docs/algorithm.md#prototypes. The original averages the features at the image
   centre where nothing is visible; such types are masked everywhere after.
   """
   total = jnp.where(visible[..., None], pooled, 0.0).sum(1)

@@ -20,7 +20,7 @@ class TransPoseEncoder(nn.Module):
     multiple: what the sides of images must be a multiple of.
     dtype: of the activations; parameters are float32.
 
-  Source: spec/transpose.md section 1.
+  Source: docs/transpose.md#networks.
   """
 
   backbone: nn.Module

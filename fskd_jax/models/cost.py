@@ -16,7 +16,7 @@ def published_parameters(model: TransPose) -> int:
 
   Ours are without it: what does not learn is not in `params`.
 
-  Source: spec/transpose.md section 3.2.
+  Source: docs/transpose.md#size-and-cost.
   """
   params = jax.eval_shape(lambda: init_variables(model, seed=0))["params"]
   transformer, stride = model.config.transformer, model.config.strides[0]
@@ -31,7 +31,7 @@ def multiply_adds(model: TransPose) -> dict[str, int]:
   The code that the published numbers come from counts every deconvolution four times
   (by its output cells), and adds normalisations, softmax and ReLU.
 
-  Source: spec/transpose.md section 3.3.
+  Source: docs/transpose.md#size-and-cost.
   """
   kinds = ("convolution", "deconvolution", "feed_forward", "projection", "attention")
   counts: dict[str, int] = {kind: 0 for kind in kinds}

@@ -47,7 +47,7 @@ class FewShotDetector(nn.Module):
     image_size: side of the input, pixels.
     axis_name: device axis over which batch statistics are synchronised.
 
-  Source: spec/fskd.md section 4.
+  Source: docs/algorithm.md.
   """
 
   config: ModelConfig
@@ -289,7 +289,7 @@ def fuse_heatmaps(
 ) -> Float[Array, "b m n h w"]:
   """Averages over the groups, at the largest resolution among them.
 
-  Source: spec/fskd.md section 4.8.
+  Source: docs/algorithm.md#decoding.
   """
   side = max(maps.shape[-1] for maps in heatmaps)
   maps = [resize_bilinear(maps, side, axes=(-2, -1)) for maps in heatmaps]

@@ -113,7 +113,7 @@ class HRNetS(nn.Module):
     dtype: of the activations; parameters and batch norm are float32.
     axis_name: device axis over which batch statistics are synchronised.
 
-  Source: spec/transpose.md section 1.3. Running variances are the biased ones.
+  Source: docs/transpose.md#hrnet-s. Running variances are the biased ones.
   """
 
   width: int = 32

@@ -126,7 +126,7 @@ class KernelGenerator(nn.Module):
     residual_crm: see `ChannelRefinement`.
     bias_net: also predict a bias, per size.
 
-  Source: spec/fskd.md section 4.4; the residual form: spec/recipe.md section 4.
+  Source: docs/algorithm.md#kernel-generator.
   """
 
   kernel_sizes: tuple[int, ...]

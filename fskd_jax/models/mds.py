@@ -27,7 +27,7 @@ class Modulator(nn.Module):
     widths: channels of the convolutions.
     dtype: of the convolutions; the head is float32.
 
-  Source: spec/fskd.md section 8, with the heat-map head (b).
+  Source: docs/algorithm.md#mds.
   """
 
   widths: tuple[int, ...]

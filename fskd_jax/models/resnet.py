@@ -56,7 +56,7 @@ class ResNet50(nn.Module):
     dtype: of the activations; parameters and batch norm are float32.
     axis_name: device axis over which batch statistics are synchronised.
 
-  Source: spec/fskd.md section 4.1. Running variances are the biased ones.
+  Source: docs/algorithm.md#encoder. Running variances are the biased ones.
   """
 
   strides: tuple[int, ...] = (32,)

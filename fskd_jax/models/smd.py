@@ -1,7 +1,7 @@
 """Simultaneous modulation and detection: correlates query maps with kernels.
 
 A kernel of side s is s * s vectors, so the correlation is one matrix product of the
-map with all vectors, and a sum of its shifted parts. Source: spec/fskd.md 4.5.
+map with all vectors, and a sum of its shifted parts. Source: docs/algorithm.md#smd.
 """
 
 import functools

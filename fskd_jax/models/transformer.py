@@ -37,7 +37,7 @@ def sine_position_embedding(
   Raises:
     ValueError: `channels` is no multiple of 4.
 
-  Source: spec/transpose.md section 2, as the code computes it and not as the
+  Source: docs/transpose.md#position, as the code computes it and not as the
   supplement prints it; in float32 like the code.
   """
   if channels % 4:
@@ -71,7 +71,7 @@ def resize_embedding(
     grid: its height and width.
     new_grid: height and width to make.
 
-  Source: spec/transpose.md section 8, item 9.
+  Source: docs/transpose.md#other-resolutions.
   """
   rows, columns = map(_interpolation, grid, new_grid)
   cells = embedding.reshape(*grid, -1)
@@ -205,7 +205,7 @@ class EncoderLayer(nn.Module):
     config: sizes and dropout.
     dtype: of the activations; parameters are float32.
 
-  Source: spec/transpose.md section 1.4.
+  Source: docs/transpose.md#layers.
   """
 
   config: TransformerConfig
@@ -253,7 +253,7 @@ class TransformerEncoder(nn.Module):
       parameter, `position` [l d].
     dtype: of the activations; parameters are float32.
 
-  Source: spec/transpose.md section 1.4.
+  Source: docs/transpose.md#layers.
   """
 
   config: TransformerConfig

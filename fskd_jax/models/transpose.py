@@ -40,7 +40,7 @@ VARIANTS = {
   "tp_h_a4": _hrnet(width=48, layers=4, channels=96),
   "tp_h_a6": _hrnet(width=48, layers=6, channels=96),
 }
-"""The published models (spec/transpose.md section 1.6); copy before you change one."""
+"""The published models (docs/transpose.md#variants); copy before you change one."""
 
 
 class Deconvolution(nn.Module):
@@ -53,7 +53,7 @@ class Deconvolution(nn.Module):
     width: output channels.
     dtype: of the activations.
 
-  Source: spec/transpose.md section 1.5.
+  Source: docs/transpose.md#heads.
   """
 
   width: int
@@ -95,7 +95,7 @@ class TransPose(nn.Module):
     num_keypoints: n.
     axis_name: device axis over which batch statistics are synchronised.
 
-  Source: spec/transpose.md section 1.
+  Source: docs/transpose.md#networks.
   """
 
   config: ModelConfig

@@ -49,7 +49,7 @@ class HeatmapUpsampler(nn.Module):
       convolution) or "conv2" (bilinear, two with a ReLU between).
     scale: factor on the side.
 
-  Source: spec/fskd.md section 4.7.
+  Source: docs/algorithm.md#upsampling.
   """
 
   kind: str

@@ -23,10 +23,10 @@ OTHER_SIGMA = 0.079
 """OKS sigma of types that COCO does not know; CrowdPose's of head and neck."""
 
 MIN_SCORE = 0.2
-"""Only keypoints above it enter a person's score. Source: spec/transpose.md 6."""
+"""Only keypoints above it enter a person's score (docs/transpose.md#oks-ap)."""
 
 NMS_THRESHOLD = 0.9
-"""Two persons whose OKS is higher are one. Source: spec/transpose.md section 6."""
+"""Two persons whose OKS is higher are one (docs/transpose.md#oks-ap)."""
 
 SUMMARY = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 """What pycocotools reports of keypoints, in its order."""

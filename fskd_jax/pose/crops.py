@@ -3,7 +3,7 @@
 The matrices map pixels of the crop to pixels of the original image (`to_original`
 of `episode.Views`), in the convention of `geometry`: a crop of w pixels shows w
 pixels' worth of the image. The field's code maps w - 1 onto w - 1 instead
-(spec/transpose.md section 6), a scale that differs by less than 1 %.
+(docs/transpose.md#crops-of-persons), a scale that differs by less than 1 %.
 """
 
 from collections.abc import Sequence
@@ -98,7 +98,7 @@ def training_crop(
   Returns:
     `to_original`.
 
-  Source: spec/transpose.md section 6.
+  Source: docs/transpose.md#crops-of-persons.
   """
   x, y, w, h = np.asarray(box, np.float64)
   center = np.array([x + (w - 1) / 2, y + (h - 1) / 2])

@@ -95,8 +95,8 @@ def heatmap_loss(
   Raises:
     ValueError: `kind` is unknown.
 
-  Source: spec/transpose.md section 6. There a keypoint just outside the crop has a
-  target, too; here it is not visible.
+  Source: docs/transpose.md#loss-and-schedule. There a keypoint just outside the crop
+  has a target, too; here it is not visible.
   """
   keypoints, visible = batch.query.keypoints[:, 0], batch.query.visible[:, 0]
   if kind != "mse":

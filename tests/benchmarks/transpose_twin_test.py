@@ -24,7 +24,7 @@ def one_thread():
 
 
 def _twin(family, golden):
-  """Loads the weights of rule B (spec/transpose.md section 4)."""
+  """Loads the weights of rule B (docs/transpose.md#weights-by-rule)."""
   from benchmarks.opponents.transpose_twin import TransPose
 
   variant, factor = FAMILIES[family]

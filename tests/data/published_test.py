@@ -20,7 +20,7 @@ from fskd_jax.data.published import facts, prepare
 from fskd_jax.data.published.facts import PUBLISHED
 
 BIRDS = [facts.CUB, facts.NABIRDS]
-# keypoint types, base, novel, flip pairs; spec/fskd.md section 1.2
+# keypoint types, base, novel, flip pairs; docs/algorithm.md#data-sets
 COUNTS = {
   "animal_pose": (20, 11, 6, 8),
   "awa_pose": (39, 19, 6, 13),

@@ -159,7 +159,7 @@ def test_mfcl_golden(golden):
 
 
 def test_pair_loss_small_example():
-  # spec/fskd.md section 5.2, test vector.
+  # the example of docs/algorithm.md#mfcl.
   first = np.eye(3, dtype=np.float32)
   second = np.float32([[1, 1, 0], [0, 1, 1], [1, 0, 1]])
   seen = np.array([True, True, False]), np.array([True] * 3)

@@ -14,7 +14,7 @@ def _gaussian(x, y, peak=0.8):
   return np.float32(peak * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 8))
 
 
-SAMPLES = {  # spec/transpose.md section 6, in cells
+SAMPLES = {  # docs/transpose.md#decoding, in cells
   (20.3, 31.7): (20.2998428, 31.7001572),
   (10, 12): (10, 12),
   (1.4, 30): (1, 30),  # at the border there is no refinement

@@ -51,7 +51,7 @@ def test_multi_scale_names():
   assert names[f"{generator}.2.bias_net.1.4.weight"] == (1, 128)
   assert names["output_sr_list.8.1.weight"] == (1, 1, 5, 5)
   assert "output_sr_list.9.1.weight" not in names
-  # Counts of spec section 4.10, 4.4 and 4.7; batch statistics and all.
+  # Counts of docs/algorithm.md#size; batch statistics and all.
   learned = sum(
     np.prod(shape, dtype=int) for name, shape in names.items() if "running" not in name
   )

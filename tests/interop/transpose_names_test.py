@@ -62,7 +62,7 @@ def test_names_and_shapes_are_the_official_codes(golden_transpose, family):
    ("tp_h_a6", 1006)],
 )  # fmt: skip
 def test_number_of_tensors(variant, keys):
-  """Spec section 3.1, with one of the narrow convolutions of HRNet by its name."""
+  """Counts of docs/transpose.md#names; a narrow convolution of HRNet by its name."""
   config = VARIANTS[variant]
   shapes = _shapes(config, full=True)
   assert len(shapes) == keys

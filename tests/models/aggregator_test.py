@@ -28,7 +28,7 @@ def _weights(x, y, **options):
 
 
 def test_weights_of_known_points():
-  """Vectors of spec section 4.2, in (row, column)."""
+  """The example of docs/algorithm.md#pooling, in (row, column)."""
   expected = {
     (5, 2): 0.064011, (5, 3): 0.133453, (6, 2): 0.256418,
     (6, 3): 0.534591, (7, 3): 0.011528,

@@ -235,7 +235,7 @@ def test_temperature_is_a_factor_and_bfloat16_close(detector, evaluate, batch):
   ],
 )
 def test_parameter_counts(options, parameters):
-  """Counts of spec sections 4.4, 4.7 and 4.10."""
+  """Counts of docs/algorithm.md#size."""
   config = ModelConfig(**{"heatmap_upsampling": "none"} | options)
   detector = FewShotDetector(config, SIDE)
   shapes = jax.eval_shape(lambda: _init(detector, jax.random.key(0)))

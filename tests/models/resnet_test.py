@@ -37,7 +37,7 @@ def test_strides_and_channels():
   ],
 )
 def test_nothing_is_built_beyond_the_last_stride(strides, parameters):
-  """Counts of spec section 4.1."""
+  """Counts of docs/algorithm.md#encoder."""
   _, variables = _shapes(strides)
   assert count_parameters(variables["params"]) == parameters
 

@@ -24,7 +24,7 @@ RNG = np.random.default_rng(0)
 
 
 def test_sine_embedding_is_the_original_s():
-  """Values of spec section 2.3."""
+  """Values of the official code (docs/transpose.md#position)."""
   found = sine_position_embedding(8, 6, 16)
   assert found.dtype == np.float32
   cells = found.reshape(8, 6, 16)
@@ -78,7 +78,7 @@ def test_resizing_keeps_corners_and_whatever_is_linear():
 
 
 def _reference(params, x, position):
-  """One layer, from spec section 1.4, in float64."""
+  """One layer of docs/transpose.md#layers, in float64."""
   p = jax.tree.map(np.float64, params)
   d, heads = x.shape[-1], CONFIG.heads
   w, b = p["attention"]["in_kernel"], p["attention"]["in_bias"]

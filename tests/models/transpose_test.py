@@ -40,7 +40,7 @@ TINY = ModelConfig(
   ],
 )
 def test_size_and_cost_of_the_published_models(variant, parameters, giga):
-  """Spec sections 3.2 and 3.3."""
+  """Counts of docs/transpose.md#size-and-cost."""
   model = TransPose(VARIANTS[variant], SIZE, 17)
   assert cost.published_parameters(model) == parameters
   counted = cost.multiply_adds(model).values()
@@ -57,7 +57,7 @@ def test_size_and_cost_of_the_published_models(variant, parameters, giga):
   ],
 )
 def test_deeper_backbone_of_the_supplement(variant, blocks, parameters):
-  """ResNet-S*; taken literally, its layer2 has 11 blocks (spec section 1.2)."""
+  """ResNet-S*; taken literally, its layer2 has 11 blocks."""
   config = dataclasses.replace(VARIANTS[variant], resnet_blocks=(3, blocks))
   assert cost.published_parameters(TransPose(config, SIZE, 17)) == parameters
 

@@ -44,7 +44,7 @@ def field_affine(center, width, angle, size):
   return np.c_[linear, middle - linear @ center]
 
 
-MEASURED = {  # spec/transpose.md section 6: centre (100, 150), 180 pixels wide
+MEASURED = {  # docs/transpose.md#crops-of-persons: centre (100, 150), 180 pixels wide
   0: [[1.06703911, 0, -11.20391061], [0, 1.06703911, -32.55586592]],
   30: [[0.92408295, 0.53351951, -76.93622229], [-0.53351951, 0.92408295, 42.23950889]],
 }

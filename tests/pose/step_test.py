@@ -72,7 +72,7 @@ def field_loss(predicted, target, weight):
 
 
 def test_the_reference_has_the_measured_value():
-  rng = np.random.default_rng(11)  # spec/transpose.md section 6
+  rng = np.random.default_rng(11)
   p, t = (rng.standard_normal((2, 17, 64, 48)).astype("f") for _ in range(2))
   w = rng.random((2, 17, 1)) > 0.3
   np.testing.assert_allclose(field_loss(p, t, w), 0.79244006, rtol=1e-6)

@@ -239,7 +239,7 @@ def _traps(
   images: Mapping[str, Any],
   counts: Mapping[str, int],
 ) -> Iterator[tuple[str, str]]:
-  """Yields known traps of published data sets (spec/ecosystem.md sections 2 and 3)."""
+  """Yields known traps of published data sets (docs/data.md#doctor)."""
   if "amur_tiger_body" in species:
     yield (
       "known trap: names that mislead",

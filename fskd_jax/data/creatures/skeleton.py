@@ -17,7 +17,7 @@ KEYPOINTS = (
   "left eye", "right eye", "left ear", "right ear", "nose", "throat", "withers", "tail",
   *(f"{leg} {joint}" for joint in ("leg", "knee", "paw") for leg in LEGS),
 )  # fmt: skip
-"""The 20 keypoints of Animal Pose in order. Source: spec/fskd.md section 1.2."""
+"""The 20 keypoints of Animal Pose in order. Source: docs/algorithm.md#data-sets."""
 
 BONES = (
   ("left eye", "nose"), ("right eye", "nose"), ("left eye", "left ear"),

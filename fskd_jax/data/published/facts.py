@@ -1,6 +1,6 @@
 """Facts about the published data sets, as constants.
 
-Source: spec/fskd.md sections 1.1 to 1.4 and 2.7, unless said otherwise. Terms and
+Source: docs/algorithm.md#data-sets, unless said otherwise. Terms and
 citations sum up what the makers of each data set ask for: read their pages.
 """
 
@@ -9,7 +9,7 @@ from fskd_jax.data.creatures import skeleton
 from fskd_jax.data.published.mp100 import MAX_KEYPOINTS
 from fskd_jax.data.published.schema import Published, SpeciesRule
 
-# spec/fskd.md, at its head.
+# Linked by the authors' repositories (docs/algorithm.md#data-sets).
 _ANIMAL_DRIVE = "https://drive.google.com/open?id=1G81INOtQogf8-23TfHbVVYvGKkNHRzJT"
 _OTHER_DRIVE = "https://drive.google.com/open?id=15f0Y2U6Df-fgpd2AAIrL9I_deyevNLdU"
 
@@ -96,7 +96,7 @@ AWA_POSE = Published(
     *("back_left_knee", "back_right_knee"),
   ),
   # The original leaves out body_middle, both of whose types are trained on: a
-  # mirrored image then teaches the wrong side (spec/fskd.md section 1.2).
+  # mirrored image then teaches the wrong side (docs/algorithm.md#data-sets).
   flip_pairs=_sides(
     *("mouth_end_{}", "{}_eye", "{}_earbase", "{}_earend"),
     *("{}_antler_base", "{}_antler_end", "body_middle_{}"),
@@ -198,7 +198,7 @@ PUBLISHED = {
 }
 """The data sets of the papers, by name."""
 
-# Source: spec/ecosystem.md section 2a. The reference, too, pads objects to 100.
+# Source: docs/data.md#mp-100. The reference, too, pads objects to 100.
 _MP100_KEYPOINTS = tuple(f"keypoint {i + 1}" for i in range(MAX_KEYPOINTS))
 
 MP100 = {

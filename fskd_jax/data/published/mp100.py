@@ -3,7 +3,7 @@
 A file of MP-100 is trusted less than `coco_file` trusts its own: it may hold objects
 without a box or keypoints, which are left out, not refused.
 
-Source: spec/ecosystem.md section 2a.
+Source: docs/data.md#mp-100.
 """
 
 import pathlib

@@ -160,7 +160,7 @@ def _parents(
 def _splits(
   published: Published, species: tuple[str, ...]
 ) -> dict[str, tuple[str, ...]]:
-  """Splits by place (spec/fskd.md section 1.3)."""
+  """Splits by place (docs/algorithm.md#data-sets)."""
   rule = published.rule
   if rule is None:
     raise ValueError(f"{published.name} has no rule for the species of text files")
