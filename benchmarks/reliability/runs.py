@@ -12,7 +12,7 @@ from benchmarks.reliability.trial import Failure, Place, Program, check, script
 STEPS = 20
 
 _FIELDS = {
-  "data.images_per_species": 12,
+  "data.images_per_species": 40,
   "data.image_size": 64,
   "model.small_widths": "8,8,8,8,16",
   "optim.warmup_steps": 5,
