@@ -216,7 +216,7 @@ def test_modules_that_pages_name_exist(page):
 
 def test_tests_that_pages_name_exist():
   text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
-  rows = re.findall(r"\| `tests/([\w/]+_test\.py)`(?: `(\w+)`)? \|$", text, re.MULTILINE)
+  rows = re.findall(r"\| `tests/([\w/]+_test\.py)`(?: `(\w+)`)? \|$", text, re.M)
   assert len(rows) > 30
   for file, name in rows:
     source = (ROOT / "tests" / file).read_text(encoding="utf-8")
