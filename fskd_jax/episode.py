@@ -1,8 +1,8 @@
 """`EpisodeBatch`: the one contract from the input pipeline to the device.
 
-The sampler makes it for one episode, with image numbers in the place of pixels
-(a *plan*); stacking plans adds the leading axis b; an executor (tf.data or
-resident) replaces the numbers by pixels. Nothing else changes on the way.
+The sampler makes a *plan*: one episode with image numbers in place of pixels.
+Stacking plans adds the leading axis b, and an executor (tf.data or resident) replaces
+the numbers by pixels. Nothing else changes on the way.
 """
 
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 PADDING = -1
-"""Value of `episode_index` and `keypoint_ids` where there is nothing."""
+"""Value of `episode_index` and `keypoint_ids` in padding."""
 
 
 class Views(NamedTuple):
@@ -20,17 +20,17 @@ class Views(NamedTuple):
   keypoint types (padded), L the side of the network's input in pixels.
 
   Attributes:
-    images: in a plan int32 [b t], the image's number in its data set; after an
-      executor RGB pixels in 0..255, uint8 or float32 [b t L L 3].
+    images: int32 [b t] in a plan, the image's number in its data set. After an
+      executor, uint8 or float32 [b t L L 3], RGB pixels in 0..255.
     keypoints: float32 [b t n 2], (x, y) in pixels of the crop. Always finite and
       inside the crop (0..L-1); meaningless where not visible.
     visible: bool [b t n], annotated and inside the crop.
-    to_original: float32 [b t 2 3], maps crop pixels to original-image pixels; a
-      similarity (rotation, uniform scale, perhaps a mirror).
+    to_original: float32 [b t 2 3], the matrix from crop pixels to pixels of the
+      original image: a similarity (rotation, uniform scale, perhaps a mirror).
     box: float32 [b t 4], the instance's box (x, y, w, h), clipped to the image,
       in pixels of the original image.
     image_size: float32 [b t 2], (width, height) of the original image.
-    instance: int64 [b t], id of the annotated instance in its data set; used on the
+    instance: int64 [b t], the id of the annotated instance in its data set; for the
       host only.
   """
 
@@ -44,18 +44,18 @@ class Views(NamedTuple):
 
 
 class EpisodeBatch(NamedTuple):
-  """Episodes: annotated support images, and query images with the answers.
+  """A batch of episodes: annotated support images, and annotated query images.
 
   Attributes:
-    support: k images per episode.
-    query: m images per episode, never an image of the support.
-    keypoint_ids: int32 [b n], number of the keypoint type in the data set's
-      vocabulary; auxiliary types are numbered on from there; PADDING where the
-      slot is empty. The same id in two episodes is the same type (MFCL).
-    is_auxiliary: bool [b n], an interpolated type, used in training only.
-    episode_index: int32 [b], which episode of the stream this is; it seeds all
-      randomness on the device. PADDING marks a padded episode, whose masks
-      are all False.
+    support: The k support images of each episode.
+    query: The m query images of each episode, none of them in its support.
+    keypoint_ids: int32 [b n], the number of each keypoint type in the data set's
+      vocabulary. Auxiliary types have the numbers after the vocabulary; empty slots
+      have PADDING. Equal ids in two episodes mean the same type (MFCL).
+    is_auxiliary: bool [b n], whether the type is interpolated (in training only).
+    episode_index: int32 [b], the number of the episode in its stream, which seeds all
+      randomness on the device. PADDING marks a padded episode, whose masks are all
+      False.
   """
 
   support: Views
@@ -66,7 +66,7 @@ class EpisodeBatch(NamedTuple):
 
 
 def valid_queries(batch: EpisodeBatch) -> Any:
-  """Returns [b m n]: visible in the query and in at least one support image.
+  """Returns bool [b m n]: visible in the query and in at least one support image.
 
   Source: docs/algorithm.md#valid-keypoints.
   """
@@ -74,7 +74,7 @@ def valid_queries(batch: EpisodeBatch) -> Any:
 
 
 def all_views(batch: EpisodeBatch) -> Views:
-  """Joins support and query along t (support first), as the encoder sees them."""
+  """Concatenates support and query along t, support first, as the encoder sees them."""
   axis = batch.keypoint_ids.ndim - 1  # 0 in a plan, 1 in a batch
   return Views(
     *(
@@ -85,14 +85,14 @@ def all_views(batch: EpisodeBatch) -> Views:
 
 
 def rotate_support(tree: Any, num_images: int) -> Any:
-  """Lets every image of an episode take every place, once.
+  """Expands each episode so that each of its images serves as support once.
 
-  Episode e becomes `num_images` episodes; in the r-th of them the images are
-  rolled by r, so with one shot every image is the support of all others.
+  An episode becomes `num_images` episodes. In the r-th, the images are rolled by r, so
+  that with one shot each image is the support of all others.
 
   Args:
-    tree: pytree of arrays [b t ...], support images first.
-    num_images: t.
+    tree: A pytree of arrays [b t ...], support images first.
+    num_images: The number t of images in an episode.
 
   Returns:
     The same tree with arrays [b*t t ...].
@@ -107,11 +107,11 @@ def rotate_support(tree: Any, num_images: int) -> Any:
 def stack(episodes: list[EpisodeBatch], size: int | None = None) -> EpisodeBatch:
   """Stacks single episodes along a new leading axis, padding up to `size`.
 
-  Padding repeats the last episode with its masks cleared, so that every shape
-  and value stays ordinary and nothing of it is counted.
+  Padding repeats the last episode with its masks cleared: shapes and values stay
+  ordinary, and nothing in it is counted.
 
   Raises:
-    ValueError: no episode, or more than `size`.
+    ValueError: There is no episode, or there are more than `size`.
   """
   if not episodes or (size is not None and len(episodes) > size):
     raise ValueError(f"cannot stack {len(episodes)} episodes into {size} slots")
@@ -141,4 +141,4 @@ def blank(episode: EpisodeBatch) -> EpisodeBatch:
 
 
 BORDER_COLOR = (124, 116, 104)
-"""RGB outside the image. Source: docs/algorithm.md#augmentation."""
+"""RGB of pixels outside the image. Source: docs/algorithm.md#augmentation."""

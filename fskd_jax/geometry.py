@@ -36,10 +36,10 @@ def gaussian_exponents(
   """Returns d^2 / (2 sigma^2) between points and the cells of a map.
 
   Args:
-    points: [..., 2], pixels of the network's input.
-    cells: (h, w) of the map.
-    stride: of the map, pixels per cell.
-    sigma: standard deviation, pixels.
+    points: [..., 2], (x, y) in pixels of the network's input.
+    cells: Size (h, w) of the map.
+    stride: Stride of the map, pixels per cell.
+    sigma: Standard deviation, pixels.
 
   Returns:
     [..., h, w].
@@ -101,7 +101,7 @@ def invert_affine(matrix: np.ndarray) -> np.ndarray:
   """Inverts 2x3 matrices, [..., 2, 3].
 
   Raises:
-    np.linalg.LinAlgError: a matrix is singular.
+    np.linalg.LinAlgError: A matrix is singular.
   """
   linear = np.linalg.inv(matrix[..., :, :2])
   return np.concatenate([linear, -linear @ matrix[..., :, 2:]], axis=-1)
@@ -115,7 +115,7 @@ def affine_scale(matrix: Array) -> Array:
 
 
 def reduction_level(to_original: Array, max_level: int = 3) -> Array:
-  """Returns how often an image may be halved before it is resampled.
+  """Returns the number of times an image may be halved before it is resampled.
 
   A crop that shrinks the image by `s` is sampled from the image reduced by the
   largest power of two not above `s` (at most 2**max_level, what JPEG decoders
@@ -123,7 +123,7 @@ def reduction_level(to_original: Array, max_level: int = 3) -> Array:
 
   Args:
     to_original: [..., 2, 3], network pixels to pixels of the original image.
-    max_level: largest level returned.
+    max_level: Largest level returned.
 
   Returns:
     int32 [...], 0..max_level.
@@ -142,7 +142,7 @@ def to_level(matrix: Array, level: Array) -> Array:
 
   Args:
     matrix: [..., 2, 3], network pixels to original pixels.
-    level: int [...].
+    level: int [...], the number of halvings.
   """
   stride = 2.0 ** level[..., None, None]
   linear = matrix[..., :, :2] / stride

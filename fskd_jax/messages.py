@@ -1,4 +1,4 @@
-"""Wording of messages: first of many cases, long values, odd names, file at fault."""
+"""Parts of messages: shortened lists and values, printable names, the file at fault."""
 
 import contextlib
 import os
@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 SHOWN = 5
-"""Cases that a message tells."""
+"""The largest number of cases that a message lists."""
 
-_LONGEST = 500  # letters of a case
+_LONGEST = 500  # characters of a case
 _REPR = reprlib.Repr()
 _REPR.maxlevel, _REPR.maxdict, _REPR.maxstring, _REPR.maxother = 3, 8, 100, 100
 _REPR.maxlist = _REPR.maxtuple = 16
@@ -23,18 +23,18 @@ DAMAGE = (
   TypeError,
   ValueError,
 )
-"""What damaged content makes fail, in libraries that do not look for it."""
+"""Errors that damaged content causes in libraries that do not check for it."""
 
 
 def first(cases: Iterable[str], separator: str = "; ") -> str:
-  """Joins the first cases, and says how many more there are."""
+  """Joins the first cases, and adds the number of those left out."""
   cases = [*cases]
   more = f" and {len(cases) - SHOWN} more" if len(cases) > SHOWN else ""
   return separator.join(map(cut, cases[:SHOWN])) + more
 
 
 def cut(case: object) -> str:
-  """Returns the text of a case or of an error, or its start where it is long."""
+  """Returns the text of a case or an error, cut off if it is long."""
   text = str(case)
   return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
 
@@ -42,8 +42,8 @@ def cut(case: object) -> str:
 def printable(name: str) -> str:
   """Returns a file name as text that every format and message can hold.
 
-  A control character becomes %0A, and a byte that is no UTF-8 (which Python has as half
-  of a surrogate pair) %E9, as in web addresses.
+  Control characters and bytes that are not UTF-8 (which Python represents as lone
+  surrogates) are percent-encoded as in web addresses: %0A, %E9.
   """
   odd = "[\0-\x1f\x7f\udc80-\udcff]"
   text = re.sub(odd, lambda c: f"%{ord(c[0]) % 0xDC00:02X}", name)
@@ -51,22 +51,22 @@ def printable(name: str) -> str:
 
 
 def raise_if(cases: Sequence[str], kind: Callable[[str], Exception], what: str) -> None:
-  """Raises an error that tells the first cases, if there are any."""
+  """Raises an error that lists the first cases, if there are any."""
   if cases:
     raise kind(f"{what}: {first(cases)}")
 
 
 def shown(value: Any) -> str:
-  """Returns a value as messages show it: its repr, shortened if large or deep."""
+  """Returns the repr of a value, shortened if it is large or deep."""
   return _REPR.repr(value)
 
 
 @contextlib.contextmanager
 def naming(path: str | os.PathLike) -> Iterator[None]:
-  """Context of reading a file: what its content makes fail becomes a ValueError.
+  """Turns errors caused by the content of a file into a ValueError that names it.
 
   Raises:
-    ValueError: names the file. An OSError passes, because it names its file already.
+    ValueError: The file is damaged. An OSError passes unchanged: it names its file.
   """
   try:
     yield

@@ -24,7 +24,8 @@ from jaxtyping import Array, Float
 from matplotlib.figure import Figure
 
 CHANNELS, SIDE, HIDDEN = 48, 5, 32
-"""Fewer cells than channels: a linear kernel can then fit any heat-map."""
+"""Sizes of the toy problem. With fewer cells than channels, a linear kernel can fit any
+heat-map."""
 
 TEMPERATURES = (np.inf, 1.0, 0.25)
 EXPANSION_TEMPERATURES = (1 / 64, 1 / 16, 1 / 4, 1.0, 4.0, 16.0, 1000.0)
@@ -36,7 +37,7 @@ Layers = dict[str, Array]
 
 
 class Trial(NamedTuple):
-  """What both networks are given: features, a prototype and the heat-map to fit."""
+  """Data for both networks: features, a prototype and the heat-map to fit."""
 
   features: Float[Array, "cells c"]
   prototype: Float[Array, " c"]
@@ -44,14 +45,14 @@ class Trial(NamedTuple):
 
 
 class Fit(NamedTuple):
-  """Of all trials: how the heat-maps of the two networks come together.
+  """Convergence of the heat-maps of the two networks in all trials.
 
   Attributes:
-    distances: root mean squared difference between the heat-maps, before each
-      iteration and after the last.
-    losses: mean squared error to the target of MDS and SMD after the last.
-    before, after: heat-maps of MDS and SMD in the first trials.
-    targets: of these trials.
+    distances: The root mean squared difference of the heat-maps, before each iteration
+      and after the last.
+    losses: The mean squared errors of MDS and SMD after the last iteration.
+    before, after: The heat-maps of MDS and SMD in the first trials.
+    targets: The target heat-maps of these trials.
   """
 
   distances: Float[np.ndarray, "trials i"]
@@ -69,7 +70,7 @@ def activation(z: Array, temperature: float) -> Array:
 
 
 def network(layers: Layers, x: Float[Array, " c"], temperature: float) -> Array:
-  """Applies a network of one hidden layer."""
+  """Applies a network with one hidden layer."""
   hidden = activation(x @ layers["w1"] + layers["b1"], temperature)
   return hidden @ layers["w2"] + layers["b2"]
 
@@ -142,11 +143,11 @@ def fit(
   """Fits both networks of every trial to its heat-map by Adam with a cosine rate.
 
   Args:
-    seed: of features, prototypes, targets and weights.
-    temperature: T of the activation; infinity is ReLU.
-    trials: rounded up to a multiple of the chunks they are run in.
-    iterations: of Adam.
-    learning_rate: its first rate; the last is 0.
+    seed: The seed of features, prototypes, targets and weights.
+    temperature: The T of the activation; infinity gives ReLU.
+    trials: The number of trials, rounded up to whole chunks.
+    iterations: The number of iterations of Adam.
+    learning_rate: The initial learning rate; the final one is 0.
   """
   tx = optax.adam(optax.cosine_decay_schedule(learning_rate, iterations))
 
@@ -195,8 +196,8 @@ class Expansion(NamedTuple):
 
   Attributes:
     linear: aT (Diag(W_mds) - W_smdT / c) x, first order in a and in x.
-    constant: the other terms of order 0 and 1 of the activation.
-    second: the terms of order 2 of the activation, which the proposition leaves out.
+    constant: The other terms of orders 0 and 1 of the activation.
+    second: The terms of order 2 of the activation, which the proposition leaves out.
   """
 
   linear: Float[Array, " cells"]
@@ -231,11 +232,11 @@ def expand(
 def expansion_error(
   seed: int, temperature: float, epsilon: float, trials: int = 1000
 ) -> Float[np.ndarray, "trials 2"]:
-  """Measures the expansion in networks as drawn.
+  """Measures the error of the expansion in randomly drawn networks.
 
   Returns:
-    What the first order leaves of the difference of the heat-maps, and the term of
-    second order, both as a part of the linear term: root mean squares over the cells.
+    The difference of the heat-maps less the first order, and the term of second order,
+    both relative to the linear term: root mean squares over the cells.
   """
 
   def one(key: Array) -> Array:
@@ -256,7 +257,7 @@ def run(
   trials: int = 1000,
   progress: Callable[[str], Any] = lambda _: None,
 ) -> tuple[dict[str, Any], Figure]:
-  """Does the whole study; returns its numbers, ready for JSON, and its picture."""
+  """Runs the study; returns its numbers, ready for JSON, and its picture."""
   fits, found = {}, {}
   for temperature in TEMPERATURES:
     progress(f"fitting, {label(temperature)}")
@@ -290,7 +291,7 @@ def run(
 
 
 def label(temperature: float) -> str:
-  """Names an activation."""
+  """Returns the name of an activation."""
   if np.isinf(temperature):
     return "ReLU (T = ∞)"
   return f"softplus, T = {temperature:g}"

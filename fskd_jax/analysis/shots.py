@@ -1,9 +1,8 @@
 """Measures accuracy over the number of support images, on the same queries and types.
 
-Episodes are drawn with K support images, of which the k-shot detector sees the first
-k. Scored are the types that the first one shows, so that every number of shots is
-asked for the same keypoints: what is measured is how well they are found, and not that
-more images show more types.
+Episodes are drawn with K support images, of which the k-shot detector sees the first k.
+Only the types that the first image shows are scored, so that all numbers of shots are
+scored on the same keypoints: otherwise more images would show more types.
 """
 
 import dataclasses
@@ -27,13 +26,13 @@ from fskd_jax.models.detector import FewShotDetector
 
 @dataclasses.dataclass(frozen=True)
 class SameTypes:
-  """Episodes of a sampler, in whose queries only types of the first support count."""
+  """Episodes of a sampler, in which only types of the first support are scored."""
 
   sampler: EpisodeSampler
 
   @property
   def cfg(self) -> DataConfig:
-    """Says how large the crops are."""
+    """The configuration with the size of the crops."""
     return self.sampler.cfg
 
   def plan(self, index: int) -> EpisodeBatch:
@@ -49,11 +48,11 @@ def first_shots(batch: EpisodeBatch, shots: int) -> EpisodeBatch:
 
 
 class ShotScores(NamedTuple):
-  """Of one run in one setting.
+  """Scores of one run in one setting.
 
   Attributes:
-    manifest: hash of the episodes (`EpisodeRecord`).
-    pck: of 1 .. K shots, an entry per episode; nan without a valid keypoint.
+    manifest: The hash of the episodes (`EpisodeRecord`).
+    pck: PCK of each episode with 1 .. K shots; nan without a valid keypoint.
   """
 
   manifest: str
@@ -72,15 +71,15 @@ def measure(
   """Scores a detector with 1 to `shots` support images, in every setting.
 
   Args:
-    model: of a run.
-    feed: of its data set, on one device.
-    settings: see `Feed.evaluation_sampler`.
-    shots: K, at least 2.
-    episodes: how many, in each setting.
-    threshold: of PCK, one of `eval.thresholds`.
+    model: The model of a run.
+    feed: The feed of its data set, on one device.
+    settings: The names of settings, see `sampler.evaluation_sampler`.
+    shots: The largest number K of support images, at least 2.
+    episodes: The number of episodes in each setting.
+    threshold: The threshold of PCK, one of `eval.thresholds`.
 
   Raises:
-    ValueError: a setting holds too little for such episodes.
+    ValueError: A setting has too few images for such episodes.
   """
   cfg = model.config
   detector = FewShotDetector(cfg.model, cfg.data.image_size)
@@ -103,7 +102,7 @@ def measure(
 
 
 class Gain(NamedTuple):
-  """Of a number of shots: PCK over runs and episodes, and what it adds to 1 shot."""
+  """PCK of a number of shots over runs and episodes, and its gain over 1 shot."""
 
   shots: int
   pck: Interval
@@ -114,7 +113,7 @@ def gains(runs: Sequence[ShotScores]) -> list[Gain]:
   """Compares numbers of shots, over runs that differ in their training seed.
 
   Raises:
-    ValueError: the runs were scored on different episodes.
+    ValueError: The runs were scored on different episodes.
   """
   if len({run.manifest for run in runs}) > 1:
     raise ValueError(
@@ -129,7 +128,7 @@ def gains(runs: Sequence[ShotScores]) -> list[Gain]:
 
 
 def draw(found: dict[str, list[Gain]], threshold: float) -> Figure:
-  """Draws PCK over the number of shots, a line for each setting."""
+  """Draws PCK over the number of shots, one line per setting."""
   figure = Figure(figsize=(5, 3.4), layout="constrained", dpi=120)
   axis = figure.subplots()
   for place, (setting, rows) in enumerate(found.items()):

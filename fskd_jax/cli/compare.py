@@ -1,7 +1,7 @@
-"""fskd compare: the differences between the weights and outputs of two detectors.
+"""fskd compare: compares the weights and outputs of two detectors.
 
-Parameter by parameter, and stage by stage on fixed seeded images. Exit status: 0 for
-equal, 1 for not equal, 2 for an error.
+Weights are compared parameter by parameter, outputs stage by stage on fixed seeded
+images. Exit status: 0 for equal, 1 for not equal, 2 for an error.
 """
 
 import argparse
@@ -16,21 +16,23 @@ from fskd_jax.training.runs import load_file, load_run
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Declares the arguments."""
-  parser.add_argument("a", metavar="A", help="a run's folder, .safetensors or .pth")
-  parser.add_argument("b", metavar="B", help="the same")
-  parser.add_argument("--config", help="experiment file, for files that carry none")
+  parser.add_argument("a", metavar="A", help="folder of a run, .safetensors or .pth")
+  parser.add_argument("b", metavar="B", help="as A")
+  parser.add_argument(
+    "--config", help="configuration file, for weights that do not contain one"
+  )
   parser.add_argument(
     "--tolerance",
     type=float,
     default=1e-4,
-    help="largest difference, as a part of the largest absolute value (%(default)s)",
+    help="largest difference, relative to the largest absolute value (%(default)s)",
   )
-  parser.add_argument("--json", help="also write the numbers here")
+  parser.add_argument("--json", help="file for the numbers as JSON")
   parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-  """Compares."""
+  """Prints and writes the comparison."""
   found = compare(_load(args.a, args.config), _load(args.b, args.config))
   is_equal = found.is_equal(args.tolerance)
   print(_table(found))
@@ -69,6 +71,6 @@ def _table(found: Comparison) -> str:
     ]
 
   lines = section("parameter", other) if other else []
-  lines.append(f"{len(same)} of {len(found.parameters)} tensors are the same bits")
-  lines += [f"only in one, or of another shape: {name}" for name in found.unmatched]
+  lines.append(f"{len(same)} of {len(found.parameters)} tensors are bitwise equal")
+  lines += [f"only in one, or with another shape: {name}" for name in found.unmatched]
   return "\n".join(lines + (section("stage", found.stages) if found.stages else []))

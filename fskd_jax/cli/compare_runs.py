@@ -1,8 +1,8 @@
-"""fskd compare-runs: which of two evaluated runs is better, on the same episodes.
+"""fskd compare-runs: tests which of two evaluated runs is better.
 
-Differences B - A are taken episode by episode and averaged, so it does not matter that
-some episodes are easier than others. The interval (95 %) is the bootstrap over species
-and then their episodes. It covers the choice of both, not the training seed.
+Differences B - A are taken episode by episode and averaged, so that the varying
+difficulty of episodes cancels. The 95 % interval is a bootstrap over species and then
+their episodes. It covers the choice of both, not the training seed.
 """
 
 import argparse
@@ -25,17 +25,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
       metavar=name.upper(),
       help="folder of a run, or of one evaluation (RUN/eval/DATA_1shot, mp100 --out)",
     )
-  parser.add_argument("--setting", action="append", help="only this; may be repeated")
-  parser.add_argument("--json", help="also write the numbers here")
+  parser.add_argument(
+    "--setting", action="append", help="only this setting; may be repeated"
+  )
+  parser.add_argument("--json", help="file for the numbers as JSON")
   parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-  """Compares."""
+  """Prints and writes the comparison."""
   a, b = (record.read(pathlib.Path(path)) for path in (args.a, args.b))
   found = compare(a, b, args.setting)
   print("\n\n".join(_text(name, rows) for name, rows in found.items()))
-  print("\nAll in %. Of ne (normalised error), less is better. *: zero is outside.")
+  print("\nAll in %. Lower ne (normalised error) is better. *: excludes zero.")
   if args.json:
     content = {"a": args.a, "b": args.b, "settings": found}
     with written_whole(pathlib.Path(args.json)) as unfinished:

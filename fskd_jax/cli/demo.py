@@ -1,7 +1,7 @@
 """fskd demo: serves a web page to mark keypoints and find them in other pictures.
 
-Needs the extra `demo`. The page loads nothing from elsewhere and sends nothing
-anywhere; uploaded pictures are removed when the command ends (Ctrl-C).
+It needs the extra `demo`. The page loads nothing from other servers and sends nothing
+to them; uploaded pictures are removed when the command ends (Ctrl-C).
 """
 
 import argparse
@@ -21,11 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--host",
     default="127.0.0.1",
-    help="address to listen on; others than %(default)s let other machines in",
+    help="address to listen on; other addresses than %(default)s admit other machines",
   )
-  parser.add_argument("--port", type=int, default=7860, help="%(default)s")
+  parser.add_argument("--port", type=int, default=7860, help="port (%(default)s)")
   parser.add_argument(
-    "--max-upload", type=int, default=50, help="MB of an uploaded file; %(default)s"
+    "--max-upload", type=int, default=50, help="largest upload, MB (%(default)s)"
   )
   parser.set_defaults(run=run)
 

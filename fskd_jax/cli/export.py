@@ -1,4 +1,4 @@
-"""fskd export: writes a trained detector to a file, for PyTorch or for JAX alone."""
+"""fskd export: writes a trained detector to a file, for PyTorch or for JAX."""
 
 import argparse
 import json
@@ -22,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "--format",
     choices=("weights", "stablehlo"),
     default="weights",
-    help="weights: a state dict of the original; stablehlo: a program (jax.export)",
+    help="weights: a state dict for the original code; stablehlo: a compiled program "
+    "(jax.export)",
   )
   fixed = parser.add_argument_group("fixed sizes of stablehlo")
   fixed.add_argument("--shots", type=int, default=1, help="support images")
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-  """Exports."""
+  """Writes the file, and prints a summary."""
   model, step = load_run(args.workdir)
   if args.format == "stablehlo":
     if model.config.task == "pose":

@@ -1,4 +1,4 @@
-"""fskd import: makes a run of a file of weights, for train.py and evaluate.py."""
+"""fskd import: makes a run from a file of weights, for train.py and evaluate.py."""
 
 import argparse
 import contextlib
@@ -16,14 +16,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Declares the arguments."""
   parser.add_argument("--from", dest="file", required=True, help=".safetensors or .pth")
   parser.add_argument(
-    "--config", help="experiment file; default: what the file carries"
+    "--config", help="configuration file; default: the one in the weights"
   )
   parser.add_argument("--workdir", required=True, help="folder of the new run")
   parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-  """Imports: checks everything, then writes the checkpoint of step 0."""
+  """Checks the weights, then writes them as the checkpoint of step 0."""
   checkpoints = pathlib.Path(args.workdir) / "checkpoints"
   if checkpoints.is_dir() and any(checkpoints.iterdir()):
     raise ValueError(f"{args.workdir} holds checkpoints already; name a new workdir")

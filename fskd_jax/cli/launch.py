@@ -30,12 +30,12 @@ _PACKAGE = pathlib.Path(__file__).parents[1]
 def run(main: Callable[[], None], *, later_flags: bool = False) -> None:
   """Parses the flags, joins the other processes if flags say so, and runs a program.
 
-  An error that this package explains ends it with one line and exit status 2, others
-  with a traceback.
+  An error raised by this package ends the program with one line and exit status 2,
+  other errors with a traceback.
 
   Args:
-    main: the program.
-    later_flags: leaves flags that are not defined yet to `override`.
+    main: The program.
+    later_flags: Whether `override` will parse flags that are not defined yet.
   """
 
   def explained(_: list[str]) -> None:
@@ -56,7 +56,7 @@ def run(main: Callable[[], None], *, later_flags: bool = False) -> None:
 
 
 def override(cfg: Config) -> Config:
-  """Lets `--config.FIELD=VALUE` change a configuration that is known only now."""
+  """Returns a configuration changed by the flags `--config.FIELD=VALUE`."""
   with _ending_on_wrong_flags():
     overridden = config_flags.DEFINE_config_dataclass("config", cfg)
     _parse(sys.argv)
@@ -64,7 +64,7 @@ def override(cfg: Config) -> Config:
 
 
 def _parse(argv: list[str], partly: bool = False) -> list[str]:
-  """Parses all flags, or those that are defined already."""
+  """Parses all flags, or only those defined so far; returns the rest."""
   rest = flags.FLAGS(argv, known_only=partly)
   if len(rest) > 1 and not partly:
     raise flags.Error(f"unexpected arguments: {rest[1:]}")
@@ -72,7 +72,7 @@ def _parse(argv: list[str], partly: bool = False) -> list[str]:
   if named != (None, None, None) and not _DISTRIBUTED.value:
     raise flags.Error("--coordinator, --processes and --process need --distributed")
   if not partly:
-    _ = flags.FLAGS.config.name  # a file that could not be loaded says so when used
+    _ = flags.FLAGS.config.name  # raises if the file could not be loaded
   return rest
 
 
@@ -92,14 +92,14 @@ def _ending_on_wrong_flags() -> Iterator[None]:
 
 
 def _is_ours(error: BaseException) -> bool:
-  """Says whether a line of this package raised the error, so that it says enough."""
+  """Returns whether a line of this package raised the error."""
   frame, _ = list(traceback.walk_tb(error.__traceback__))[-1]
   return pathlib.Path(frame.f_code.co_filename).is_relative_to(_PACKAGE)
 
 
 def _start() -> None:
-  absl_logging.set_verbosity(absl_logging.ERROR)  # orbax reports its every move
-  # TensorFlow would print at length what ends up in one error of ours.
+  absl_logging.set_verbosity(absl_logging.ERROR)  # orbax logs every operation
+  # TensorFlow would print details of errors that the package reports in one line.
   os.environ.update(TF_CPP_MIN_LOG_LEVEL="2", TF_ENABLE_ONEDNN_OPTS="0")
   if _DISTRIBUTED.value:
     parallel.start_processes(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)

@@ -1,4 +1,4 @@
-"""Sub-commands whose modules are imported only when they are used."""
+"""Sub-commands whose modules are imported on first use."""
 
 import argparse
 import importlib
@@ -7,16 +7,16 @@ from typing import Any
 
 
 class LazyParser(argparse.ArgumentParser):
-  """A parser that declares its arguments when it is first asked to parse."""
+  """A parser that declares its arguments when it first parses."""
 
   def __init__(self, *args: Any, declared_by: str = "", **options: Any):
     """Makes a parser without arguments.
 
     Args:
-      *args: As `argparse.ArgumentParser`.
-      declared_by: "module:function". The function is called with this parser. The
-        docstring of the module is the description unless `options` has one.
-      **options: As `argparse.ArgumentParser`.
+      *args: The arguments of `argparse.ArgumentParser`.
+      declared_by: "module:function" of the function that is called with this parser.
+        The docstring of the module is the description unless `options` has one.
+      **options: The options of `argparse.ArgumentParser`.
     """
     super().__init__(*args, **options)
     self._declared_by = declared_by
@@ -37,7 +37,7 @@ def add_commands(
   commands: Mapping[str, tuple[str, str]],
   metavar: str = "COMMAND",
 ) -> None:
-  """Adds sub-commands: by name, the `declared_by` of its parser and a line of help."""
+  """Adds sub-commands from their `declared_by` and a line of help, by name."""
   added = parser.add_subparsers(metavar=metavar, required=True, parser_class=LazyParser)
   for name, (declared_by, text) in commands.items():
     added.add_parser(name, help=text, declared_by=declared_by)

@@ -19,11 +19,11 @@ COMMANDS = {
   "export": (_ROOM + "export:add_arguments", "write a run's detector to a file"),
   "import": (
     _ROOM + "import_weights:add_arguments",
-    "make a run of a file of weights",
+    "make a run from a file of weights",
   ),
   "plot": (
     _ROOM + "plot:add_arguments",
-    "draw runs, their data, and what a model looks at",
+    "draw runs, their data and their models",
   ),
   "compare-runs": (
     _ROOM + "compare_runs:add_arguments",
@@ -40,7 +40,7 @@ COMMANDS = {
   "mp100": (_ROOM + "mp100:add_arguments", "evaluate a run on MP-100"),
   "experiment": (
     _ROOM + "experiment:add_arguments",
-    "repeat the papers' experiments",
+    "reproduce the papers' experiments",
   ),
 }
 
@@ -70,5 +70,5 @@ def _prepare() -> None:
 
   from fskd_jax.device import compilation_cache
 
-  absl_logging.set_verbosity(absl_logging.ERROR)  # orbax reports its every move
+  absl_logging.set_verbosity(absl_logging.ERROR)  # orbax logs every operation
   compilation_cache.enable()

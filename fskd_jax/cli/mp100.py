@@ -1,4 +1,4 @@
-"""fskd mp100: a run's scores on MP-100's fixed pairs, as its reference code has them.
+"""fskd mp100: scores a run on MP-100's fixed pairs, exactly as in its reference code.
 
 20 categories x 200 episodes x 15 queries, strict thresholds: see docs/data.md.
 """
@@ -20,23 +20,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Declares the arguments."""
   parser.add_argument("--workdir", required=True, help="folder of a run")
   parser.add_argument(
-    "--annotations", required=True, type=pathlib.Path, help="mp100_split1_test.json .."
+    "--annotations",
+    required=True,
+    type=pathlib.Path,
+    metavar="FILE",
+    help="annotation file, such as mp100_split1_test.json",
   )
-  parser.add_argument("--images", required=True, type=pathlib.Path, metavar="DIR")
   parser.add_argument(
-    "--out", required=True, type=pathlib.Path, metavar="DIR", help="folder to make"
+    "--images", required=True, type=pathlib.Path, metavar="DIR", help="their folder"
   )
-  parser.add_argument("--shots", type=int, default=1)
+  parser.add_argument(
+    "--out", required=True, type=pathlib.Path, metavar="DIR", help="new folder"
+  )
+  parser.add_argument(
+    "--shots", type=int, default=1, help="support images (%(default)s)"
+  )
   parser.add_argument(
     "--episodes",
     type=int,
-    help="of a category; default: 100 for a file that ends in _val.json, else 200",
+    help="per category; default: 100 for files that end in _val.json, else 200",
   )
   parser.add_argument(
     "--coverage",
     action="store_true",
-    help="score what is there if images are lost; the pairs are then others, and the "
-    "results say so",
+    help="if images are missing, score the others; this changes the pairs, which the "
+    "results state",
   )
   parser.set_defaults(run=run)
 

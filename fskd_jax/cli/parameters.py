@@ -12,15 +12,15 @@ from fskd_jax.training.runs import load_config
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Declares the arguments."""
-  parser.add_argument("--config", required=True, help="experiment file")
+  parser.add_argument("--config", required=True, help="configuration file")
   parser.add_argument(
-    "--kernel-sizes", type=int, nargs="+", help="instead of the configuration's"
+    "--kernel-sizes", type=int, nargs="+", help="default: those of the configuration"
   )
   parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-  """Counts, without making any parameter."""
+  """Counts the parameters without allocating any."""
   cfg = load_config(args.config)
   if args.kernel_sizes:
     cfg.model.kernel_sizes = tuple(args.kernel_sizes)

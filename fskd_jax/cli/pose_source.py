@@ -11,18 +11,21 @@ from fskd_jax.models.transpose import VARIANTS
 from fskd_jax.training.runs import load_file, load_run, load_weights
 
 PUBLISHED_SIZE = 256, 192
-"""Height and width of the crops of the published weights."""
+"""(height, width) of the crops of the published weights."""
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
   """Declares the arguments that `load_pose_model` reads."""
   source = parser.add_mutually_exclusive_group(required=True)
-  source.add_argument("--workdir", help="a run's folder")
-  source.add_argument("--weights", help=".safetensors or .pth")
-  official = parser.add_argument_group("weights that carry no configuration")
+  source.add_argument("--workdir", help="folder of a run")
+  source.add_argument("--weights", help="file .safetensors or .pth")
+  official = parser.add_argument_group("weights without a configuration")
   official.add_argument("--variant", choices=VARIANTS, help="published architecture")
   official.add_argument(
-    "--keypoints", type=int, default=len(COCO_PERSON), help="how many (%(default)s)"
+    "--keypoints",
+    type=int,
+    default=len(COCO_PERSON),
+    help="number of keypoint types (%(default)s)",
   )
 
 
@@ -30,15 +33,15 @@ def load_pose_model(args: argparse.Namespace) -> Model:
   """Loads the model that the arguments of `add_source` name.
 
   Raises:
-    FileNotFoundError: there is no such run or file.
-    ValueError: it cannot be read, does not fit, or is no TransPose.
+    FileNotFoundError: There is no such run or file.
+    ValueError: The model cannot be read, does not fit, or is not a TransPose.
   """
   if args.workdir:
     model, _ = load_run(args.workdir)
   elif args.variant:
     model = load_weights(args.weights, _published(args.variant, args.keypoints))
   elif read_config(args.weights) is None:
-    raise ValueError(f"{args.weights} carries no configuration: name its --variant")
+    raise ValueError(f"{args.weights} has no configuration: name its --variant")
   else:
     model = load_file(args.weights, None)
   if model.config.task != "pose":

@@ -1,8 +1,8 @@
 """fskd predict: finds the keypoints marked on support images in your own images.
 
-Exit status: 0, 1 if a query could not be read to its end or drawn (the others were
-predicted), 2 for an error that stopped it. Results are written as they come: what was
-predicted before the end is kept.
+Exit status: 0; 1 if a query could not be read completely or drawn (the others were
+predicted); 2 for an error that stopped the command. Results are written as they are
+made, so that those made before an error are kept.
 """
 
 import argparse
@@ -35,10 +35,10 @@ from fskd_jax.prediction.support_points import checked_box
 T = TypeVar("T")
 
 LEAST_SIDE = 8
-"""Of a query image, pixels: there is nothing to find in less."""
+"""Smallest side of a query image, pixels."""
 
 UNLIKE = 0.3
-"""Median confidence below which the last line says that the images are unlike those
+"""Median confidence below which the summary warns that the images are unlike those
 that the detector was trained on."""
 
 
@@ -70,34 +70,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "--boxes",
     metavar="FILE",
     help="JSON {file name: [x, y, width, height]} of the object in each query image; "
-    "default: it is searched for",
+    "without it the object is located automatically",
   )
   where.add_argument(
     "--whole-images",
     action="store_true",
-    help="objects fill the query images: no search, a tenth of the time",
+    help="skip the search because the objects fill the query images (10x faster)",
   )
   parser.add_argument(
-    "--out", required=True, help="folder for the results, without those of another run"
+    "--out", required=True, help="folder for the results, which must not hold others"
   )
   parser.add_argument(
     "--min-confidence",
     type=probability,
     default=0.5,
     metavar="P",
-    help="keypoints below are marked: rings in the pictures, v = 0 in "
-    "predictions.json (%(default)s)",
+    help="least confidence; keypoints below it are rings in the pictures and have "
+    "v = 0 in predictions.json (%(default)s)",
   )
   parser.set_defaults(run=run)
 
 
 class _Session(NamedTuple):
-  """What the work on every query needs.
+  """The common state of the predictions for all queries.
 
   Attributes:
-    skeleton: pairs of keypoint numbers.
-    boxes: by path of the query; None: objects fill their images.
-    problems: a kind of problem, and a sentence for each query that has it.
+    skeleton: Pairs of keypoint numbers.
+    boxes: The box of the object by path of the query; None if objects fill the images.
+    problems: A sentence per query that has a problem, by kind of problem.
   """
 
   detector: KeypointDetector
@@ -114,7 +114,7 @@ _LOST, _CUT, _BARE = "not predicted", "predicted in part", "no picture"
 
 
 def run(args: argparse.Namespace) -> int:
-  """Predicts."""
+  """Predicts the queries, and writes files and pictures."""
   logging.basicConfig(format="%(message)s")
   queries = gather_queries(args.query)
   if any(map(_is_video, queries)):
@@ -156,7 +156,7 @@ def _skeleton(
 
 
 def _predict_images(session: _Session, queries: Sequence[tuple[int, Query]]) -> None:
-  """Predicts images, a batch of readable ones at a time, with their pictures."""
+  """Predicts images in batches of readable ones, and draws their pictures."""
   bar = tqdm(None, "predicting", len(queries), unit="image", disable=None)
 
   def readable() -> Iterator[tuple[int, Query, np.ndarray]]:
@@ -180,11 +180,11 @@ def _predict_images(session: _Session, queries: Sequence[tuple[int, Query]]) -> 
 
 
 def _read(session: _Session, query: Query) -> np.ndarray:
-  """Returns the pixels of a query image that can be predicted.
+  """Returns the pixels of a query image, checked for prediction.
 
   Raises:
-    FileNotFoundError, ValueError: it cannot be read or is too small, or its box is
-      outside; says which.
+    FileNotFoundError, ValueError: The image cannot be read or is too small, or its box
+      is outside; the message names it.
   """
   image = photographs.read(query.path, str(query.path))
   height, width = image.shape[:2]
@@ -198,7 +198,7 @@ def _read(session: _Session, query: Query) -> np.ndarray:
 
 
 def _predict_video(session: _Session, number: int, query: Query) -> None:
-  """Predicts every frame, and writes the video with the keypoints drawn on it."""
+  """Predicts every frame, and writes the video with its keypoints."""
   predicted = 0
   try:
     with (
@@ -226,7 +226,7 @@ def _add(
   box: tuple[float, ...] | None,
   frame: int | None = None,
 ) -> Marks:
-  """Adds a prediction to the files, and returns what to draw."""
+  """Adds a prediction to the files, and returns the marks to draw."""
   size: tuple[int, int] = image.shape[1::-1]
   session.files.add(query.name, size, single, frame, box)
   single = prediction_files.inside(single, size)
@@ -259,7 +259,7 @@ def _singles(found: Prediction) -> Iterator[Prediction]:
 
 
 def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-  """Yields lists of items; also those before an error, which is raised afterwards."""
+  """Yields lists of items; an error of the iterator is raised after the last list."""
   batch, failure = [], None
   iterator = iter(items)
   while failure is None:
@@ -275,7 +275,7 @@ def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def _report(session: _Session, count: int, least: float, out: pathlib.Path) -> int:
-  """Tells the problems, then what came of it; returns the exit status."""
+  """Prints the problems and a summary; returns the exit status."""
   for kind, problems in session.problems.items():
     for problem in problems:
       print(f"{kind}: {problem}", file=sys.stderr)

@@ -22,14 +22,13 @@ class Instance:
   """One annotated animal, person or object.
 
   Attributes:
-    instance_id: annotation id of the file.
-    image: number of the image in the data set, for `read_image`.
+    instance_id: The id of the annotation in its file.
+    image: The number of the image in the data set, for `read_image`.
     image_size: (width, height) in pixels.
-    species: category name.
+    species: Category name.
     box: (x, y, w, h) in pixels, clipped to the image; float32 numbers.
-    keypoints: (x, y) in pixels over the whole vocabulary of the data set; 0 where
-      not visible.
-    visible: annotated (COCO: v != 0) and inside the image.
+    keypoints: (x, y) in pixels of every type in the vocabulary; 0 where not visible.
+    visible: Whether each type is annotated (COCO: v != 0) and inside the image.
   """
 
   instance_id: int
@@ -46,13 +45,13 @@ class KeypointDataset:
   """Annotated images, and random access to their encoded bytes.
 
   Attributes:
-    name: what messages call it.
-    keypoint_names: the vocabulary: union over categories, by first appearance.
-    skeleton: 0-based pairs of the vocabulary, for drawing.
-    species: category names, in the order of the file.
-    instances: sorted by (image, instance_id).
-    image_names: file names of the images that hold an instance.
-    read_image: image number -> encoded bytes, just as they are in the file.
+    name: The name of the data set in messages.
+    keypoint_names: The vocabulary: the union over categories, by first appearance.
+    skeleton: Pairs of keypoint numbers, from 0, for drawing.
+    species: The category names, in the order of the file.
+    instances: The instances, sorted by (image, instance_id).
+    image_names: The file names of the images that hold an instance.
+    read_image: A function from an image number to the unchanged bytes of its file.
   """
 
   name: str
@@ -67,13 +66,13 @@ class KeypointDataset:
 def read_coco(folder: str | os.PathLike) -> KeypointDataset:
   """Reads a folder with annotations.json (COCO keypoints) and images/.
 
-  Left out: crowds, instances without a visible keypoint, images without an
-  instance. A keypoint outside its image counts as not visible. One warning tells
-  how many were lost. `read_image` compares the stored size with the annotated one.
+  Crowds, instances without a visible keypoint and images without an instance are left
+  out. A keypoint outside its image counts as not visible. One warning counts the
+  losses. `read_image` compares the stored size with the annotated one.
 
   Raises:
-    FileNotFoundError: the annotation file or an image is missing.
-    ValueError: something in the file is wrong; names the annotation and the image.
+    FileNotFoundError: The annotation file or an image is missing.
+    ValueError: The file has a fault; the message names the annotation and the image.
   """
   folder = pathlib.Path(folder)
   coco = coco_file.load(folder)
@@ -111,7 +110,7 @@ def read_coco(folder: str | os.PathLike) -> KeypointDataset:
 def _instance(
   entry: dict, image: dict, category: dict, place: dict[str, int]
 ) -> tuple[Instance, int]:
-  """Returns an instance, its image still by id, and how many keypoints it lost."""
+  """Returns an instance, its image still by id, and the number of keypoints it lost."""
   size = (image["width"], image["height"])
   values = np.asarray(entry["keypoints"], np.float32).reshape(-1, 3)
   points, annotated = values[:, :2], values[:, 2] != 0
@@ -139,7 +138,7 @@ def clip_box(
 ) -> tuple[float, float, float, float]:
   """Returns the part of a box (x, y, w, h) that lies in an image of (width, height).
 
-  The original lets a box that starts outside keep its width. Source:
+  The original code keeps the width of a box that starts outside the image. Source:
   docs/algorithm.md#augmentation.
   """
   x, y, w, h = np.asarray(box, np.float32)  # the precision of the records
@@ -151,7 +150,7 @@ def clip_box(
 def _skeleton(
   categories: Iterable[dict], place: dict[str, int]
 ) -> tuple[tuple[int, int], ...]:
-  """Joins the skeletons."""
+  """Returns the union of the skeletons of all categories."""
   pairs = (pair for category in categories for pair in coco_file.skeleton(category))
   return tuple(dict.fromkeys((place[a], place[b]) for a, b in pairs))
 
@@ -159,14 +158,14 @@ def _skeleton(
 def image_reader(
   folder: pathlib.Path, entries: Sequence[Mapping[str, Any]]
 ) -> Callable[[int], bytes]:
-  """Returns a function: place in `entries` -> encoded bytes of that image.
+  """Returns a function from an index into `entries` to the bytes of that image.
 
   Args:
-    folder: holds the images.
-    entries: with file_name, width and height.
+    folder: The folder of the images.
+    entries: Entries with file_name, width and height.
 
   Raises:
-    ValueError: (the function) the stored size is not the annotated one.
+    ValueError: From the function: the stored size is not the annotated one.
   """
 
   def read_image(number: int) -> bytes:

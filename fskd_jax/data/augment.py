@@ -1,9 +1,8 @@
 """Draws crops as 2x3 matrices: position, scale, rotation and mirroring.
 
-One matrix per image, from pixels of the crop to pixels of the original image,
-holds mirror, rotation, crop, scaling and padding, so that pixels are resampled
-once and keypoints are moved exactly. A box (x, y, w, h) covers the pixels
-x .. x + w - 1.
+One matrix per image, from pixels of the crop to pixels of the original image, combines
+mirror, rotation, crop, scaling and padding, so that pixels are resampled once and
+keypoints are mapped exactly. A box (x, y, w, h) covers the pixels x .. x + w - 1.
 """
 
 import numpy as np
@@ -13,7 +12,8 @@ from fskd_jax import geometry
 from fskd_jax.config import DataConfig
 
 REFERENCE_CONTEXT = 0.8
-"""Largest part of the way to the border (docs/algorithm.md#augmentation)."""
+"""Largest extension of a crop, as a part of the distance from the box to the border of
+the image. Source: docs/algorithm.md#augmentation."""
 
 
 def training_crops(
@@ -22,7 +22,7 @@ def training_crops(
   cfg: DataConfig,
   rng: np.random.Generator,
 ) -> Float32[np.ndarray, "t 2 3"]:
-  """Draws a crop for every image: mirror, rotation, place and size.
+  """Draws a random crop for every image: mirror, rotation, position and size.
 
   With `crop="context"` the crop is the hull of the box, extended on each side by
   a random part (up to `crop_context`) of the way to the border of the image, and
@@ -30,17 +30,17 @@ def training_crops(
   `scale_range` and `shift` then jitter the square.
 
   Args:
-    boxes: (x, y, w, h) in pixels.
-    image_sizes: (width, height).
-    cfg: the probabilities and ranges.
-    rng: consumed.
+    boxes: (x, y, w, h) in pixels of the original images.
+    image_sizes: (width, height) of the original images.
+    cfg: The probabilities and ranges.
+    rng: The random generator, which is advanced.
 
   Returns:
-    `to_original` matrices, see `episode.Views`.
+    The `to_original` matrices of `episode.Views`.
 
-  Source: docs/algorithm.md#augmentation, without truncation to integers. The original's
-  RelativeResize is left out, since its later resize of the longer side cancels it.
-  What completes the square is image where there is image, and not padding.
+  Source: docs/algorithm.md#augmentation, without truncation to integers and without the
+  original's RelativeResize, which its later resize of the longer side cancels. The
+  square is completed by more of the image, not by padding, where there is image.
   """
   num = len(boxes)
   mirrored = rng.random(num) < cfg.flip_probability
@@ -78,7 +78,7 @@ def evaluation_crops(
 ) -> Float32[np.ndarray, "t 2 3"]:
   """Returns the upright square about each box, `crop_margin` its longer side.
 
-  Source: our own; the original draws random crops for testing, too.
+  Source: our own; the original code draws random crops for testing, too.
   """
   sides = cfg.crop_margin * boxes[:, 2:].max(axis=1)
   return _square_crops(_upright(boxes), box_centers(boxes), sides, cfg.image_size)
@@ -97,12 +97,12 @@ def reference_crops(
 
   Args:
     boxes: (x, y, w, h) in pixels, inside their images.
-    image_sizes: (width, height).
-    cfg: `image_size`.
-    rng: consumed; the original has no seed.
+    image_sizes: (width, height) of the images.
+    cfg: The `image_size` of the crops.
+    rng: The random generator, which is advanced; the original has no seed.
 
-  Source: docs/algorithm.md#augmentation. What completes the square is image where there
-  is image; the original pads it.
+  Source: docs/algorithm.md#augmentation. The original pads the square; here it is
+  completed by more of the image where there is image.
   """
   low = np.floor(boxes[:, :2])
   high = np.minimum(np.floor(boxes[:, :2] + boxes[:, 2:]) + 1, image_sizes - 1)
@@ -120,19 +120,20 @@ def place_keypoints(
   permutation: Int[np.ndarray, " v"],
   size: tuple[int, int],
 ) -> tuple[Float32[np.ndarray, "t v 2"], Bool[np.ndarray, "t v"]]:
-  """Moves annotated keypoints of the original images into crops.
+  """Maps annotated keypoints of the original images into crops.
 
   Args:
-    keypoints: pixels of the original images; anything where not visible.
-    visible: annotated.
-    to_original: the crops; left and right change places in mirrored ones.
-    permutation: of `splits.flip_permutation`.
+    keypoints: (x, y) in pixels of the original images; arbitrary where not visible.
+    visible: Whether each keypoint is annotated.
+    to_original: The matrices of the crops; left and right are exchanged in mirrored
+      ones.
+    permutation: The types in a mirror, as returned by `splits.flip_permutation`.
     size: (height, width) of the crops in pixels.
 
   Returns:
-    Keypoints in pixels of the crops and their visibility, which ends at the edges
-    of the crop, -0.5 and its width or height - 0.5. Invisible keypoints are clamped
-    into the crop.
+    The keypoints in pixels of the crops, and their visibility: a visible keypoint lies
+    between -0.5 and the width or height less 0.5. Invisible keypoints are clamped into
+    the crop.
   """
   mirrored = np.linalg.det(to_original[:, :, :2]) < 0
   identity = np.arange(len(permutation))

@@ -1,7 +1,7 @@
 """Reads and checks COCO keypoint files; other modules rely on these checks.
 
-Plain JSON: no pycocotools. Keys that no one needs (area, num_keypoints, licences)
-are ignored, whatever they hold.
+The files are read as plain JSON, without pycocotools. Keys that are not needed (area,
+num_keypoints, licences) are ignored, whatever they hold.
 """
 
 import collections
@@ -20,9 +20,9 @@ class CocoFile(NamedTuple):
   """The checked entries of a file, in its order; crowds are left out.
 
   Attributes:
-    images: image id -> entry with file_name, width, height.
-    categories: category id -> entry with name, keypoints.
-    annotations: entries with id, image_id, category_id, bbox, keypoints.
+    images: Entries with file_name, width, height, by image id.
+    categories: Entries with name, keypoints, by category id.
+    annotations: Entries with id, image_id, category_id, bbox, keypoints.
   """
 
   images: dict[int, dict]
@@ -34,8 +34,9 @@ def load(folder: pathlib.Path) -> CocoFile:
   """Reads and checks folder/annotations.json, and that its images exist.
 
   Raises:
-    FileNotFoundError: the file or one of the images is missing.
-    ValueError: the file is no COCO keypoint file; tells the first problems.
+    FileNotFoundError: The file or one of the images is missing.
+    ValueError: The file is not a COCO keypoint file; the message lists the first
+      problems.
   """
   coco = read(folder / "annotations.json")
   _require_images(folder / "images", coco.images.values())
@@ -43,11 +44,12 @@ def load(folder: pathlib.Path) -> CocoFile:
 
 
 def read(path: pathlib.Path) -> CocoFile:
-  """Reads and checks a COCO keypoint file, wherever its images are.
+  """Reads and checks a COCO keypoint file; its images may be anywhere.
 
   Raises:
-    FileNotFoundError: there is no such file.
-    ValueError: the file is no COCO keypoint file; tells the first problems.
+    FileNotFoundError: There is no such file.
+    ValueError: The file is not a COCO keypoint file; the message lists the first
+      problems.
   """
   coco, problems = examine(path)
   raise_if(problems, ValueError, str(path))
@@ -55,11 +57,11 @@ def read(path: pathlib.Path) -> CocoFile:
 
 
 def examine(path: pathlib.Path) -> tuple[CocoFile, list[str]]:
-  """Reads a COCO keypoint file; returns its sound entries, and all that is wrong.
+  """Reads a COCO keypoint file; returns its valid entries and a list of all problems.
 
   Raises:
-    FileNotFoundError: there is no such file.
-    ValueError: it is no JSON, or lacks one of the three lists.
+    FileNotFoundError: There is no such file.
+    ValueError: The file is not JSON, or lacks one of the three lists.
   """
   content = parse(path)
   with naming(path):
@@ -86,7 +88,7 @@ def _examine(content: dict[str, list[dict]]) -> tuple[CocoFile, list[str]]:
 
 
 def skeleton(category: dict) -> tuple[tuple[str, str], ...]:
-  """Returns a category's skeleton by names; COCO counts from 1, some files from 0."""
+  """Returns a category's skeleton as pairs of names; some files count from 0, not 1."""
   pairs = category.get("skeleton") or []
   first = 0 if any(0 in pair for pair in pairs) else 1
   names = category["keypoints"]
@@ -94,11 +96,11 @@ def skeleton(category: dict) -> tuple[tuple[str, str], ...]:
 
 
 def parse(path: pathlib.Path) -> dict[str, list[dict]]:
-  """Reads the three lists of a COCO file; their entries are not looked at.
+  """Reads the three lists of a COCO file without checking their entries.
 
   Raises:
-    FileNotFoundError: there is no such file.
-    ValueError: it is no JSON, or lacks one of the three lists.
+    FileNotFoundError: There is no such file.
+    ValueError: The file is not JSON, or lacks one of the three lists.
   """
   if not path.is_file():
     raise FileNotFoundError(
@@ -117,13 +119,13 @@ def parse(path: pathlib.Path) -> dict[str, list[dict]]:
 
 
 def read_json(path: pathlib.Path) -> Any:
-  """Parses a JSON file; a number that no int64 or float64 holds becomes infinite.
+  """Parses a JSON file; numbers beyond the range of int64 and float64 become infinite.
 
   Raises:
-    FileNotFoundError: there is no such file.
-    ValueError: it is no JSON, or nested too deep.
+    FileNotFoundError: There is no such file.
+    ValueError: The file is not JSON, or nested too deep.
   """
-  if not path.is_file():  # a pipe would never end
+  if not path.is_file():  # reading a pipe might never end
     raise FileNotFoundError(f"there is no file {path}")
   try:
     return json.loads(path.read_text(encoding="utf-8"), parse_int=_integer)
@@ -144,7 +146,7 @@ def by_id(
   problem_of: Callable[[dict], str | None],
   problems: list[str],
 ) -> dict[int, dict]:
-  """Returns the sound entries by id, and appends what is wrong with the others."""
+  """Returns the valid entries by id, and appends the problems of the others."""
   found: dict[int, dict] = {}
   for place, entry in enumerate(entries):
     number: Any = entry.get("id")
@@ -162,11 +164,11 @@ def by_id(
 
 
 def _no_problem(entry: dict) -> None:
-  """Annotations are checked later, when images and categories are known."""
+  """Accepts annotations: they are checked once images and categories are known."""
 
 
 def image_problem(entry: dict) -> str | None:
-  """Returns what is wrong with an entry of "images", or None."""
+  """Returns the problem of an entry of "images", or None."""
   problem = names.file_problem(entry.get("file_name"))
   if problem:
     return f"file_name {problem}"
@@ -265,7 +267,7 @@ def is_integer(value: Any) -> bool:
 
 
 def are_finite(values: Iterable[Any]) -> bool:
-  """Says whether all are numbers that float32 holds."""
+  """Returns whether all values are numbers in the range of float32."""
   # nan fails every comparison.
   return all(
     isinstance(v, (int, float)) and not isinstance(v, bool) and -1e9 < v < 1e9

@@ -1,4 +1,4 @@
-"""Feeds a data set to a step: episode indices in, batches out, by either executor."""
+"""Turns episode indices into batches of a data set, by either executor."""
 
 import contextlib
 import dataclasses
@@ -31,15 +31,15 @@ _materialize = jax.jit(image_store.materialize, static_argnames="size")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Feed:
-  """A data set, split, ready to give episodes their pixels.
+  """A data set with its splits, from which batches of episodes are made.
 
   Attributes:
-    cfg: where it came from.
-    dataset: the annotated images.
-    splits: its instances by split.
-    types: keypoint types of the experiment.
-    store: decoded images on the devices for `resident`, None for `tfdata`. It is an
-      argument of every step: captured as a constant it makes a step ten times slower.
+    cfg: The configuration of the data set.
+    dataset: The annotated images.
+    splits: The instances by split.
+    types: The keypoint types of the experiment.
+    store: The decoded images on the devices for `resident`, None for `tfdata`. Pass it
+      to steps as an argument: captured as a constant it makes them ten times slower.
   """
 
   cfg: DataConfig
@@ -53,8 +53,8 @@ class Feed:
     """Loads, checks and splits the data set that a configuration names.
 
     Args:
-      cfg: Which data set, and how it is split.
-      backend: As `parallel.replicate`: the devices that get the decoded images.
+      cfg: The data set and its splits.
+      backend: The backend of `parallel.replicate`, whose devices get the images.
 
     Raises:
       ValueError, FileNotFoundError: The data set or the names in `cfg` are wrong.
@@ -87,7 +87,8 @@ class Feed:
   ) -> contextlib.closing[Generator[EpisodeBatch, None, None]]:
     """Returns a stream of batches of NumPy arrays; short lists of indices are padded.
 
-    To be left by `with`: threads that outlive an error can keep Python from ending.
+    Use it in a `with` statement: threads that outlive an error can keep Python from
+    ending.
     """
     if self.store is not None:
       return contextlib.closing(
@@ -102,7 +103,7 @@ class Feed:
   def pixels(self, batch: EpisodeBatch) -> tuple[np.ndarray, np.ndarray]:
     """Returns a batch's support and query pixels, uint8, for drawing.
 
-    All processes call it, with the same batch.
+    All processes call it with the same batch.
     """
     if self.store is not None:
       batch = _materialize(self.store, batch, crop_size(self.cfg))
@@ -117,7 +118,7 @@ class Feed:
     return self.dataset.instances if split == "all" else getattr(self.splits, split)
 
   def types_of(self, kind: str) -> np.ndarray:
-    """Returns the types in the list "base" or "novel", or in neither ("other")."""
+    """Returns the types in the list "base" or "novel", or, for "other", in neither."""
     if kind == "other":
       listed = np.concatenate([self.types.base, self.types.novel])
       return np.setdiff1d(np.arange(len(self.dataset.keypoint_names)), listed).astype(
@@ -126,7 +127,7 @@ class Feed:
     return {"base": self.types.base, "novel": self.types.novel}[kind]
 
   def why_empty(self, setting: str) -> str:
-    """Returns why a setting holds nothing to score, or "" if it holds something."""
+    """Returns the reason that a setting holds nothing to score, or "" if it does."""
     split, kind = setting.split("/")
     instances, types = self.instances(split), self.types_of(kind)
     if instances and len(types):
@@ -146,11 +147,11 @@ class Feed:
     """Returns the settings that hold something to score; a warning names the others.
 
     Args:
-      settings: As `EvalConfig.settings`.
-      may_be_none: Whether it is enough to warn when none holds anything.
+      settings: Names of settings, as in `EvalConfig.settings`.
+      may_be_none: Whether the result may be empty.
 
     Raises:
-      ValueError: None holds anything.
+      ValueError: No setting holds anything.
     """
     reasons = {name: why for name in settings if (why := self.why_empty(name))}
     told = "; ".join(f"{name!r}: {reason}" for name, reason in reasons.items())
@@ -161,11 +162,11 @@ class Feed:
     return [name for name in settings if name not in reasons]
 
   def species(self, instance: np.ndarray) -> np.ndarray:
-    """Returns the species names of `Views.instance`."""
+    """Returns the species names of the ids in `Views.instance`."""
     return np.vectorize(self._species_of.__getitem__, otypes=[object])(instance)
 
   def type_names(self, keypoint_ids: np.ndarray) -> list[str]:
-    """Returns names for ids; auxiliary types are called by their ends."""
+    """Returns names for ids; auxiliary types are named by their ends."""
     names = self.dataset.keypoint_names
     ends, knots = self.types.auxiliary
     auxiliary = [f"{names[a]} ~ {names[b]} {t:g}" for (a, b), t in zip(ends, knots)]

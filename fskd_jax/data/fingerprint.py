@@ -1,7 +1,7 @@
-"""What must be the same on all processes of a run; see `processes.check_same`.
+"""Facts that must be the same on all processes of a run, for `processes.check_same`.
 
-The host that lacks a commit, a flag or half of the data would train another network
-without a word.
+Otherwise a host that lacks a commit, a flag or half of the data would train another
+network without any error.
 """
 
 import functools
@@ -19,7 +19,7 @@ from fskd_jax.data.annotations import KeypointDataset
 
 
 def of_program(cfg: Config) -> dict[str, Any]:
-  """Returns the configuration but for its paths, and what code runs it."""
+  """Returns the configuration without its paths, and the versions of the code."""
   return config.shared(cfg) | {
     "the version of jax": jax.__version__,
     "the version of numpy": np.__version__,
@@ -45,7 +45,7 @@ def of_dataset(dataset: KeypointDataset) -> dict[str, Any]:
 
 
 def of_variables(step: int, variables: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns the step of a checkpoint, 0 of a new run, and a checksum of the network."""
+  """Returns a checkpoint's step, 0 for a new run, and a checksum of the network."""
   leaves = map(np.asarray, jax.tree.leaves(variables))
   checksum = functools.reduce(lambda crc, x: zlib.crc32(x.tobytes(), crc), leaves, 0)
   return {"the step of the checkpoint": step, "the weights (CRC)": checksum}

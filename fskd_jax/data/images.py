@@ -1,10 +1,10 @@
 """Decodes images to RGB pixels, with PIL only.
 
-Every image file of the package is opened by `opened`, which bounds what a file can
-cost: a few formats, none of which starts another program, and a largest size.
+The package opens every image file by `opened`, which bounds the cost of hostile files:
+it accepts a few formats, none of which starts another program, and limits the size.
 
-Pixels come as they are stored: EXIF rotation is not applied, because annotations
-refer to the stored pixels.
+Pixels are those stored: EXIF rotation is not applied, because annotations refer to the
+stored pixels.
 """
 
 import contextlib
@@ -22,28 +22,28 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 _log = logging.getLogger(__name__)
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
-"""What is taken for an image in the folder of a data set."""
+"""Suffixes of the image files in the folder of a data set."""
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
-"""What is read, by content and not by suffix. PIL knows forty more; its reader of EPS
-starts Ghostscript."""
+"""Formats that are read, recognised by content and not by suffix. PIL knows forty more;
+its reader of EPS starts Ghostscript."""
 
 MAX_MEGAPIXELS = "FSKD_MAX_MEGAPIXELS"
-"""Environment variable: the largest image that is read, 50 if it is not set. Reading
-takes up to 27 bytes for each pixel, whatever the size of the file."""
+"""Environment variable with the largest number of megapixels that is read, default 50.
+Reading takes up to 27 bytes per pixel, whatever the size of the file."""
 
 _DEPTHS = (8, 10, 12, 14, 16)
-"""Bits that cameras put into 16."""
+"""Bit depths that cameras store in 16 bits."""
 
 _BROKEN = (
   OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError,
   OverflowError, struct.error,
 )  # fmt: skip
-"""What PIL raises on data that is no image, or breaks off."""
+"""Errors of PIL for data that is not an image, or is incomplete."""
 
 
 class ImageError(ValueError):
-  """An image that cannot be read, or that is not taken; the message names it."""
+  """An image that cannot be read or is refused; the message names it."""
 
 
 @contextlib.contextmanager
@@ -51,13 +51,13 @@ def opened(source: bytes | os.PathLike, name: str) -> Iterator[Image.Image]:
   """Opens an image; its pixels are decoded on use, inside the context.
 
   Args:
-    source: a file, or what is in one.
-    name: what errors call it.
+    source: The path of a file, or its content.
+    name: The name of the image in messages.
 
   Raises:
-    FileNotFoundError: there is no such file.
-    ImageError: it is none of `FORMATS`, broken (also while it is used), larger than
-      the limit, or holds several pages.
+    FileNotFoundError: There is no such file.
+    ImageError: The image has none of the `FORMATS`, is broken (possibly found only
+      inside the context), larger than the limit, or has several pages.
   """
   if not isinstance(source, bytes) and not pathlib.Path(source).is_file():
     raise FileNotFoundError(f"{name}: there is no file {source}")
@@ -84,7 +84,7 @@ def decode(data: bytes, name: str, level: int = 0) -> UInt8[np.ndarray, "h w 3"]
   reduced while it is decoded, which costs less than decoding it in full.
 
   Raises:
-    ImageError: as of `opened` and `eight_bits`; says which one by `name`.
+    ImageError: As for `opened` and `eight_bits`.
   """
   with opened(data, name) as image:
     width, height = image.size
@@ -100,7 +100,7 @@ def check_size(data: bytes, name: str, size: tuple[int, int]) -> None:
   """Compares the size in an image's header with the (width, height) expected.
 
   Raises:
-    ValueError: another size, or as of `opened`.
+    ValueError: The size differs, or as for `opened`.
   """
   with opened(data, name) as image:
     found = image.size
@@ -114,18 +114,18 @@ def check_size(data: bytes, name: str, size: tuple[int, int]) -> None:
 def eight_bits(image: Image.Image, name: str, turned: bool = False) -> Image.Image:
   """Returns an image of 8 bits per channel.
 
-  Of more bits, the range counts that is in use (`scaled`). PIL keeps 8 of 16 bits per
-  colour: a colour image that uses 12 of them comes out in 16 levels.
+  Deeper pixels are scaled by the number of bits they use (`scaled`). PIL keeps only the
+  upper 8 of 16 bits of colour images: one that uses 12 bits comes out in 16 levels.
 
   Args:
-    image: of any mode.
-    name: what messages call it.
-    turned: as the EXIF data says.
+    image: An image of any mode.
+    name: The name of the image in messages.
+    turned: Whether to rotate the image by its EXIF data.
 
   Raises:
-    ImageError: floating-point or 32-bit pixels.
+    ImageError: The pixels are floating-point or have 32 bits.
   """
-  # Of an image in memory nothing is left to decode, and so no tile.
+  # An image in memory has no tile: nothing is left to decode.
   is_deep = any(";16" in str(tile) for tile in getattr(image, "tile", ()))
   if turned:
     image = ImageOps.exif_transpose(image)
@@ -146,14 +146,14 @@ def eight_bits(image: Image.Image, name: str, turned: bool = False) -> Image.Ima
 
 
 def scaled(values: Integer[np.ndarray, "..."], name: str) -> Float[np.ndarray, "..."]:
-  """Returns 16-bit values as 0..1, by the bits that they use: 8, 10, 12, 14 or 16.
+  """Scales 16-bit values to 0..1 by the bits that they use: 8, 10, 12, 14 or 16.
 
-  Cameras of 12 bits store 0..4095, which would come out black. The log tells, once for
-  each number of bits.
+  Cameras with 12 bits store 0..4095, which would otherwise come out black. The first
+  image of each depth is logged.
 
   Args:
-    values: 0..65535.
-    name: of the image, for the log.
+    values: Values in 0..65535.
+    name: The name of the image in the log.
   """
   used = int(values.max()).bit_length()
   depth = next(bits for bits in _DEPTHS if used <= bits)

@@ -1,7 +1,7 @@
 """Published keypoint lists: names, base/novel split, paths of auxiliary points.
 
-Source: docs/algorithm.md#data-sets, docs/algorithm.md#auxiliary-keypoints (the authors'
-fixed lists).
+Source: the authors' lists, docs/algorithm.md#data-sets and
+docs/algorithm.md#auxiliary-keypoints.
 """
 
 _LEGS = ("left-front", "right-front", "left-back", "right-back")
@@ -13,18 +13,18 @@ ANIMAL_BASE = (
   *(f"{leg} leg" for leg in _LEGS),
   *(f"{leg} paw" for leg in _LEGS),
 )
-"""Animal Pose: the 11 types trained on."""
+"""The 11 types of Animal Pose that are trained on."""
 
 ANIMAL_NOVEL = ("left eye", "right eye", *(f"{leg} knee" for leg in _LEGS))
-"""Animal Pose: the 6 types kept for testing; throat, withers, tail are unused."""
+"""The 6 types of Animal Pose kept for testing; throat, withers, tail are unused."""
 
 ANIMAL_PATHS = (
   ("nose", "left ear"),
   ("nose", "right ear"),
   *((f"{leg} leg", f"{leg} paw") for leg in _LEGS),
 )
-"""Animal Pose: auxiliary points lie on these lines. Their midpoints imitate eyes
-and knees, the novel types: report results without them as well."""
+"""Lines of the auxiliary points of Animal Pose. Their midpoints imitate eyes and knees,
+which are novel types: report results without them as well."""
 
 ANIMAL_BODY_PATHS = (
   ("left-front leg", "left-back leg"),
@@ -36,14 +36,14 @@ ANIMAL_BODY_PATHS = (
   ("right ear", "right-front leg"),
   ("left ear", "right ear"),
 )
-"""Animal Pose: further lines, over flanks, chest, neck and forehead. Ours: features
-that tell many places of a body apart find new keypoint types better."""
+"""Further lines for Animal Pose, over flanks, chest, neck and forehead. They are ours:
+features that distinguish many points of a body find new keypoint types better."""
 
 _EYES = tuple(f"{side} eye {i}" for side in ("right", "left") for i in range(6))
 _BROWS = tuple(f"{side} brow {i}" for side in ("right", "left") for i in range(5))
 
 FACE_NOVEL = _EYES
-"""68 face landmarks: the twelve eye points are kept for testing."""
+"""The 12 eye points of 68 face landmarks, kept for testing."""
 
 FACE_BASE = (
   *(f"jaw {i}" for i in range(17)),
@@ -53,7 +53,7 @@ FACE_BASE = (
   *(f"outer lip {i}" for i in range(12)),
   *(f"inner lip {i}" for i in range(8)),
 )
-"""68 face landmarks: all but the eyes."""
+"""The 68 face landmarks except the eyes, trained on."""
 
 FACE_PATHS = (
   ("right brow 0", "nostril 0"),
@@ -65,7 +65,7 @@ FACE_PATHS = (
   ("jaw 4", "outer lip 0"),
   ("jaw 12", "outer lip 6"),
 )
-"""Auxiliary points of faces; brow-to-nose midpoints lie near the eyes."""
+"""Lines of the auxiliary points of faces; brow-to-nose midpoints lie near the eyes."""
 
 
 def _mirrored(part: str, *pairs: tuple[int, int]) -> tuple[tuple[str, str], ...]:
@@ -80,11 +80,11 @@ FACE_FLIPS = (
   *_mirrored("outer lip", (0, 6), (1, 5), (2, 4), (7, 11), (8, 10)),
   *_mirrored("inner lip", (0, 4), (1, 3), (5, 7)),
 )
-"""Pairs that a mirror exchanges: numbers run along the contour, so that equal
-numbers on both sides are not partners."""
+"""Pairs of face landmarks that a mirror exchanges. Numbers run along the contour, so
+that equal numbers on both sides are not partners."""
 
 HUMAN_NOVEL = ("right knee", "left knee", "right elbow", "left elbow", "neck")
-"""14 joints of a human: kept for testing."""
+"""The 5 of 14 human joints that are kept for testing."""
 
 HUMAN_BASE = (
   "right ankle",
@@ -97,13 +97,13 @@ HUMAN_BASE = (
   "left wrist",
   "head top",
 )
-"""14 joints of a human: trained on."""
+"""The 9 of 14 human joints that are trained on."""
 
 HUMAN_LOWER_BODY = (
   *("right hip", "left hip", "right knee", "left knee"),
   *("right ankle", "left ankle"),
 )
-"""14 joints of a human: the lower body."""
+"""The human joints of the lower body."""
 
 COCO_PERSON = (
   "nose",
@@ -113,16 +113,16 @@ COCO_PERSON = (
   ),
   *(f"{s}_{part}" for part in ("hip", "knee", "ankle") for s in ("left", "right")),
 )
-"""COCO persons: 17 types (docs/transpose.md#oks-ap)."""
+"""The 17 keypoint types of COCO persons (docs/transpose.md#oks-ap)."""
 
 COCO_LOWER_BODY = COCO_PERSON[11:]
-"""COCO persons: the lower body."""
+"""The types of the lower body of COCO persons."""
 
 COCO_SIGMAS = (
   *(0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072),
   *(0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
 )
-"""COCO persons: how far annotators disagree, parts of the square root of the area."""
+"""Disagreement of annotators on COCO persons, as parts of the root of the area."""
 
 HUMAN_PATHS = (
   ("right hip", "right ankle"),
@@ -137,4 +137,5 @@ HUMAN_PATHS = (
   ("head top", "left shoulder"),
   ("right ankle", "left ankle"),
 )
-"""Auxiliary points of humans; the first five imitate knees, elbows and neck."""
+"""Lines of the auxiliary points of humans; the first five imitate knees, elbows and
+neck."""

@@ -1,7 +1,7 @@
-"""Names that are taken from files: of keypoints and species, and of image files.
+"""Checks names read from files: of keypoints and species, and of image files.
 
-They go into paths, XML, CSV and pictures, so that what some of these cannot hold is
-refused where it is read. Every other name is kept as it is, letter by letter.
+Names are written to paths, XML, CSV and pictures: those that one of these cannot hold
+are refused when they are read. Every other name is kept unchanged.
 """
 
 import os
@@ -13,24 +13,24 @@ from typing import Any
 from fskd_jax.messages import shown
 
 LONGEST = 200
-"""Letters of the name of a keypoint or species."""
+"""Largest number of characters in the name of a keypoint or species."""
 
 _LONGEST_PATH = 4096
 _NOT_IN_XML = "\ufffe\uffff"
 
 
 def name_problem(name: Any) -> str | None:
-  """Returns what is wrong with a keypoint's or species' name ("is ..."), or None."""
+  """Returns the problem of a keypoint's or species' name ("is ..."), or None."""
   return _text_problem(name, LONGEST)
 
 
 def path_problem(name: Any) -> str | None:
-  """Returns what is wrong with the path of an image, wherever it leads, or None."""
+  """Returns the problem of the path of an image, wherever it leads, or None."""
   return _text_problem(name, _LONGEST_PATH)
 
 
 def file_problem(name: Any) -> str | None:
-  """Returns what is wrong with the name of an image below its folder, or None."""
+  """Returns the problem of the name of an image below its folder, or None."""
   problem = path_problem(name)
   if problem:
     return problem

@@ -1,6 +1,6 @@
 """tf.data executor: reads, decodes and warps images on the host.
 
-Serves any data set, in parallel and in order; the images of its batches are uint8.
+It serves data sets of any size, in parallel and in order, with uint8 images.
 """
 
 import collections
@@ -27,22 +27,22 @@ def episode_batches(
   """Yields batches of NumPy arrays with uint8 images [b t h w 3].
 
   Args:
-    dataset: the images that the sampler's plans refer to.
-    sampler: plans the episodes; its config says (h, w).
-    index_batches: this host's episode indices, see `episodes`; iterated in another
+    dataset: The images that the sampler's plans refer to.
+    sampler: The sampler of the episodes; its configuration has the size (h, w).
+    index_batches: The episode indices of this host, see `plans`; iterated in another
       thread.
-    batch_size: episodes of this host; shorter batches are padded.
+    batch_size: The number of episodes of this host; shorter batches are padded.
 
   Raises:
-    ValueError, FileNotFoundError: an image is broken or missing, or an episode
-      cannot be drawn; says which.
+    ValueError, FileNotFoundError: An image is broken or missing, or an episode cannot
+      be drawn; the message names it.
   """
-  # The accelerators belong to JAX; TensorFlow would take their memory.
+  # TensorFlow would take the memory of the accelerators, which belong to JAX.
   tf.config.set_visible_devices([], "GPU")
   size = crop_size(sampler.cfg)
   under_way: collections.deque[Sequence[int]] = collections.deque()
   example = plan_batch(sampler, [0], batch_size)
-  # TensorFlow crashes on arrays without elements: an empty support goes around it.
+  # TensorFlow crashes on arrays without elements: an empty support bypasses it.
   left_out = {}
   if not example.support.images.size:
     nothing = np.zeros((batch_size, 0, *size, 3), np.uint8)
@@ -89,7 +89,7 @@ def episode_batches(
 
 
 def _replay(dataset: KeypointDataset, sampler: Sampler, indices: Sequence[int]) -> None:
-  """Repeats a failed batch in Python, which raises an error that names the cause."""
+  """Repeats a failed batch in Python, to raise an error that names the cause."""
   batch = plan_batch(sampler, indices, max(len(indices), 1))
   for number in np.unique([*batch.support.images.flat, *batch.query.images.flat]):
     images.decode(dataset.read_image(number), dataset.image_names[number])
@@ -123,10 +123,10 @@ def _load_pixels(
 
 
 def _decode(data: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
-  """Does what `images.decode` does, without Python for JPEG data."""
+  """Decodes as `images.decode` does, without Python for JPEG data."""
 
   def jpeg(ratio: int) -> tf.Tensor:
-    # The exact transform is what PIL uses, and so the resident executor.
+    # PIL, and so the resident executor, uses the exact transform.
     return tf.io.decode_jpeg(
       data, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE"
     )
@@ -150,13 +150,13 @@ def _warp(image: tf.Tensor, matrix: tf.Tensor, size: tuple[int, int]) -> tf.Tens
 
   Args:
     image: uint8 [h w 3].
-    matrix: [2 3], pixels of the result to pixels of the image.
+    matrix: [2 3], from pixels of the result to pixels of the image.
     size: (height, width) of the result.
 
   Returns:
     uint8 [height width 3].
   """
-  # Only the part that is looked at is turned into floats: photographs can be large.
+  # Only the part that is sampled is converted to floats: photographs can be large.
   y, x = size[0] - 1.0, size[1] - 1.0
   ends = tf.constant([[0, x, 0, x], [0, 0, y, y]])
   corners = matrix[:, :2] @ ends + matrix[:, 2:]

@@ -1,7 +1,7 @@
-"""Plans of episodes: from an index to a plan, in pure NumPy.
+"""Plans of episodes: functions of the episode index, in pure NumPy.
 
-A plan depends on nothing but the seed and the index, so that any step can be
-replayed, resumed and shared out among hosts.
+A plan depends only on the seed and the index, so that any step can be replayed, resumed
+and divided among hosts.
 """
 
 import itertools
@@ -17,15 +17,15 @@ from fskd_jax.episode import EpisodeBatch, blank, stack
 
 
 class Sampler(Protocol):
-  """What an executor needs of a sampler."""
+  """The interface of a sampler that executors use."""
 
   @property
   def cfg(self) -> DataConfig:
-    """Says how large the crops are."""
+    """The configuration with the size of the crops."""
     ...
 
   def plan(self, index: int) -> EpisodeBatch:
-    """Plans the episode with this index, of which the plan is a pure function."""
+    """Plans the episode with this index; a pure function of the index."""
     ...
 
 
@@ -55,7 +55,7 @@ class InstanceTable(NamedTuple):
 def plan_batch(
   sampler: Sampler, indices: Sequence[int], batch_size: int
 ) -> EpisodeBatch:
-  """Plans and stacks episodes; what `indices` do not fill is padding, even all."""
+  """Plans and stacks episodes, padded to `batch_size`; `indices` may be empty."""
   plans = [sampler.plan(index) for index in indices]
   return stack(plans or [blank(sampler.plan(0))], batch_size)
 
@@ -65,10 +65,10 @@ def train_index_batches(
 ) -> Iterator[Sequence[int]]:
   """Returns this host's episode indices of every step from `first_step` on, for ever.
 
-  Step s consists of the episodes s * B .. s * B + B - 1; hosts take contiguous parts.
+  Step s has the episodes s * B .. s * B + B - 1; hosts take contiguous parts.
 
   Raises:
-    ValueError: the episodes of a step do not divide among the hosts.
+    ValueError: The episodes of a step do not divide among the hosts.
   """
   part = _part(episodes_per_step, num_hosts)
   firsts = itertools.count(
@@ -82,11 +82,11 @@ def evaluation_index_batches(
 ) -> Iterator[Sequence[int]]:
   """Returns this host's part of the episodes 0 .. num_episodes - 1, batch by batch.
 
-  `batch_size` is over all hosts. Every host gets equally many batches; those at the
-  end may be short or empty.
+  `batch_size` counts the episodes of all hosts together. Every host gets the same
+  number of batches; the last ones may be short or empty.
 
   Raises:
-    ValueError: the episodes of a batch do not divide among the hosts.
+    ValueError: The episodes of a batch do not divide among the hosts.
   """
   part = _part(batch_size, num_hosts)
   firsts = range(host * part, num_episodes + host * part, batch_size)

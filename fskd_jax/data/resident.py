@@ -1,7 +1,7 @@
-"""Resident executor: keeps the decoded data set in memory; the device warps.
+"""Resident executor: the decoded data set stays in memory, and the device warps.
 
-For data that fits: nothing but plans crosses from the host to the device. Gives the
-batches of `pipeline` but for rounding.
+It is for data sets that fit: only plans cross from the host to the device. Its batches
+equal those of `pipeline` up to rounding.
 """
 
 import collections
@@ -20,7 +20,7 @@ from fskd_jax.device.store import NUM_LEVELS, ImageStore, _pack
 from fskd_jax.episode import EpisodeBatch
 
 PREFETCH = 4
-"""Plan batches made ahead."""
+"""Number of plan batches made ahead."""
 
 
 def load_store(
@@ -28,12 +28,12 @@ def load_store(
 ) -> ImageStore:
   """Decodes images (default: all) into an `ImageStore` of NumPy arrays.
 
-  Takes 4 bytes per pixel, and twice that while loading. Move the result to the
-  device with `jax.device_put`.
+  The store takes 4 bytes per pixel, and twice that while loading. Move it to the device
+  with `jax.device_put`.
 
   Raises:
-    FileNotFoundError, ValueError: an image is missing or broken.
-    ValueError: more than 2**31 pixels.
+    FileNotFoundError, ValueError: An image is missing or broken.
+    ValueError: There are more than 2**31 pixels.
   """
   numbers = range(len(dataset.image_names)) if image_numbers is None else image_numbers
   numbers = sorted(set(numbers))
@@ -63,9 +63,9 @@ def episode_batches(
   """Yields plans for `materialize`, made ahead by a background thread.
 
   Args:
-    sampler: plans the episodes.
-    index_batches: this host's episode indices, see `episodes`.
-    batch_size: episodes of this host; shorter batches are padded.
+    sampler: The sampler of the episodes.
+    index_batches: The episode indices of this host, see `plans`.
+    batch_size: The number of episodes of this host; shorter batches are padded.
   """
   with concurrent.futures.ThreadPoolExecutor(max_workers=1) as pool:
     plans = (pool.submit(plan_batch, sampler, i, batch_size) for i in index_batches)

@@ -8,14 +8,15 @@ from fskd_jax.data.creatures import dataset
 
 
 def load_dataset(cfg: DataConfig) -> KeypointDataset:
-  """Opens the data set `cfg.name`, preparing it below `cfg.cache_dir` if need be.
+  """Opens the data set `cfg.name`, prepared below `cfg.cache_dir` if it is missing.
 
-  Executor "tfdata" reads TFDS records; "resident" reads the COCO folder itself and
+  The executor "tfdata" reads TFDS records; "resident" reads the COCO folder itself and
   never imports TensorFlow. Both give the same data set.
 
   Raises:
-    ValueError: unknown name or executor, no path, or a fault in the annotations.
-    FileNotFoundError: annotations or images are missing.
+    ValueError: The name or executor is unknown, there is no path, or the annotations
+      have a fault.
+    FileNotFoundError: Annotations or images are missing.
   """
   if cfg.executor not in ("tfdata", "resident"):
     raise ValueError(
@@ -44,7 +45,7 @@ def load_dataset(cfg: DataConfig) -> KeypointDataset:
 
 
 def annotation_folder(cfg: DataConfig) -> pathlib.Path:
-  """Returns the COCO folder that `load_dataset` gets its data set from."""
+  """Returns the COCO folder that `load_dataset` reads."""
   if cfg.name == "synthetic_creatures":
     return dataset.rendered_folder(cfg.cache_dir, cfg.images_per_species)
   return pathlib.Path(cfg.path)

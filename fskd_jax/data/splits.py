@@ -18,8 +18,8 @@ class AuxiliaryTypes(NamedTuple):
   """Interpolated keypoint types: points on the line between two base types.
 
   Attributes:
-    ends: int32 [a 2], start and end, numbers in the vocabulary.
-    knots: float32 [a], position on the line, 0 at the start, 1 at the end.
+    ends: int32 [a 2], the start and end types, as numbers in the vocabulary.
+    knots: float32 [a], the position on the line, 0 at the start, 1 at the end.
   """
 
   ends: Int32[np.ndarray, "a 2"]
@@ -38,10 +38,10 @@ class Splits(NamedTuple):
   """The instances of every split.
 
   Attributes:
-    train: trained on.
-    validation: for choosing checkpoints and settings; empty when not asked for.
-    seen: images of the trained-on species for testing.
-    unseen: species (with one species: images) never trained on.
+    train: The instances to train on.
+    validation: Instances for choosing checkpoints and settings; empty if not asked for.
+    seen: Test instances of the species trained on.
+    unseen: Instances of species never trained on; with one species, of images.
   """
 
   train: tuple[Instance, ...]
@@ -56,7 +56,7 @@ def keypoint_ids(
   """Looks keypoint names up in the vocabulary.
 
   Raises:
-    ValueError: a name that is not there (close matches are listed) or is repeated.
+    ValueError: A name is unknown (the message lists close ones) or repeated.
   """
   faults = _name_faults(names, vocabulary)
   if faults:
@@ -81,18 +81,18 @@ def _name_faults(names: Sequence[str], vocabulary: Sequence[str]) -> list[str]:
 def flip_permutation(
   keypoint_names: Sequence[str], flip_pairs: Sequence[tuple[str, str]] = ()
 ) -> Int32[np.ndarray, " v"]:
-  """Says which type every keypoint type shows in a mirrored image.
+  """Returns the permutation of keypoint types in a mirrored image.
 
   Args:
-    keypoint_names: the vocabulary.
-    flip_pairs: names that change places. Default: names that differ by left and
-      right; a name without a partner stays itself.
+    keypoint_names: The vocabulary.
+    flip_pairs: Pairs of names that a mirror exchanges. Default: names that differ by
+      left and right; a name without a partner stays itself.
 
   Returns:
-    int32 [v]: in the mirror, type i lies where type `permutation[i]` was.
+    int32 [v]; in the mirror, type i lies where type `permutation[i]` was.
 
   Raises:
-    ValueError: a pair with an unknown name, or a name in two pairs.
+    ValueError: A pair has an unknown name, or a name is in two pairs.
   """
   names = list(keypoint_names)
   pairs = list(flip_pairs) or [
@@ -108,10 +108,10 @@ def flip_permutation(
 
 
 def check_names(cfg: DataConfig, dataset: KeypointDataset) -> None:
-  """Checks all names in the config: of keypoints and of species.
+  """Checks all names of keypoints and species in the configuration.
 
   Raises:
-    ValueError: lists every wrong name with its field.
+    ValueError: Some names are wrong; the message lists all with their fields.
   """
   faults = _keypoint_faults(cfg, dataset.keypoint_names) + _species_faults(cfg, dataset)
   if faults:
@@ -172,13 +172,13 @@ def _species_faults(cfg: DataConfig, dataset: KeypointDataset) -> list[str]:
 
 
 def keypoint_types(cfg: DataConfig, vocabulary: Sequence[str]) -> KeypointTypes:
-  """Resolves the names in the config.
+  """Looks up the keypoint types that the configuration names.
 
-  Auxiliary types come path by path, and knot by knot within a path.
+  Auxiliary types are ordered by path, and by knot within a path.
 
   Raises:
-    ValueError: an unknown or repeated name, a name both base and novel, or an
-      auxiliary path that does not join two base types.
+    ValueError: A name is unknown, repeated, or both base and novel, or an auxiliary
+      path does not join two base types.
   """
   faults = _keypoint_faults(cfg, vocabulary)
   if faults:
@@ -198,20 +198,20 @@ def keypoint_types(cfg: DataConfig, vocabulary: Sequence[str]) -> KeypointTypes:
 def split_instances(dataset: KeypointDataset, cfg: DataConfig) -> Splits:
   """Splits a data set by species, and by images within the trained-on species.
 
-  Several species: `unseen_species` and `validation_species` (or, where no names
-  are given, seeded fractions of all species, at least one each) are never trained
-  on; `heldout_fraction` of the images of every other species becomes `seen`. An
-  image belongs to one split: where it shows species of several, the one first in
-  unseen, validation, seen, train gets it, and its other animals are not used.
+  With several species, `unseen_species` and `validation_species` (or, if no names are
+  given, seeded fractions of all species, at least one each) are never trained on;
+  `heldout_fraction` of the images of every other species becomes `seen`. An image
+  belongs to one split: if it shows species of several, the first of unseen, validation,
+  seen and train gets it, and its other animals are not used.
 
-  One species: the images are split. `heldout_fraction` of them becomes `unseen`
-  and `validation_fraction` of them `validation`; when the latter is 0, the
-  held-out images are halved between the two. `seen` is as many training images as
-  `unseen` has: what the detector does on images it knows.
+  With one species, the images are split. `heldout_fraction` of them becomes `unseen`
+  and `validation_fraction` of them `validation`; if the latter is 0, the held-out
+  images are halved between the two. `seen` has as many training images as `unseen` has
+  images: it measures the detector on images it knows.
 
   Raises:
-    ValueError: a species that is not in the data set, a species both unseen and
-      for validation, or nothing left to train on.
+    ValueError: A species is not in the data set, or both unseen and for validation, or
+      nothing is left to train on.
   """
   rng = np.random.default_rng(cfg.split_seed)
   species = sorted({instance.species for instance in dataset.instances})
@@ -283,7 +283,7 @@ def _split_images(
 
 
 def _take(candidates: Sequence, fraction: float, total: int) -> set:
-  """Takes `fraction` of `total` from the front, at least one if any are wanted."""
+  """Returns the first `fraction * total` candidates; at least one if fraction > 0."""
   return set(candidates[: max(1, round(fraction * total))] if fraction > 0 else ())
 
 

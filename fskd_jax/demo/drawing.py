@@ -30,7 +30,7 @@ def draw_support(page: Page) -> Image.Image | None:
 
 
 def draw_query(page: Page, min_confidence: float) -> Image.Image | None:
-  """Draws the query picture shown, with what is predicted: dots, rings, ellipses."""
+  """Draws the query picture shown, with its prediction as dots, rings, ellipses."""
   picture, found = page.query.current, page.prediction
   if picture is None:
     return None
@@ -46,14 +46,14 @@ def draw_query(page: Page, min_confidence: float) -> Image.Image | None:
 
 
 def to_image(click: Sequence[float], picture: Picture) -> Point:
-  """Goes from a click on a drawn picture to pixel indices of the image.
+  """Converts a click on a drawn picture to pixel indices of the image.
 
   Args:
-    click: (x, y) from the corner of the first pixel, as the page counts.
-    picture: what was drawn.
+    click: (x, y) on the drawing, from the corner of its first pixel.
+    picture: The picture that was drawn.
 
   Raises:
-    ValueError: the click is not two numbers, or lies outside the drawing.
+    ValueError: The click is not two numbers, or lies outside the drawing.
   """
   drawn = drawn_size(picture.size)
   try:
@@ -67,7 +67,7 @@ def to_image(click: Sequence[float], picture: Picture) -> Point:
 
 
 def support_legend(page: Page) -> str:
-  """Returns HTML: the keypoint types, pale where the picture does not have them."""
+  """Returns HTML of the keypoint types; those missing in the picture are pale."""
   order, picture = state.names(page), page.support.current
   if picture is None:
     return _hint("Add a picture, or take an example.")
@@ -82,12 +82,12 @@ def support_legend(page: Page) -> str:
 
 
 def query_legend(page: Page, min_confidence: float) -> str:
-  """Returns HTML: the keypoint types and their confidence, in the picture shown."""
+  """Returns HTML of the keypoint types and their confidence in the picture shown."""
   found = page.prediction
   if found is None:
     return _hint(
-      "Add pictures. Where the object does not fill one, click two opposite corners of "
-      "a box around it. Then press the button."
+      "Add pictures. If the object does not fill a picture, click two opposite corners "
+      "of a box around it. Then press the button."
     )
   colors, rows = _colors(len(found.names)), []
   for name, color, sure in zip(found.names, colors, found.confidence[page.query.shown]):
@@ -100,7 +100,7 @@ def query_legend(page: Page, min_confidence: float) -> str:
 
 
 def message(text: str) -> str:
-  """Returns HTML: an error, or nothing."""
+  """Returns HTML of an error message; "" for an empty one."""
   if not text:
     return ""
   return f'<p class="fskd-error" role="alert">{html.escape(text)}</p>'
@@ -129,7 +129,7 @@ def _with_box(
 
 
 def _zoom(picture: Picture) -> np.ndarray:
-  """Returns pixels of the preview for a pixel of the image, across and down."""
+  """Returns the scale from the image to the preview, across and down."""
   return np.array(picture.preview.shape[1::-1]) / picture.size
 
 

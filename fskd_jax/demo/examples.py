@@ -19,11 +19,11 @@ _log = logging.getLogger(__name__)
 _QUERIES = 3
 
 Example = tuple[Picture, list[Picture]]
-"""A support picture with its keypoints and box, and queries with their boxes."""
+"""A support picture with its keypoints and box, and query pictures with their boxes."""
 
 
 def make(cfg: DataConfig) -> Callable[[int], Example] | None:
-  """Returns what gives the example of a number, or None without the data set.
+  """Returns a function from a number to an example, or None without the data set.
 
   Examples show species (or images) that the run was not trained on. Nothing is
   downloaded or rendered.

@@ -1,4 +1,4 @@
-"""Files behind the page of `fskd demo`: a few for each visitor, none for long."""
+"""Temporary files of the page: a few for each visitor, kept for a short time."""
 
 import collections
 import pathlib
@@ -7,7 +7,7 @@ import shutil
 import time
 
 _KEPT = 3
-"""Files of a name that stay: the browser may still be loading the one before."""
+"""Number of files kept per name: the browser may still be loading the previous one."""
 
 _PREFIX = "page_"
 _UPLOAD_SECONDS = 600
@@ -17,16 +17,16 @@ class PageFiles:
   """Drawings and downloads of one visitor; a new one replaces the old ones."""
 
   def __init__(self, root: pathlib.Path):
-    """Creates nothing yet.
+    """Makes an empty set of files.
 
     Args:
-      root: folder that the server may serve.
+      root: The folder that the server may serve.
     """
     self._root = root
     self._folders: dict[str, collections.deque[pathlib.Path]] = {}
 
   def __deepcopy__(self, memo: dict) -> "PageFiles":
-    """Returns an empty one: so every visitor gets their own."""
+    """Returns an empty set, so that every visitor has their own files."""
     return PageFiles(self._root)
 
   def new(self, name: str) -> pathlib.Path:
@@ -48,10 +48,10 @@ class PageFiles:
 
 
 def remove_old_uploads(root: pathlib.Path) -> None:
-  """Removes uploaded files of ten minutes ago or more: the page has read them long ago.
+  """Removes uploaded files older than ten minutes, which the page has read.
 
-  They are not removed as soon as they are read, because uploads of the same content
-  share a file.
+  Uploads of the same content share a file, so that files cannot be removed as soon as
+  they are read.
   """
   oldest = time.time() - _UPLOAD_SECONDS
   for path in root.rglob("*"):

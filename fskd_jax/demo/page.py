@@ -1,4 +1,4 @@
-"""Components of the page, and what each does to a `state.Page`."""
+"""Components of the page, and their actions on a `state.Page`."""
 
 import functools
 import html
@@ -18,10 +18,10 @@ from fskd_jax.demo.state import Page, Role
 from fskd_jax.prediction.detector import KeypointDetector
 
 KEYPOINT, BOX = "keypoint", "box (two corners)"
-"""What a click on a support picture places."""
+"""Marks that a click on a support picture can place."""
 
 _LEAST = 0.5
-"""Least confidence from the start."""
+"""Initial value of the least confidence."""
 
 THEME = gr.themes.Soft(
   primary_hue="blue",
@@ -62,21 +62,21 @@ class DemoPage:
     """Prepares a page.
 
     Args:
-      detector: that finds the keypoints.
-      example: gives the example of a number, or None if there is none.
-      folder: for the files that the page shows or offers.
+      detector: The detector that finds the keypoints.
+      example: A function from a number to an example, or None.
+      folder: The folder for the files that the page shows or offers.
     """
     self._detector, self._example, self._folder = detector, example, folder
     self._numbers = itertools.count()
 
   def build(self) -> gr.Blocks:
-    """Lays the page out, and connects it."""
+    """Lays out the page and connects its components."""
     name = self._detector.config.name
     with gr.Blocks(
       title=f"fskd demo: {name}", analytics_enabled=False, fill_width=True
     ) as blocks:
       gr.Markdown(
-        f"## fskd demo · {name}\nMark any keypoints on one picture or a few; the "
+        f"## fskd demo · {name}\nMark any keypoints on one or more pictures; the "
         "detector finds them in others."
       )
       self._page = gr.State(Page())
@@ -119,7 +119,7 @@ class DemoPage:
       self._marks = _download("Save marks (JSON)", "marks")
 
   def _lay_out_query(self) -> None:
-    gr.Markdown("### 2 · Query: find them (two clicks draw a box)")
+    gr.Markdown("### 2 · Query: find the keypoints (two clicks draw a box)")
     with gr.Row():
       self._add_query = _upload("Add pictures", "add_query")
       self._find = gr.Button("Find keypoints", variant="primary", elem_id="find")
@@ -134,7 +134,7 @@ class DemoPage:
       1,
       _LEAST,
       step=0.01,
-      label="Least confidence: below it, rings",
+      label="Least confidence: keypoints below it are rings",
       elem_id="least",
     )
     self._least.preprocess = _confidence
@@ -198,7 +198,7 @@ class DemoPage:
   def _on(
     self, event: Callable, change: Callable[..., Page], *inputs: Any, **options: str
   ) -> None:
-    """Lets an event change the page by `change(page, *values of the inputs)`."""
+    """Makes an event change the page by `change(page, *values of the inputs)`."""
 
     def handle(page: Page, files: PageFiles, least: float, *values: Any) -> list[Any]:
       return self._changed(page, files, least, lambda page: change(page, *values))
@@ -228,7 +228,7 @@ class DemoPage:
         self._results,
         self._message,
       ],
-      # Clicks that follow each other quickly all count, in their order.
+      # Quick clicks all count, in their order.
       trigger_mode="multiple",
       concurrency_id="page",
       concurrency_limit=1,
@@ -244,7 +244,7 @@ class DemoPage:
     least: float,
     change: Callable[[Page], Page],
   ) -> list[Any]:
-    """Returns what the components show after a change, in the order of `_listen`."""
+    """Returns the components' values after a change, in the order of `_listen`."""
     remove_old_uploads(self._folder)
     try:
       after = state.bounded(change(page))
@@ -274,7 +274,7 @@ class DemoPage:
     ]
 
   def _add(self, page: Page, role: Role, files: Sequence[str]) -> Page:
-    """Adds the files that are pictures; a note tells of the others."""
+    """Adds the files that are pictures; a note names the others."""
 
     def read() -> Iterator[pictures.Picture]:
       for path in map(pathlib.Path, files):
@@ -286,7 +286,7 @@ class DemoPage:
     return state.add(page, role, read())
 
   def _add_example(self, page: Page) -> Page:
-    """Replaces the page by the next example, with its support marked already."""
+    """Replaces the page by the next example, with its support already marked."""
     if self._example is None:
       return page
     support, queries = self._example(next(self._numbers))
@@ -295,7 +295,7 @@ class DemoPage:
 
 
 def _confidence(value: Any) -> float:
-  """Returns what a slider was moved to; its field may be emptied, which is null."""
+  """Returns the value of the slider, whose field is None if the user empties it."""
   is_sensible = isinstance(value, (int, float)) and 0 <= value <= 1
   return value if is_sensible else _LEAST
 
@@ -309,7 +309,7 @@ def _write_marks(page: Page, files: PageFiles) -> pathlib.Path:
 def _drawn(
   image: Image.Image | None, files: PageFiles, name: str
 ) -> pathlib.Path | None:
-  """Saves a drawing where the page may load it."""
+  """Saves a drawing to a file that the page may load."""
   if image is None:
     return None
   path = files.new(name)

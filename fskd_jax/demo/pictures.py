@@ -1,4 +1,4 @@
-"""Pictures of a visitor: kept as their files' bytes, decoded when they are needed."""
+"""Pictures of a visitor, kept encoded and decoded when they are needed."""
 
 import io
 import pathlib
@@ -13,21 +13,21 @@ from fskd_jax.data import images
 from fskd_jax.prediction import photographs
 
 SIDE = 720
-"""Longer side of the pictures drawn, pixels."""
+"""Longer side of drawn pictures, pixels."""
 
 Point = tuple[float, float]
 
 
 class Picture(NamedTuple):
-  """An image of the user's, and what was marked on it.
+  """An image of the user with its marks.
 
   Attributes:
-    name: of its file.
-    content: the encoded image.
-    size: (width, height) of the image, turned as a viewer shows it.
-    preview: the image, reduced to a longer side of two times `SIDE` at most.
-    keypoints: by name, in pixels of the image; only of support pictures.
-    box: of the object; None is the whole image.
+    name: The name of its file.
+    content: The encoded image.
+    size: (width, height) of the image after rotation by EXIF.
+    preview: The image, reduced to a longer side of at most twice `SIDE`.
+    keypoints: (x, y) by name, in pixels of the image; only in support pictures.
+    box: The box of the object; None for the whole image.
   """
 
   name: str
@@ -39,7 +39,7 @@ class Picture(NamedTuple):
 
   @property
   def weight(self) -> int:
-    """Bytes of memory, which copies with other marks share."""
+    """The size in memory, bytes; copies with other marks share it."""
     return len(self.content) + self.preview.nbytes
 
 
@@ -47,8 +47,8 @@ def read(path: pathlib.Path) -> Picture:
   """Reads a picture from a file.
 
   Raises:
-    FileNotFoundError, ValueError: as of `photographs.read`; they show the name of the
-      file, not its folder.
+    FileNotFoundError, ValueError: As for `photographs.read`; messages have the name of
+      the file without its folder.
   """
   try:
     pixels = photographs.read(path, path.name)
@@ -58,20 +58,20 @@ def read(path: pathlib.Path) -> Picture:
 
 
 def from_pixels(name: str, pixels: UInt8[np.ndarray, "h w 3"]) -> Picture:
-  """Returns the picture of an image that is in memory."""
+  """Returns a picture of an image in memory."""
   content = io.BytesIO()
   Image.fromarray(pixels).save(content, "PNG", compress_level=1)
   return _picture(name, pixels, content.getvalue())
 
 
 class Opened(Sequence[np.ndarray]):
-  """The images of pictures, each decoded anew when it is asked for.
+  """The images of pictures, each decoded whenever it is accessed.
 
-  A batch of photographs fits into memory where all of them might not.
+  Memory holds a batch of photographs, but possibly not all of them.
   """
 
   def __init__(self, pictures: Sequence[Picture]):
-    """Takes the pictures, without decoding them."""
+    """Keeps the pictures without decoding them."""
     self._pictures = pictures
 
   def __len__(self) -> int:
@@ -85,7 +85,7 @@ class Opened(Sequence[np.ndarray]):
   def __getitem__(self, place: slice) -> list[np.ndarray]: ...
 
   def __getitem__(self, place):
-    """Opens one picture, or a list of them."""
+    """Decodes one picture, or a list of pictures."""
     if isinstance(place, slice):
       return [_open(picture) for picture in self._pictures[place]]
     return _open(self._pictures[place])
@@ -102,7 +102,7 @@ def _picture(name: str, pixels: UInt8[np.ndarray, "h w 3"], content: bytes) -> P
 
 
 def _preview(pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "_ _ 3"]:
-  """Reduces an image to exactly twice the size that is drawn, if it is larger."""
+  """Reduces an image to exactly twice its drawn size if it is larger."""
   width, height = 2 * np.array(drawn_size(pixels.shape[1::-1]))
   if max(pixels.shape) <= max(width, height):
     return pixels
@@ -111,6 +111,6 @@ def _preview(pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "_ _ 3"]:
 
 
 def drawn_size(size: Sequence[int]) -> tuple[int, int]:
-  """Returns (width, height) of the drawing of an image of a size."""
+  """Returns (width, height) of the drawing of an image of this size."""
   width, height = np.maximum(np.round(np.array(size) * SIDE / max(size)), 1).tolist()
   return int(width), int(height)

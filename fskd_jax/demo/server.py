@@ -1,4 +1,4 @@
-"""The server of the page: who may speak with it, how much it takes, what it loads."""
+"""Server of the page: access, limits and content policy."""
 
 import ipaddress
 import pathlib
@@ -23,21 +23,21 @@ from fskd_jax.prediction.detector import KeypointDetector
 _POLICY = (
   "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; form-action 'self'"
 )
-"""The browser refuses whatever the page's libraries would fetch from other hosts."""
+"""Content policy: the browser loads nothing from other hosts."""
 
 
 _MAX_SESSIONS = 64
-"""Visitors whose pictures are in memory; of more, the first ones are forgotten."""
+"""Largest number of visitors in memory; the oldest are forgotten first."""
 
 
 class Place(NamedTuple):
-  """Where a page is served from.
+  """The address and folder of a server.
 
   Attributes:
-    host: name or address to listen on.
-    port: to listen on.
-    folder: gradio's folder for temporary files.
-    max_upload: largest file that may be uploaded, MB.
+    host: The name or address to listen on.
+    port: The port to listen on.
+    folder: The folder of gradio for temporary files.
+    max_upload: The size of the largest file that may be uploaded, MB.
   """
 
   host: str
@@ -49,12 +49,12 @@ class Place(NamedTuple):
 def launch(
   detector: KeypointDetector, example: Callable[[int], Example] | None, place: Place
 ) -> gr.Blocks:
-  """Starts to serve a page for a detector, and returns at once.
+  """Starts to serve a page for a detector, and returns immediately.
 
   Args:
-    detector: that finds the keypoints.
-    example: gives the example of a number, or None if there is none.
-    place: where.
+    detector: The detector that finds the keypoints.
+    example: A function from a number to an example, or None.
+    place: The address and folder of the server.
   """
   blocks = page.DemoPage(detector, example, place.folder).build()
   blocks.launch(
@@ -76,19 +76,19 @@ def launch(
 
 
 class Guard:
-  """ASGI middleware: refuses what other web sites send, and adds the policy.
+  """ASGI middleware that refuses requests of other web sites and adds the policy.
 
-  A page of another site can reach a server on this machine through the browser of its
-  visitor. It is told by the `Origin` of what it posts, or, if its own name suddenly
-  means this machine (DNS rebinding), by the `Host` that it believes to speak with.
+  A page of another site can reach a server on this machine through its visitor's
+  browser. Such requests have the site's name in the header `Origin`, or in `Host` if
+  the site's name has been pointed to this machine (DNS rebinding).
   """
 
   def __init__(self, app: Any, host: str):
     """Guards an application.
 
     Args:
-      app: ASGI application.
-      host: name or address that the server listens on.
+      app: The ASGI application.
+      host: The name or address that the server listens on.
     """
     self._app = app
     self._names = {"localhost", "127.0.0.1", "::1", host.lower()}
@@ -97,7 +97,7 @@ class Guard:
       self._names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
 
   async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-    """Answers 403, or lets the application answer."""
+    """Answers 403 to a refused request; passes others to the application."""
     if scope["type"] in ("http", "websocket"):
       reason = self._objection(Headers(scope=scope))
       if reason:
@@ -132,7 +132,7 @@ def _hostname(url: str) -> str:
 
 
 def _is_address(name: str) -> bool:
-  """Whether a name is an IP address, which no name server can give another meaning."""
+  """Returns whether a name is an IP address, which DNS cannot redirect."""
   try:
     ipaddress.ip_address(name)
   except ValueError:

@@ -1,6 +1,6 @@
-"""State of the page and the actions on it, as pure functions.
+"""State of the page, and the actions on it as pure functions.
 
-Coordinates are pixel indices of the pictures, as everywhere; boxes are (x, y, w, h).
+Coordinates are pixel indices of the pictures; boxes are (x, y, w, h).
 """
 
 import pathlib
@@ -16,19 +16,19 @@ from fskd_jax.prediction.files import COCO, PredictionFiles
 Role = Literal["support", "query"]
 
 MAX_PICTURES = 200
-"""Pictures of one role on a page."""
+"""Largest number of pictures of one role on a page."""
 
 MAX_BYTES = 2**29
-"""Memory for the pictures of a page."""
+"""Largest memory for the pictures of a page, bytes."""
 
 MAX_UNDO = 100
-"""Changes that can be taken back."""
+"""Largest number of changes that can be undone."""
 
 MAX_UNDO_BYTES = 2**27
-"""Memory for pictures that only the history has."""
+"""Largest memory for pictures that are only in the history, bytes."""
 
 MAX_NAME = 100
-"""Letters of a keypoint's name."""
+"""Largest number of characters in a keypoint's name."""
 
 
 class Shelf(NamedTuple):
@@ -44,14 +44,14 @@ class Shelf(NamedTuple):
 
 
 class Page(NamedTuple):
-  """All that a page holds; every change makes a new one.
+  """The content of a page; every change makes a new one.
 
   Attributes:
-    support: pictures with keypoints.
-    query: pictures in which to find them.
-    corner: where a box was begun: the role of its picture, and a point.
-    prediction: for the query pictures; None after every change.
-    before: the page before the last change.
+    support: The pictures with keypoints.
+    query: The pictures in which to find them.
+    corner: The first corner of an unfinished box: the role of its picture, and a point.
+    prediction: The prediction for the query pictures; None after every change.
+    before: The page before the last change.
   """
 
   support: Shelf = Shelf()
@@ -65,7 +65,7 @@ def add(page: Page, role: Role, pictures: Iterable[Picture]) -> Page:
   """Adds pictures, and shows the first of them.
 
   Raises:
-    ValueError: they are too many, or too large.
+    ValueError: The pictures are too many or too large.
   """
   there = _shelf(page, role).pictures
   added, weight = [], _weight([page])
@@ -95,7 +95,7 @@ def show(page: Page, role: Role, number: int) -> Page:
   """Shows another picture; predictions stay.
 
   Raises:
-    ValueError: there is no picture of this number.
+    ValueError: There is no picture with this number.
   """
   shelf = _shelf(page, role)
   if number not in range(len(shelf.pictures)):
@@ -105,10 +105,10 @@ def show(page: Page, role: Role, number: int) -> Page:
 
 
 def place_keypoint(page: Page, name: str, point: Point) -> Page:
-  """Puts a keypoint on the support picture shown, or moves it.
+  """Places or moves a keypoint on the support picture shown.
 
   Raises:
-    ValueError: the name is too long.
+    ValueError: The name is too long.
   """
   picture, name = page.support.current, " ".join(name.split())
   if picture is None:
@@ -122,17 +122,17 @@ def place_keypoint(page: Page, name: str, point: Point) -> Page:
 
 
 def place_corner(page: Page, role: Role, point: Point) -> Page:
-  """Puts a corner of the box on the picture shown; the second one completes it.
+  """Places a corner of the box on the picture shown; the second one completes it.
 
   Raises:
-    ValueError: both are the same, or on one line.
+    ValueError: The two corners span no area.
   """
   picture = _shelf(page, role).current
   if picture is None:
     return page
   if page.corner is None or page.corner[0] != role:
     return page._replace(corner=(role, point), before=page)
-  ends = np.array([page.corner[1], point]) + 0.5  # a box counts from the pixels' edges
+  ends = np.array([page.corner[1], point]) + 0.5  # boxes count from the pixels' edges
   (x, y), (w, h) = ends.min(0).tolist(), np.ptp(ends, axis=0).tolist()
   if min(w, h) < 1:
     raise ValueError("The box is empty: click two opposite corners of it.")
@@ -149,12 +149,12 @@ def clear(page: Page, role: Role) -> Page:
 
 
 def undo(page: Page) -> Page:
-  """Takes the last change back."""
+  """Undoes the last change."""
   return page.before or page
 
 
 def bounded(page: Page) -> Page:
-  """Returns the page without the part of its history that is too long or too large."""
+  """Returns the page with its history cut to the limits of length and memory."""
   history, before = [page], page.before
   most = _weight([page]) + MAX_UNDO_BYTES
   while before is not None and len(history) <= MAX_UNDO:
@@ -181,11 +181,11 @@ def names(page: Page) -> tuple[str, ...]:
 def next_name(page: Page, after: str | None = None) -> str:
   """Returns the next name that the support picture shown does not have yet.
 
-  After the last one comes a new name.
+  If it has all names, the result is a new name.
 
   Args:
-    page: as it is.
-    after: the name to go on from; default: from the first.
+    page: The page.
+    after: The name from which to continue; default: the start of the list.
   """
   known, picture = names(page), page.support.current
   placed = picture.keypoints if picture else {}
@@ -201,7 +201,7 @@ def predict(page: Page, detector: KeypointDetector) -> Page:
   """Finds the keypoints of the support pictures in all query pictures.
 
   Raises:
-    ValueError: there is nothing to predict from or in.
+    ValueError: There are no keypoints, or no query pictures.
   """
   order, queries = names(page), page.query.pictures
   if not order:
@@ -225,7 +225,7 @@ def write_prediction(
   """Writes the files of `fskd predict` into a folder, and returns predictions.json.
 
   Raises:
-    ValueError: nothing is predicted.
+    ValueError: There is no prediction.
   """
   if page.prediction is None:
     raise ValueError("Nothing is predicted yet.")
@@ -271,7 +271,7 @@ def _shelf(page: Page, role: Role) -> Shelf:
 
 
 def _weight(pages: Iterable[Page]) -> int:
-  """Returns the bytes of the pictures of pages, which may share some."""
+  """Returns the bytes of all pictures of some pages, shared ones counted once."""
   shown = [p for page in pages for p in (*page.support.pictures, *page.query.pictures)]
   return sum({id(picture.content): picture.weight for picture in shown}.values())
 
@@ -282,7 +282,7 @@ def _changed(page: Page, role: Role, shelf: Shelf) -> Page:
 
 
 def _with_picture(page: Page, role: Role, picture: Picture) -> Page:
-  """Puts a picture in place of the one shown."""
+  """Replaces the picture shown by another one."""
   pictures, shown = _shelf(page, role)
   changed = (*pictures[:shown], picture, *pictures[shown + 1 :])
   return _changed(page, role, Shelf(changed, shown))

@@ -1,4 +1,4 @@
-"""Colour jitter on the device: simulates another illumination."""
+"""Colour jitter on the device, which simulates another illumination."""
 
 import jax
 import jax.numpy as jnp
@@ -10,15 +10,15 @@ GREY = 128.0
 
 
 def jitter_batch(batch: EpisodeBatch, seed: int, strength: float) -> EpisodeBatch:
-  """Jitters every image of a batch, each on its own.
+  """Jitters the colours of every image of a batch independently.
 
-  Like the sampled negatives, an image's colours depend on the seed, its episode's
-  index and its place in the episode alone.
+  An image's colours depend only on the seed, the index of its episode and its position
+  in the episode, as its sampled negatives do.
 
   Args:
-    batch: with pixels.
-    seed: of the run.
-    strength: see `jitter`.
+    batch: Episodes with pixels.
+    seed: The seed of the run.
+    strength: The strength s of `jitter`.
   """
   shots = batch.support.images.shape[1]
 
@@ -39,10 +39,10 @@ def jitter(
   """Changes contrast, colour balance and brightness.
 
   Args:
-    key: of this image.
+    key: The random key of this image.
     image: RGB, 0..255.
-    strength: s; contrast and the gain of each channel are drawn log-uniformly from
-      exp(-s)..exp(s), brightness is shifted by up to s * 128.
+    strength: The range s of the changes: contrast and the gain of each channel are
+      drawn log-uniformly from exp(-s)..exp(s), brightness is shifted by up to s * 128.
 
   Returns:
     RGB, clipped to 0..255.

@@ -1,4 +1,4 @@
-"""Keeps compiled programs on disk, so that a second start does not compile again."""
+"""Cache of compiled programs on disk, so that a second start does not compile again."""
 
 import hashlib
 import logging
@@ -13,12 +13,12 @@ _log = logging.getLogger(__name__)
 
 
 def enable() -> None:
-  """Keeps programs that took long to compile; call it before anything is compiled.
+  """Enables the cache; call it before anything is compiled.
 
-  The folder is $JAX_COMPILATION_CACHE_DIR, or one below ~/.cache/fskd_jax/xla. Where
-  nothing can be written a warning says so, and programs are compiled as ever. How
-  long is long: $JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS, by default 1 s. Of
-  several processes JAX lets the first one write.
+  The folder is $JAX_COMPILATION_CACHE_DIR, or one below ~/.cache/fskd_jax/xla. If it
+  cannot be written, a warning is logged and programs are compiled at every start.
+  Programs that take less than $JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS (default 1 s)
+  to compile are not kept. Of several processes, JAX lets only the first one write.
   """
   jax = sys.modules.get("jax")  # not imported just for this: that takes seconds
   if os.environ.get(_VARIABLE) or (jax and jax.config.jax_compilation_cache_dir):
@@ -28,7 +28,7 @@ def enable() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=folder).close()
   except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
-    _log.warning("Compiled programs are not kept: %s", error)
+    _log.warning("Compiled programs are not cached: %s", error)
     return
   os.environ[_VARIABLE] = str(folder)  # JAX reads it when it is imported
   if jax:
@@ -36,7 +36,7 @@ def enable() -> None:
 
 
 def _instruction_set() -> str:
-  """Names what programs for the host's CPU rely on: a home may have several hosts."""
+  """Returns a name for the CPU's instructions: hosts of one home may differ in them."""
   about = pathlib.Path("/proc/cpuinfo")
   lines = about.read_text(encoding="utf-8").splitlines() if about.exists() else []
   flags = next((x for x in lines if x.startswith(("flags", "Features"))), "")

@@ -1,9 +1,9 @@
-"""Runs steps on one device or on all; the only file that names pmap and shard_map.
+"""Runs steps on one device or on all; the only module that uses pmap and shard_map.
 
-The three backends take and return the same: a state without a device axis and, per
-process, host arrays [B ...] with B a multiple of the devices. `pmap` is a map over
-local devices with host-local arrays, `shard_map` works on global arrays over a mesh
-of all devices, `single` uses one device.
+All three backends take and return the same values: a state without a device axis and,
+in each process, host arrays [B ...] with B a multiple of its devices. `pmap` maps over
+local devices with host-local arrays, `shard_map` works on global arrays over a mesh of
+all devices, `single` uses one device.
 """
 
 import functools
@@ -25,20 +25,20 @@ BACKENDS = ("pmap", "shard_map", "single")
 def start_processes(
   coordinator: str | None = None, processes: int | None = None, index: int | None = None
 ) -> None:
-  """Joins the processes of a run; call it before anything touches a device.
+  """Connects the processes of a run; call it before anything touches a device.
 
-  On TPU pods and under SLURM the arguments are found by themselves.
+  On TPU pods and under SLURM the arguments are detected.
 
   Args:
-    coordinator: "host:port" of process 0.
-    processes: how many there are.
-    index: which one this is.
+    coordinator: The address "host:port" of process 0.
+    processes: The number of processes.
+    index: The number of this process, from 0.
   """
   jax.distributed.initialize(coordinator, processes, index)
 
 
 def is_main_process() -> bool:
-  """Says whether this process is the one that writes files and shows progress."""
+  """Returns whether this process is the one that writes files and shows progress."""
   return jax.process_index() == 0
 
 
@@ -48,12 +48,12 @@ def divisible_batch(size: int) -> int:
 
 
 def replicate(tree: Any, backend: str) -> Any:
-  """Copies host or device arrays to every device, so that no step has to.
+  """Copies host or device arrays to every device, so that steps do not have to.
 
   `tree` outlives a step that uses the copies up.
 
   Raises:
-    ValueError: the backend is unknown, or "single" on several processes.
+    ValueError: The backend is unknown, or "single" on several processes.
   """
   _check(backend)
   # By way of the host: of an array that is on one of the devices already JAX would
@@ -67,19 +67,19 @@ def replicate(tree: Any, backend: str) -> Any:
 
 
 def parallelize_training(step: Callable[..., Any], backend: str) -> Callable[..., Any]:
-  """Runs a training step on the devices of a backend.
+  """Returns a function that runs a training step on the devices of a backend.
 
   Args:
     step: `(state, batch, store, *, axis_name) -> (state, metrics)` for one device.
-    backend: one of `BACKENDS`.
+    backend: One of `BACKENDS`.
 
   Returns:
-    `(state, batch, store) -> (state, metrics)`. `batch` holds this process's
-    episodes; `state` and `store` come from `replicate`, and `state` is used up.
+    A function `(state, batch, store) -> (state, metrics)`. `batch` holds the episodes
+    of this process; `state` and `store` come from `replicate`; `state` is donated.
 
   Raises:
-    ValueError: the backend is unknown, or "single" on several processes. When run:
-      the episodes do not divide among the devices.
+    ValueError: The backend is unknown, or "single" on several processes; from the
+      function: the episodes do not divide among the devices.
   """
   _check(backend)
   if backend == "single":
@@ -98,18 +98,18 @@ def parallelize_training(step: Callable[..., Any], backend: str) -> Callable[...
 def parallelize_evaluation(
   step: Callable[..., Any], backend: str
 ) -> Callable[..., np.ndarray]:
-  """Runs an evaluation step on the devices of a backend.
+  """Returns a function that runs an evaluation step on the devices of a backend.
 
   Args:
     step: `(variables, batch, store) -> [b ..]` for one device.
-    backend: one of `BACKENDS`.
+    backend: One of `BACKENDS`.
 
   Returns:
-    `(variables, batch, store) -> NumPy [B ..]`. Every process passes the same batch,
-    works on its part of it, and gets the predictions of all, in order.
+    A function `(variables, batch, store) -> NumPy [B ..]`. Every process passes the
+    same batch, works on its part, and gets the predictions of all processes in order.
 
   Raises:
-    ValueError: as of `parallelize_training`.
+    ValueError: As for `parallelize_training`.
   """
   _check(backend)
   if backend == "single":
@@ -150,7 +150,7 @@ def _mesh() -> Mesh:
 
 
 def _split(batch: EpisodeBatch, backend: str) -> EpisodeBatch:
-  """Shares this process's episodes out among its devices, in order."""
+  """Divides this process's episodes among its devices, in order."""
   size, devices = len(batch.episode_index), jax.local_device_count()
   if size % devices:
     raise ValueError(f"{size} episodes do not divide among {devices} devices")

@@ -1,7 +1,7 @@
-"""What the processes of a run settle among themselves before they work together.
+"""Communication between the processes of a run outside the training steps.
 
-All processes call every function here, in the same order. One process alone goes
-straight through. `parallel` is what starts them and runs their steps.
+All processes call every function of this module in the same order. A single process
+passes straight through. `parallel` starts the processes and runs their steps.
 """
 
 import json
@@ -32,22 +32,23 @@ def check_same(facts: Callable[[], Mapping[str, Any]], hint: str = "") -> None:
   """Checks that every process has the same facts.
 
   Args:
-    facts: returns them by name; what JSON can hold. One process alone has no need of
-      them.
-    hint: of what to do, behind the list of differences.
+    facts: A function that returns the facts by name, values that JSON can hold. A
+      single process does not call it.
+    hint: Advice that follows the list of differences.
 
   Raises:
-    ValueError: (on every process) lists the facts that differ, and who has which.
+    ValueError: On every process: some facts differ; the message lists them and the
+      processes that have each value.
   """
   if jax.process_count() == 1:
     return
-  # Values as texts of their own: nan, which is not equal to itself, can be compared.
+  # Values are compared as text, because nan does not equal itself.
   mine = json.dumps({name: json.dumps(value) for name, value in facts().items()})
-  told = [json.loads(message) for message in gather(mine)]
+  by_process = [json.loads(message) for message in gather(mine)]
   differences = []
-  for name in sorted(set().union(*told)):
+  for name in sorted(set().union(*by_process)):
     having: dict[str, list[int]] = {}
-    for process, found in enumerate(told):
+    for process, found in enumerate(by_process):
       having.setdefault(found.get(name, "absent"), []).append(process)
     if len(having) > 1:
       differences.append(f"{name} is " + ", ".join(map(_who, having.items())))
@@ -59,33 +60,34 @@ def check_same(facts: Callable[[], Mapping[str, Any]], hint: str = "") -> None:
 
 
 def together(work: Callable[[], T]) -> T:
-  """Does work on every process; where it fails on one, it fails on all.
+  """Does work on every process; if it fails on one process, it fails on all.
 
   Args:
-    work: without anything that the processes do together, or they may wait for ever.
+    work: A function that does not itself communicate with the other processes: they
+      might wait for ever.
 
   Raises:
-    ValueError: it failed on another process; says on which, and how.
+    ValueError: The work failed on another process, which the message names.
   """
   result, failure = None, None
   try:
     result = work()
   except Exception as error:  # whatever it is, the others must not wait
     failure = error
-  told = gather("" if failure is None else f"{type(failure).__name__}: {failure}")
+  messages = gather("" if failure is None else f"{type(failure).__name__}: {failure}")
   if failure is not None:
     raise failure
-  failed = [f"process {i}: {message}" for i, message in enumerate(told) if message]
+  failed = [f"process {i}: {message}" for i, message in enumerate(messages) if message]
   if failed:
     raise ValueError(first(failed))
   return cast(T, result)
 
 
 def main_first(work: Callable[[], T]) -> T:
-  """Does work on process 0, then on all others, which find what it left on disk.
+  """Does work on process 0, then on all others, which find its files on disk.
 
   Raises:
-    ValueError: as `together`.
+    ValueError: As for `together`.
   """
   if jax.process_count() == 1:
     return work()

@@ -12,7 +12,7 @@ from fskd_jax import geometry
 from fskd_jax.episode import BORDER_COLOR, EpisodeBatch
 
 NUM_LEVELS = 4
-"""Every image is stored whole and halved 1, 2 and 3 times."""
+"""Number of stored sizes of an image: whole, and halved 1, 2 and 3 times."""
 
 
 class ImageStore(NamedTuple):
@@ -22,9 +22,9 @@ class ImageStore(NamedTuple):
 
   Attributes:
     pixels: uint8 [p 3], RGB, row by row, image after image.
-    offsets: int32 [i levels], where an image reduced by 2**level starts.
-    sizes: int32 [i levels 2], its (width, height); 0 where it was not loaded, which
-      then shows nothing but border.
+    offsets: int32 [i levels], the first pixel of the image reduced by 2**level.
+    sizes: int32 [i levels 2], its (width, height); 0 for images that were not loaded,
+      whose crops show nothing but border.
   """
 
   pixels: UInt8[Array | np.ndarray, "p 3"]
@@ -50,9 +50,9 @@ def materialize(
 ) -> EpisodeBatch:
   """Replaces image numbers by pixels, float32 [b t h w 3] in 0..255.
 
-  Pure and jittable; `size`, (height, width) of the sampler's crops, is static.
-  Bilinear sampling of the image at its `geometry.reduction_level`, blending into
-  `BORDER_COLOR` outside.
+  The function is pure and jittable; `size`, the (height, width) of the sampler's
+  crops, is static. Images are sampled bilinearly at their `geometry.reduction_level`
+  and blend into `BORDER_COLOR` outside.
   """
   support, query = (
     views._replace(images=_warp(store, views.images, views.to_original, size))
@@ -70,7 +70,7 @@ def crop(
 
   Args:
     image: RGB.
-    to_original: pixels of the crop to pixels of the image.
+    to_original: Pixels of the crop to pixels of the image.
     size: (height, width) of the crop.
   """
   pyramid = [
@@ -122,5 +122,5 @@ def _warp(
 def with_pixels(
   batch: EpisodeBatch, store: ImageStore | None, size: tuple[int, int]
 ) -> EpisodeBatch:
-  """Returns the batch with its pixels: from a store, or as it comes without one."""
+  """Returns the batch with pixels from the store; without a store, unchanged."""
   return batch if store is None else materialize(store, batch, size)

@@ -1,4 +1,4 @@
-"""Draws a calibration: reliability, and risk by coverage."""
+"""Draws a calibration as curves of reliability and of risk by coverage."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from fskd_jax.metrics.reliability import Curves
 from fskd_jax.pictures.style import render
 
 _MIN_COUNT = 20
-"""Bins of fewer keypoints are not drawn: what they show is chance."""
+"""Smallest number of keypoints of a bin that is drawn: smaller bins show chance."""
 
 
 def draw_curves(curves: Mapping[str, Curves]) -> UInt8[np.ndarray, "h w 3"]:
@@ -29,16 +29,16 @@ def draw_curves(curves: Mapping[str, Curves]) -> UInt8[np.ndarray, "h w 3"]:
     percent = 100 * np.array(found.coverage)
     right.plot(percent, found.risk, lw=1.5, label=name)
   left.set(
-    title="reliability (dot area: how many)",
+    title="reliability (dot area: number)",
     xlabel="confidence",
-    ylabel="part that is right",
+    ylabel="fraction right",
     xlim=(0, 1),
     ylim=(0, 1),
   )
   right.set(
     title="risk by coverage",
     xlabel="% kept, the most confident first",
-    ylabel="part of them that is wrong",
+    ylabel="fraction of these that is wrong",
     xlim=(0, 100),
     ylim=(0, None),
   )

@@ -14,17 +14,18 @@ from fskd_jax.metrics import lines as metrics_lines
 _COLORS = matplotlib.color_sequences["tab10"]
 _STYLES = "-", "--", ":", "-."
 _WINDOW = 0.02
-"""Part of a run over which its loss is averaged."""
+"""Width of the running mean of the loss, as a part of the run."""
 
 
 def draw_curves(runs: Mapping[str, pathlib.Path]) -> Figure:
   """Draws training loss and validation scores of runs, by step and by minutes.
 
   Args:
-    runs: metrics.jsonl by name. A run has a colour; of a single one, a score has.
+    runs: The files metrics.jsonl by the name of the run. Each run has a colour; for a
+      single run, each score has.
 
   Raises:
-    FileNotFoundError, ValueError: there is no such file, or nothing to draw in it.
+    FileNotFoundError, ValueError: A file does not exist or has nothing to draw.
   """
   figure = Figure(figsize=(10, 6), dpi=100, layout="constrained")
   axes = figure.subplots(2, 2, sharex="col", sharey="row")
@@ -73,7 +74,7 @@ def _dress(axes: np.ndarray, *, has_scores: bool) -> None:
 
 
 def _range_of_lines(axis: Axes) -> tuple[float, float]:
-  """Leaves the first, steep part of losses out where it would flatten the rest."""
+  """Returns limits that cut off the first, steep part of losses if it dominates."""
   values = np.concatenate([np.asarray(line.get_ydata()) for line in axis.lines])
   low, high = np.nanmin(values), np.nanpercentile(values, 99)
   margin = 0.05 * (high - low) or 1.0
@@ -107,7 +108,7 @@ def _series(
 
 
 def _smoothed(values: np.ndarray) -> np.ndarray:
-  """Returns the running mean; it is narrower at the ends."""
+  """Returns the running mean, with a narrower window at the ends."""
   reach = int(_WINDOW * len(values)) // 2
   return np.array(
     [values[max(i - reach, 0) : i + reach + 1].mean() for i in range(len(values))]

@@ -1,6 +1,6 @@
 """Draws episodes with their predictions.
 
-Drawn with matplotlib's object interface, so no display and no global state.
+It uses matplotlib's object interface: no display and no global state.
 """
 
 from collections.abc import Sequence
@@ -14,22 +14,22 @@ from matplotlib.lines import Line2D
 from fskd_jax.pictures.style import keypoint_colors, render
 
 MAX_LEGEND = 18
-"""More keypoint types than this are counted, not listed, beside a row."""
+"""Largest number of keypoint types listed beside a row; more are counted."""
 
 
 class EpisodePicture(NamedTuple):
-  """One row of `draw_episodes`: all coordinates in pixels of the crops.
+  """One row of `draw_episodes`; coordinates are pixels of the crops.
 
   Attributes:
-    title: text left of the row.
-    support_images: uint8 [k L L 3].
-    support_keypoints: [k n 2].
-    support_visible: bool [k n].
-    query_images: uint8 [m L L 3].
-    query_keypoints: [m n 2], the truth.
-    predicted: [m n 2].
-    valid: bool [m n], which of them count.
-    names: n keypoint names.
+    title: The text left of the row.
+    support_images: uint8 [k L L 3], RGB.
+    support_keypoints: [k n 2], the annotated keypoints of the support.
+    support_visible: bool [k n], whether each of them is visible.
+    query_images: uint8 [m L L 3], RGB.
+    query_keypoints: [m n 2], the true keypoints of the queries.
+    predicted: [m n 2], the predicted keypoints of the queries.
+    valid: bool [m n], whether each of them is scored.
+    names: The names of the n keypoint types.
   """
 
   title: str
@@ -46,8 +46,8 @@ class EpisodePicture(NamedTuple):
 def draw_episodes(rows: Sequence[EpisodePicture], heading: str = "") -> np.ndarray:
   """Draws episodes as rows: support images, then queries with predictions.
 
-  A dot is a prediction, a ring the truth, a line joins the two: long lines are
-  large errors. Each keypoint type keeps its colour within a row.
+  A dot is a prediction, a ring the true keypoint, and a line joins the two. Each
+  keypoint type has one colour within a row.
 
   Returns:
     uint8 [height width 3].

@@ -13,25 +13,25 @@ from fskd_jax.pictures.episodes import MAX_LEGEND
 from fskd_jax.pictures.style import keypoint_colors
 
 MAX_IMAGES = 4
-"""Of either role, drawn of an episode."""
+"""Largest number of support images, and of query images, drawn of an episode."""
 
 _PANEL = 2.4
 """Side of a panel, inches."""
 
 
 class EpisodeInput(NamedTuple):
-  """An episode as the network gets it; coordinates are pixels of the crops.
+  """An episode as the network sees it; coordinates are pixels of the crops.
 
   Attributes:
-    images: uint8 [t L L 3], support first.
-    shots: how many are support.
-    keypoints: [t n 2].
-    visible: bool [t n].
-    is_auxiliary: bool [n], interpolated types.
-    negatives: [t g 2], background points, perhaps none.
-    pooling: [k n h w], where features of the support are pooled.
-    targets: [m n h w], of the queries' heat-maps.
-    names: of the n types.
+    images: uint8 [t L L 3], RGB, support first.
+    shots: The number of support images.
+    keypoints: [t n 2], the annotated keypoints.
+    visible: bool [t n], whether each keypoint is visible.
+    is_auxiliary: bool [n], whether each type is interpolated.
+    negatives: [t g 2], background points, possibly none.
+    pooling: [k n h w], the weights by which features of the support are pooled.
+    targets: [m n h w], the targets of the queries' heat-maps.
+    names: The names of the n types.
   """
 
   images: UInt8[np.ndarray, "t l l 3"]
@@ -46,16 +46,16 @@ class EpisodeInput(NamedTuple):
 
 
 class KeypointView(NamedTuple):
-  """What a detector makes of one keypoint type.
+  """A detector's heat-map and kernels of one keypoint type.
 
   Attributes:
-    title: name of the type.
-    support: an image that shows it.
-    place: where, pixels of `support`.
-    found: in the query, pixels of its crop.
-    confidence: of that, 0..1.
-    heatmap: of the query's crop.
-    tap_norms: of every generated kernel.
+    title: The name of the type.
+    support: A support image that shows it.
+    place: (x, y) of the keypoint in pixels of `support`.
+    found: (x, y) of the prediction in pixels of the query's crop.
+    confidence: The confidence of the prediction, 0..1.
+    heatmap: The heat-map of the query's crop.
+    tap_norms: The norms of the taps of every generated kernel.
   """
 
   title: str
@@ -68,7 +68,7 @@ class KeypointView(NamedTuple):
 
 
 def draw_episode(shown: EpisodeInput, heading: str) -> Figure:
-  """Draws crops and keypoints; below, windows of the support and targets of queries."""
+  """Draws crops with keypoints, above pooling windows and heat-map targets."""
   queries = np.arange(shown.shots, len(shown.images))
   columns = [*range(shown.shots)[:MAX_IMAGES], *queries[:MAX_IMAGES].tolist()]
   colors = _colors(shown)
@@ -105,10 +105,10 @@ def draw_heatmaps(
   """Draws a row for every keypoint type.
 
   Args:
-    rows: the keypoint types.
-    query: the query's crop.
-    kernels: what each of `KeypointView.tap_norms` is called.
-    heading: text above all.
+    rows: The keypoint types.
+    query: The crop of the query.
+    kernels: The names of the kernels in `KeypointView.tap_norms`.
+    heading: The text above the figure.
   """
   columns = 3 + len(kernels)
   figure = Figure(
@@ -144,7 +144,7 @@ def draw_heatmaps(
 
 
 def _colors(shown: EpisodeInput) -> Float[np.ndarray, "n 3"]:
-  """Spreads colours over the types that are there, and again over auxiliary ones."""
+  """Returns colours spread over the visible types, and again over auxiliary ones."""
   colors = np.zeros((len(shown.names), 3))
   for auxiliary in (False, True):
     chosen = shown.visible.any(0) & (shown.is_auxiliary == auxiliary)
@@ -167,7 +167,7 @@ def _draw_keypoints(
 
 
 def _marks(shown: EpisodeInput, colors: np.ndarray) -> list[Line2D]:
-  """Explains the marks: types by their colours if they are few, and negatives."""
+  """Returns the legend: types by their colours if they are few, and negatives."""
 
   def mark(label: str, marker: str, color) -> Line2D:
     return Line2D([], [], marker=marker, ls="", ms=5, color=color, label=label)

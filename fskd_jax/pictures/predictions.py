@@ -1,6 +1,7 @@
 """Draws predictions: support beside query, contact sheets, frames of a video.
 
-Drawn with PIL at twice the size, then halved: a video has thousands of frames.
+It draws with PIL at twice the size and halves the result: videos have thousands of
+frames, for which matplotlib would be too slow.
 """
 
 import functools
@@ -20,7 +21,7 @@ SIDE = 560
 """Longer side of a query image in `draw_prediction`, pixels."""
 
 MAX_SUPPORTS = 3
-"""Support images shown; more are counted."""
+"""Largest number of support images shown; more are counted."""
 
 THUMBNAIL = 240
 """Longer side of a picture in a contact sheet, pixels."""
@@ -31,10 +32,10 @@ _PAPER, _INK, _FAINT = (250, 250, 250), (30, 30, 30), (150, 150, 150)
 _LEGEND_ROW = 18
 _LONGEST = 200
 _ELLIPSE = 2.0
-"""Standard deviations."""
+"""Radii of the ellipses, standard deviations."""
 
 _FOOTNOTE = (
-  "dots: confident enough to keep; rings: not; ellipses: two standard deviations"
+  "dots: confident; rings: below the least confidence; ellipses: 2 standard deviations"
 )
 
 
@@ -42,12 +43,12 @@ class Marks(NamedTuple):
   """An image and the keypoints to draw on it, in its pixels.
 
   Attributes:
-    title: shown above it.
-    image: RGB.
-    keypoints: [n 2]; NaN is not drawn.
-    filled: bool [n], dots; the others are rings.
+    title: The text above the image.
+    image: The image, RGB.
+    keypoints: [n 2], (x, y); NaN is not drawn.
+    filled: bool [n], whether each keypoint is a dot; the others are rings.
     covariance: [n 2 2], drawn as ellipses of two standard deviations, or None.
-    skeleton: pairs of keypoint numbers, drawn between dots.
+    skeleton: Pairs of keypoint numbers, joined by lines if both are dots.
   """
 
   title: str
@@ -96,7 +97,7 @@ def draw_prediction(
 def draw_contact_sheet(
   pictures: Sequence[tuple[str, Image.Image]],
 ) -> Image.Image:
-  """Lays pictures of at most `THUMBNAIL` pixels out, each below its title."""
+  """Arranges pictures of at most `THUMBNAIL` pixels in a grid, each below its title."""
   columns = math.ceil(math.sqrt(1.5 * len(pictures)))
   rows = math.ceil(len(pictures) / columns)
   cell = (THUMBNAIL + _GAP, THUMBNAIL + _TITLE + _GAP)
@@ -128,7 +129,7 @@ def draw_marks(marks: Marks, side: int) -> Image.Image:
       line = [*points[a], *points[b]]
       draw.line(line, fill=(0, 0, 0, 120), width=round(radius))
       draw.line(line, fill=(255, 255, 255, 220), width=round(radius / 2))
-  order = np.argsort(marks.filled, kind="stable")  # dots over rings
+  order = np.argsort(marks.filled, kind="stable")  # rings first, dots over them
   for n in order[np.isfinite(points[order]).all(-1)].tolist():
     if marks.covariance is not None and marks.filled[n]:
       outline = _ellipse(points[n], marks.covariance[n] * np.outer(zoom, zoom))
@@ -144,7 +145,7 @@ def _dot(
   color: tuple[int, ...],
   is_filled: bool,
 ) -> None:
-  """Draws a dot or a ring; black and white around it show on any ground."""
+  """Draws a dot or a ring, with black and white edges that show on any background."""
   if is_filled:
     _circle(draw, point, radius * 1.25, fill=(0, 0, 0, 255))
     _circle(draw, point, radius * 1.1, fill=(255, 255, 255, 255))
@@ -173,7 +174,7 @@ def _ellipse(
 def _legend(
   names: Sequence[str], confidence: Float[np.ndarray, " n"], query: Marks, height: int
 ) -> Image.Image:
-  """Lists the keypoint types in as many columns as it takes."""
+  """Draws the list of keypoint types, in as many columns as necessary."""
   colors = (255 * keypoint_colors(len(names))).astype(int).tolist()
   rows = max(height // _LEGEND_ROW, 1)
   font = _font(13)
@@ -208,9 +209,9 @@ def _text(
 
 
 def _short(text: str, width: float, font: ImageFont.FreeTypeFont) -> str:
-  """Leaves out the middle of a text that is too wide, and what has no shape."""
+  """Returns a text without characters that cannot be drawn, its middle cut to fit."""
   text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-  if len(text) > _LONGEST:  # the search below takes time by the square of it
+  if len(text) > _LONGEST:  # the search below takes quadratic time
     text = f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 2 :]}"
   shown, kept = text, len(text)
   while font.getlength(shown) > width and kept > 2:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 MAX_BARS = 40
-"""Of more, the lowest and the highest half as many are drawn."""
+"""Largest number of bars; of more, the lowest and the highest half of it are drawn."""
 
 GROUPS = {"per_keypoint": "keypoint type", "per_species": "species"}
 
@@ -17,10 +17,10 @@ def draw_scores(results: Mapping[str, Any]) -> Figure:
   """Draws PCK at 0.1 (or nearest) with 95 % intervals, a row for every setting.
 
   Args:
-    results: content of eval/results.json.
+    results: The content of eval/results.json.
 
   Raises:
-    ValueError: it has no scores of keypoint types.
+    ValueError: The results have no scores of keypoint types.
   """
   settings = {
     name: found

@@ -1,4 +1,4 @@
-"""Style of all pictures: colours of keypoints, rendering of figures."""
+"""Colours of keypoints and rendering of figures, common to all pictures."""
 
 import matplotlib
 import numpy as np
@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 
 def keypoint_colors(count: int) -> np.ndarray:
-  """Returns [count 3] well separated colours."""
+  """Returns [count 3], well separated colours."""
   hues = np.linspace(0, 1, count, endpoint=False)
   return matplotlib.colormaps["gist_rainbow"](hues)[:, :3]
 

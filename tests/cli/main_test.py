@@ -91,7 +91,7 @@ def test_import_continues_what_was_exported(run, cfg, suffix, tmp_path, capsys):
   command = ["import", "--from", path, "--config", written, "--workdir", copy]
   assert main.main(command) == 0
   assert main.main(["compare", run, copy]) == 0
-  assert "the same bits\nstage" in capsys.readouterr().out
+  assert "bitwise equal\nstage" in capsys.readouterr().out
   assert main.main(command) == 2
   assert "holds checkpoints already" in capsys.readouterr().err
   assert load_run(copy)[1] == 0

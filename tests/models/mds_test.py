@@ -198,7 +198,7 @@ def test_export_and_import_keep_every_bit(variables, tmp_path, capsys):
   assert main.main(["export", "--workdir", run, "--out", path]) == 0
   assert main.main(["import", "--from", path, "--workdir", copy]) == 0
   assert main.main(["compare", run, copy]) == 0
-  assert "the same bits" in capsys.readouterr().out
+  assert "bitwise equal" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Reports ablations: paired differences to the baseline, as table and picture."""
+"""Reports ablations: paired differences from the baseline, as table and picture."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,16 +14,16 @@ THRESHOLD = "0.1"
 
 
 class Difference(NamedTuple):
-  """A variant in one setting, PCK at `THRESHOLD` in parts of 1.
+  """Scores of a variant in one setting: PCK at `THRESHOLD`, as parts of 1.
 
   Attributes:
-    variant: name.
-    setting: of the evaluation.
-    seeds: how many it was trained with.
-    pck: over seeds and episodes.
-    less_baseline: the difference to the baseline of the same seeds.
-    train_seconds: median over the seeds.
-    parameters: of the network.
+    variant: The name of the variant.
+    setting: The setting of the evaluation.
+    seeds: The number of training seeds.
+    pck: The mean and interval over seeds and episodes.
+    less_baseline: The difference from the baseline with the same seeds.
+    train_seconds: The median training time over the seeds.
+    parameters: The number of parameters of the network.
   """
 
   variant: str
@@ -38,10 +38,10 @@ class Difference(NamedTuple):
 def differences(lines: Sequence[Mapping[str, Any]]) -> list[Difference]:
   """Compares every variant with the baseline, over the seeds that both have.
 
-  In the order of `VARIANTS`.
+  The result is in the order of `VARIANTS`.
 
   Raises:
-    ValueError: there is no line of the baseline, or it has other episodes.
+    ValueError: There is no line of the baseline, or it has other episodes.
   """
   by_variant: dict[str, dict[int, Mapping[str, Any]]] = {}
   for line in lines:
@@ -86,7 +86,7 @@ def _scores(
 
 
 def markdown(found: Sequence[Difference]) -> str:
-  """Formats differences: a row for each variant, two columns for each setting."""
+  """Formats differences as a table: a row per variant, two columns per setting."""
   settings = list(dict.fromkeys(x.setting for x in found))
   heads = [f"{s} | less the baseline" for s in settings]
   columns = ["variant", "seeds", *heads, "training, s", "parameters"]
@@ -114,7 +114,7 @@ def _difference(interval: Interval) -> str:
 
 
 def draw(found: Sequence[Difference]) -> Figure:
-  """Draws the differences with their intervals, a panel for each setting."""
+  """Draws the differences with their intervals, one panel per setting."""
   settings = list(dict.fromkeys(x.setting for x in found))
   variants = [v for v in dict.fromkeys(x.variant for x in found) if v != BASELINE]
   figure = Figure(

@@ -1,7 +1,8 @@
-"""Ablations: variants of a configuration, trained alike, scored on the same episodes.
+"""Trains variants of a configuration alike, and scores them on the same episodes.
 
-Every (variant, seed) becomes a line of results.jsonl with its configuration, commit,
-device, time and the score of every episode; what is there already is not run again.
+Every (variant, seed) adds a line to results.jsonl with its configuration, commit,
+device, time and the score of every episode. Pairs that are in the file are not run
+again.
 """
 
 import contextlib
@@ -44,7 +45,7 @@ _OTHER_SPECIES = ("sheep", "mouse", "bear", "giraffe", "dachshund", "deer")
 
 VARIANTS: dict[str, dict[str, Any]] = {
   BASELINE: {},
-  # How a type is looked for.
+  # Detection head and kernels.
   "MDS": _MDS,
   "MDS, rate 1e-3": _MDS | {"optim.learning_rate": 1e-3},
   "SMD, plain similarity": _PLAIN,
@@ -74,7 +75,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
   "MFCL 0.02, 30 negatives": _MFCL | {"loss.negatives_per_image": 30},
   "MFCL 0.02, four episodes a step": _MFCL | {"train.episodes_per_step": 4},
   "four episodes a step": {"train.episodes_per_step": 4},
-  # What is learned from.
+  # Training data and loss.
   "no auxiliary types": {"data.auxiliary_paths": ()},
   "auxiliary types near novel ones only": {
     "data.auxiliary_paths": keypoints.ANIMAL_PATHS
@@ -88,14 +89,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
   "heat-map MSE": {"loss.heatmap": "mse", "model.temperature": 1.0},
   "weighted heat-map MSE": {"loss.heatmap": "weighted_mse", "model.temperature": 1.0},
 }
-"""Fields that differ from the configuration, by variant."""
+"""Changed fields of the configuration, by variant."""
 
 
 def varied(cfg: Config, overrides: Mapping[str, Any]) -> Config:
   """Returns a configuration with fields replaced, {"section.field": value}.
 
   Raises:
-    ValueError: a field that does not exist, or a configuration that cannot be.
+    ValueError: A field does not exist, or the configuration is invalid.
   """
   sections: dict[str, dict[str, Any]] = {}
   for name, value in overrides.items():
@@ -121,18 +122,18 @@ def run(
   folder: pathlib.Path,
   shard: tuple[int, int] = (0, 1),
 ) -> None:
-  """Trains and scores what is not in the folder yet, seed by seed.
+  """Trains and scores the variants that are not in the folder yet, seed by seed.
 
   Args:
-    cfg: what varies; also the budget, the same for all.
-    variants: names in `VARIANTS`.
-    seeds: of training.
-    folder: holds results.jsonl and the runs.
-    shard: (i, n), takes every n-th of the list from the i-th, so that n processes
-      with a folder each, or with the same one, share the work.
+    cfg: The configuration to vary, with the budget of all variants.
+    variants: Names in `VARIANTS`.
+    seeds: The training seeds.
+    folder: The folder of results.jsonl and the runs.
+    shard: (i, n), every n-th of the list from the i-th, so that n processes with a
+      folder each, or with the same one, share the work.
 
   Raises:
-    ValueError: a variant that does not exist, or a wrong configuration; before
+    ValueError: A variant does not exist, or a configuration is invalid; raised before
       anything is run.
   """
   unknown = [name for name in variants if name not in VARIANTS]
@@ -151,7 +152,7 @@ def run(
 
 
 def run_one(cfg: Config, name: str, seed: int, folder: pathlib.Path) -> dict[str, Any]:
-  """Trains a variant, unless it was trained already, and scores it."""
+  """Trains a variant unless it is trained, and scores it."""
   cfg = varied(cfg, {"train.seed": seed})
   workdir = folder / "runs" / f"{name.replace(' ', '_')}-{seed}"
   start = time.perf_counter()
@@ -189,10 +190,10 @@ def run_one(cfg: Config, name: str, seed: int, folder: pathlib.Path) -> dict[str
 
 
 def read(folder: pathlib.Path) -> list[dict[str, Any]]:
-  """Returns the lines of a folder; none where nothing was run.
+  """Returns the lines of a folder, none if nothing was run.
 
   Raises:
-    ValueError: a damaged line; says which.
+    ValueError: A line is damaged; the message has its number.
   """
   path = folder / FILE
   return list(_lines(path)) if path.is_file() else []

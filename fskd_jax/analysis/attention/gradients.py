@@ -6,12 +6,12 @@ sum of token i and what it attended to, before the LayerNorm; g_i = d score / d 
 V^h and O^h the parts of the value and the output projection that belong to head h.
 
 exact        d score / d x_j, by JAX.
-closed form  g_j + sum_i sum_h A^h_ij V^h O^h g_i: exact but for the way through the
+closed form  g_j + sum_i sum_h A^h_ij V^h O^h g_i: exact except for the path through the
              attention weights, which it takes as constants. Few g_i are not zero: one
              before a head of 1x1 convolutions, up to four before a deconvolution.
-supplement   A_ij V g_i + g_i ("A K + B"), A the mean over the heads and i the token
-             at the place: without output projection, heads and further tokens, and
-             with the residual g_i in every token instead of in i alone.
+supplement   A_ij V g_i + g_i ("A K + B"), with A the mean over the heads and i the
+             token at the place: it leaves out the output projection, the heads and
+             further tokens, and has the residual g_i in every token, not only in i.
 
 Source: supplement of TransPose, section D, equations 4 and 5.
 """
@@ -33,14 +33,14 @@ class TokenGradients(NamedTuple):
   """Gradients of one heat-map value per keypoint; NumPy arrays.
 
   Attributes:
-    heatmaps: [n h w].
-    attention: [heads L L], of the last layer.
-    cells: int [n 2], (row, column) of the value in its heat-map.
-    tokens: int [n], the token at that place.
-    exact: [n L d].
-    closed_form: [n L d].
-    supplement: [n L d].
-    direct: bool [n L], the tokens that the value depends on without attention.
+    heatmaps: [n h w], the heat-maps.
+    attention: [heads L L], the attention of the last layer.
+    cells: int [n 2], (row, column) of the differentiated value in its heat-map.
+    tokens: int [n], the token at that cell.
+    exact: [n L d], the exact gradient.
+    closed_form: [n L d], the closed form.
+    supplement: [n L d], the supplement's form.
+    direct: bool [n L], whether the value depends on each token without attention.
   """
 
   heatmaps: np.ndarray
@@ -54,12 +54,12 @@ class TokenGradients(NamedTuple):
 
 
 class Agreement(NamedTuple):
-  """How a quantity per token compares with the norms of the exact gradient.
+  """Agreement of a quantity per token with the norms of the exact gradient.
 
   Attributes:
-    pearson: correlation; nan if there is nothing but zeros.
-    spearman: correlation of the ranks.
-    error: of a gradient, |difference| / |exact|, each over all tokens together; nan
+    pearson: The correlation; nan if all values are zero.
+    spearman: The correlation of the ranks.
+    error: |difference| / |exact| of a gradient, each norm over all tokens together; nan
       for other quantities.
   """
 
@@ -77,8 +77,8 @@ def token_gradients(
   """Differentiates one value of every keypoint's heat-map, all in one backward pass.
 
   Args:
-    model: TransPose.
-    variables: of the model.
+    model: The network.
+    variables: The variables of the network.
     image: RGB, 0..255.
     cells: (row, column) in the heat-maps; default: the highest value of each.
   """
@@ -116,10 +116,10 @@ def closed_form(
   """Returns g_j + sum_i sum_h A^h_ij V^h O^h g_i.
 
   Args:
-    score: g, zero for most tokens.
-    attention: of each head.
-    value: kernel of the value projection, head after head along the last axis.
-    output: kernel of the output projection, head after head along the first axis.
+    score: The gradients g, zero for most tokens.
+    attention: The attention of each head.
+    value: The kernel of the value projection, head after head along the last axis.
+    output: The kernel of the output projection, head after head along the first axis.
   """
   reached = score.any(-1)
   gradient = score.copy()
@@ -138,9 +138,9 @@ def supplement_form(
   """Returns A_ij V g_i + g_i for every token j.
 
   Args:
-    score: g_i of the token i at the place.
-    attention: row of i, mean over the heads.
-    value: kernel of the value projection.
+    score: The gradient g_i of the token i at the place.
+    attention: The row of i, mean over the heads.
+    value: The kernel of the value projection.
   """
   return attention[:, None] * (value @ score)[None] + score[None]
 
@@ -148,13 +148,13 @@ def supplement_form(
 def compare(found: TokenGradients, keypoint: int) -> dict[str, Agreement]:
   """Compares both approximations, and attention itself, with the exact gradient.
 
-  Over the tokens that the value depends on through attention alone: the others have
-  the gradient of the residual as well, a hundred times larger or more, which would
-  decide every correlation.
+  Only the tokens that the value depends on through attention alone are compared. The
+  others have the gradient of the residual as well, a hundred times larger or more,
+  which would dominate every correlation.
 
   Returns:
-    Of "closed form", "supplement" and "attention" (row of the token, mean over the
-    heads).
+    The agreement of "closed form", "supplement" and "attention" (the row of the token,
+    mean over the heads).
   """
   chosen = ~found.direct[keypoint]
   exact = found.exact[keypoint, chosen]
@@ -186,12 +186,12 @@ def _correlation(x: Float[np.ndarray, " L"], y: Float[np.ndarray, " L"]) -> floa
 
 
 def _differentiate(model: TransPose) -> Callable[..., Any]:
-  """Makes (variables, images, cells) -> heat-maps, attention, cells, exact, score."""
+  """Returns (variables, images, cells) -> heat-maps, attention, cells, exact, score."""
   layer = ("encoder", "transformer", _last_layer(model))
 
   def run(variables, images, cells):
     def apply(shifts: dict[tuple[str, ...], Array]):
-      """Adds `shifts` to the inputs of the modules that they are named for."""
+      """Adds `shifts` to the inputs of the modules with these paths."""
 
       def add_shift(call, args, kwargs, context):
         shift = shifts.get(context.module.path)

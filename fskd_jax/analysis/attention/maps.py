@@ -1,4 +1,4 @@
-"""Dependency and affected areas: rows and columns of attention, as maps.
+"""Dependency and affected areas: maps of the rows and columns of attention.
 
 A[i, j] is the weight that token i (query) gives to token j (key); the rows sum to 1.
 Tokens are the cells of the encoder's map, row by row. Source: supplement of TransPose
@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from fskd_jax import geometry
 
 THRESHOLD = 0.00075
-"""Below this the supplement shows nothing (figure 2)."""
+"""Smallest weight that the supplement's figure 2 shows."""
 
 
 def token_at(
@@ -41,14 +41,14 @@ def token_at(
 def dependency_map(
   attention: Float[np.ndarray, "*a L L"], token: int, grid: tuple[int, int]
 ) -> Float[np.ndarray, "*a h w"]:
-  """Returns the row of a token: where it reads from. Sums to 1."""
+  """Returns the row of a token: the regions it reads from. The map sums to 1."""
   return attention[..., token, :].reshape(*attention.shape[:-2], *grid)
 
 
 def affected_map(
   attention: Float[np.ndarray, "*a L L"], token: int, grid: tuple[int, int]
 ) -> Float[np.ndarray, "*a h w"]:
-  """Returns the column of a token: where it is read. Averages 1 / L over tokens."""
+  """Returns the column of a token: the regions that read it, 1 / L on average."""
   return attention[..., :, token].reshape(*attention.shape[:-2], *grid)
 
 
@@ -61,7 +61,7 @@ def upsample(
 
 
 def relative_threshold(factor: float, grid: tuple[int, int]) -> float:
-  """Returns `factor` times 1 / L, what every token gets of uniform attention."""
+  """Returns `factor` times 1 / L, the weight of a token in uniform attention."""
   return factor / (grid[0] * grid[1])
 
 

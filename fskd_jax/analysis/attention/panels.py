@@ -1,8 +1,8 @@
 """Panels of attention pictures: crops, maps over them, a shared colour bar.
 
-Places at or below the threshold stay as they are in the (grey) crop. Scales of
-attention are logarithmic: it spans orders of magnitude, and a linear scale shows the
-largest few weights alone.
+Cells at or below the threshold show the grey crop only. Scales of attention are
+logarithmic, because attention spans orders of magnitude: a linear scale would show only
+the few largest weights.
 """
 
 from collections.abc import Sequence
@@ -20,15 +20,15 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from fskd_jax.pictures.style import keypoint_colors
 
 COLORS = "plasma"
-"""Of overlays."""
+"""Colour map of overlays."""
 
 OPACITY = 0.7
 
 DECADES = 2
-"""Without a threshold a logarithmic scale ends this far below the largest value."""
+"""Length of a logarithmic scale below the largest value if there is no threshold."""
 
 MARGINS = 0.1, 0.95, 0.5
-"""Of a figure, inches: left, right (for the colour bar), above (for the heading)."""
+"""Margins of a figure, inches: left, right (the colour bar), above (the heading)."""
 
 
 def make_panels(
@@ -42,12 +42,12 @@ def make_panels(
   """Makes a figure of panels without axes.
 
   Args:
-    rows: of panels.
-    columns: of panels.
-    width: of a panel; lengths are inches.
-    shape: (height, width, ..) of what the panels show.
-    heading: text above them.
-    below: what is left free there.
+    rows: The number of rows.
+    columns: The number of columns.
+    width: The width of a panel, inches.
+    shape: (height, width, ..) of the images or maps in the panels.
+    heading: The text above the panels.
+    below: The free space below the panels, inches.
 
   Returns:
     The figure, and its panels [rows columns].
@@ -86,7 +86,7 @@ def draw_crop(
 ) -> None:
   """Draws the crop in colour, with a dot at every point."""
   axis.imshow(image)
-  axis.autoscale(False)  # points beyond the crop stay out of sight
+  axis.autoscale(False)  # points outside the crop are not shown
   colors = keypoint_colors(len(points))
   axis.scatter(*points.T, s=14, c=colors, edgecolors="black", lw=0.4)
   axis.set_title(title, fontsize=8, pad=3)
@@ -99,7 +99,7 @@ def draw_overlay(
   norm: Normalize,
   threshold: float,
 ) -> None:
-  """Draws the grey crop, and in colour the values above the threshold."""
+  """Draws the grey crop, and over it the values above the threshold in colour."""
   axis.imshow(image.mean(-1), cmap="gray", vmin=0, vmax=255)
   axis.autoscale(False)
   shown = np.ma.masked_where(values <= threshold, values)
@@ -109,7 +109,7 @@ def draw_overlay(
 def draw_ring(
   axis: Axes, point: Sequence[float] | Float[np.ndarray, "2"], size: float = 40
 ) -> None:
-  """Draws a ring that is seen on dark and on light."""
+  """Draws a ring that is visible on dark and light backgrounds."""
   for color, width in (("black", 2.2), ("white", 1.0)):
     axis.scatter(*point, s=size, facecolors="none", edgecolors=color, lw=width)
 
@@ -125,12 +125,12 @@ def add_bar(
   """Adds the colour bar right of the panels, from their top.
 
   Args:
-    figure: of the panels.
-    panels: [rows columns].
-    norm: scale.
-    colors: colour map; that of overlays is drawn with their opacity, on grey.
-    label: what the bar shows.
-    extend: "min" or "max" says that values lie below or above the scale.
+    figure: The figure of the panels.
+    panels: [rows columns], the panels.
+    norm: The scale.
+    colors: The colour map; that of overlays is drawn with their opacity, on grey.
+    label: The label of the bar.
+    extend: "min" or "max" if values lie below or above the scale.
   """
   width, height = figure.get_size_inches()
   top, bottom = panels[0, -1].get_position(), panels[-1, -1].get_position()
@@ -151,7 +151,7 @@ def add_bar(
 
 
 def set_log_ticks(axis: Axis) -> None:
-  """Labels a logarithmic axis by plain numbers, however short it is."""
+  """Labels a logarithmic axis with plain numbers, even if it is short."""
   low, high = axis.get_view_interval()
   subs = (1, 2, 5) if high / low > 10 else (1, 1.5, 2, 3, 4, 5, 7)
   axis.set_major_locator(LogLocator(subs=subs))

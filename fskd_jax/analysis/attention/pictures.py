@@ -1,6 +1,6 @@
 """Draws attention: maps over the crop, sheets, positions, gradients.
 
-Every figure has one scale, and its colour bar is that of every map in it.
+All maps of a figure have the same scale and share its colour bar.
 """
 
 import math
@@ -43,13 +43,13 @@ def draw_maps(
   """Draws one map per keypoint, after the crop with all predictions.
 
   Args:
-    image: the crop.
-    maps: positive values, one map per keypoint, for every pixel of the crop.
-    points: predictions, pixels of the crop; a ring marks each in its panel.
-    names: of the keypoints.
-    threshold: values at or below it stay transparent.
-    heading: text above the figure.
-    label: what the colour bar shows.
+    image: The crop.
+    maps: A map of positive values per keypoint, for every pixel of the crop.
+    points: The predictions in pixels of the crop; a ring marks each in its panel.
+    names: The names of the keypoints.
+    threshold: The largest value that stays transparent.
+    heading: The text above the figure.
+    label: The label of the colour bar.
   """
   columns = min(COLUMNS, len(names) + 1)
   rows = math.ceil((len(names) + 1) / columns)
@@ -75,7 +75,7 @@ def draw_sheet(
   heading: str,
   label: str,
 ) -> Figure:
-  """Draws all layers (rows) and all keypoints (columns); see `draw_maps`."""
+  """Draws the maps of all layers (rows) and keypoints (columns); see `draw_maps`."""
   figure, panels = make_panels(len(maps), len(names) + 1, 1.05, image.shape, heading)
   norm = log_scale(maps, threshold)
   for layer, (axes, row) in enumerate(zip(panels, maps)):
@@ -92,15 +92,15 @@ def draw_sheet(
 def draw_position_similarity(
   similarities: Float[np.ndarray, "L L"], grid: tuple[int, int], heading: str
 ) -> Figure:
-  """Draws how similar chosen positions are to all others, a map for each.
+  """Draws the similarity of chosen positions to all positions, a map for each.
 
-  The panels lie as their positions do. A ring marks the position itself, whose
+  The panels are arranged as the positions are. A ring marks the position itself, whose
   similarity, always 1, is left out of the scale.
 
   Args:
-    similarities: cosines, see `attention.cosine_similarities`.
+    similarities: The cosines, as returned by `maps.cosine_similarities`.
     grid: (h, w) of the positions.
-    heading: text above the figure.
+    heading: The text above the figure.
 
   Source: supplement section B, figure 1, which has a map for every position.
   """
@@ -128,17 +128,17 @@ def draw_gradients(
   point: Float[np.ndarray, "2"],
   heading: str,
 ) -> Figure:
-  """Draws the gradient's norm per token, three ways, and how they and attention agree.
+  """Draws the norm of the gradient per token in its three forms, and their agreement.
 
-  The scale is that of the tokens reached through attention alone; the others, and
-  as a rule all of the supplement's form, lie above it.
+  The scale covers the tokens reached through attention alone. The other tokens, and
+  usually all of the supplement's form, lie above it.
 
   Args:
-    image: the crop.
-    found: gradients of all keypoints.
-    keypoint: which to draw.
-    point: its prediction, pixels of the crop.
-    heading: text above the figure.
+    image: The crop.
+    found: The gradients of all keypoints.
+    keypoint: The number of the keypoint to draw.
+    point: The prediction of the keypoint, pixels of the crop.
+    heading: The text above the figure.
   """
   forms = {
     "exact": found.exact,
@@ -182,7 +182,7 @@ def draw_gradients(
 def _fill_cells(
   values: Float[np.ndarray, " L"], shape: Sequence[int]
 ) -> Float[np.ndarray, "H W"]:
-  """Gives every pixel the value of its token, without interpolation."""
+  """Returns the value of its token for every pixel, without interpolation."""
   stride = math.isqrt(shape[0] * shape[1] // len(values))
   cells = values.reshape(shape[0] // stride, -1)
   return cells.repeat(stride, axis=0).repeat(stride, axis=1)

@@ -1,4 +1,4 @@
-"""Features of a detector's encoder at keypoints and other points, outside training."""
+"""Reads features of a detector's encoder at keypoints and other points."""
 
 import functools
 from collections.abc import Callable
@@ -19,17 +19,18 @@ from fskd_jax.models.aggregator import pool_features
 from fskd_jax.models.detector import FewShotDetector
 
 PointsOf = Callable[[EpisodeBatch], Float[Array, "b t g 2"]]
-"""Pixels of the crops, for all images of a batch: support first, then queries."""
+"""Function that returns points in pixels of the crops, for all images of a batch:
+support first, then queries."""
 
 
 class PooledFeatures(NamedTuple):
-  """Features at i visible keypoints, of whatever images.
+  """Features at i visible keypoints of any images.
 
   Attributes:
-    features: pooled as for prototypes.
-    keypoint: number of the type in the vocabulary.
-    species: names.
-    instance: whose keypoint it is.
+    features: The features, pooled as for prototypes.
+    keypoint: The number of each keypoint's type in the vocabulary.
+    species: The name of each keypoint's species.
+    instance: The id of each keypoint's instance.
   """
 
   features: Float[np.ndarray, "i c"]
@@ -43,7 +44,7 @@ def reader(
 ) -> Callable[
   [Any, EpisodeBatch, image_store.ImageStore | None], Float[Array, "b t g c"]
 ]:
-  """Returns (variables, batch, store) -> features at points of all images, compiled."""
+  """Returns (variables, batch, store) -> features at points of all images, jitted."""
   detector = FewShotDetector(cfg.model, cfg.data.image_size)
 
   def read(variables, batch, store):
@@ -65,7 +66,7 @@ def reader(
 def at_keypoints(
   cfg: Config, variables: Any, feed: Feed, sampler: Sampler, episodes: int
 ) -> PooledFeatures:
-  """Pools at the visible keypoints of the images of episodes, each instance once."""
+  """Pools features at the visible keypoints of episodes, each instance once."""
   read = reader(cfg, lambda batch: episode.all_views(batch).keypoints)
   parts, known = [], set()
   size = cfg.eval.batch_episodes
@@ -95,7 +96,7 @@ def at_keypoints(
 
 
 def unit(features: Float[np.ndarray, "... c"]) -> Float[np.ndarray, "... c"]:
-  """Scales to length 1, so that products are cosines."""
+  """Returns features scaled to length 1, so that products are cosines."""
   lengths = np.linalg.norm(features, axis=-1, keepdims=True)
   return features / np.maximum(lengths, 1e-12)
 

@@ -1,7 +1,7 @@
-"""Measures how hard sampled negatives are, over alpha, rho and N_neg (figure 2).
+"""Measures the hardness of sampled negatives over alpha, rho and N_neg (figure 2).
 
 Hardness is the cosine between the feature at a keypoint (the anchor) and those at the
-negatives of the same image: the mean, and that of the hardest negative.
+negatives of the same image: the mean over the negatives, and the largest.
 """
 
 import dataclasses
@@ -26,7 +26,8 @@ VALUES: dict[str, tuple[float, ...]] = {
   "negative_distance": (10 / 384, 30 / 384, 40 / 384, 60 / 384),
   "negatives_per_image": (5, 10, 20, 30),
 }
-"""What is varied, the others as in the paper. Source: the supplement's figure 2."""
+"""Values of each varied field; the other fields are as in the paper. Source: the
+supplement's figure 2."""
 
 _LABELS = {
   "negative_box_scale": ("α", 1.0),
@@ -86,14 +87,14 @@ def measure(
   """Measures the hardness under every setting, on the same images.
 
   Args:
-    cfg: of the network; its training seed draws the points.
-    variables: of the network.
-    feed: gives the batches their pixels.
-    batches: episodes.
-    progress: wraps the list of batches.
+    cfg: The configuration of the network; its training seed draws the points.
+    variables: The variables of the network.
+    feed: The feed that has the pixels of the batches.
+    batches: Batches of episodes.
+    progress: A wrapper of the list of batches, to show progress.
 
   Returns:
-    By field and value: "mean" and "hardest" cosine, averaged over the keypoints.
+    The "mean" and "hardest" cosine, averaged over the keypoints, by field and value.
   """
   losses = settings(cfg.loss)
 
@@ -125,11 +126,11 @@ def measure(
 def anchor_cosines(
   features: Float[np.ndarray, "b t g c"], visible: Bool[np.ndarray, "b t n"]
 ) -> Float[np.ndarray, "i g"]:
-  """Returns the cosines of every visible keypoint to the negatives of its image.
+  """Returns the cosines between every visible keypoint and its image's negatives.
 
   Args:
-    features: at the n keypoints of each image, then at its negatives.
-    visible: which of the keypoints are there.
+    features: The features at the n keypoints of each image, then at its negatives.
+    visible: Whether each of the n keypoints is visible.
   """
   vectors, count = unit(features), visible.shape[-1]
   anchors, negatives = vectors[:, :, :count], vectors[:, :, count:]
@@ -142,13 +143,13 @@ def draw(
   negatives: Mapping[tuple[str, float], Float[np.ndarray, "g 2"]],
   found: Mapping[str, Mapping[float, Mapping[str, float]]],
 ) -> Figure:
-  """Draws the negatives of an image under every setting, a row for each field.
+  """Draws the negatives of an image under every setting, one row per field.
 
   Args:
-    image: as the network gets it.
-    keypoints: the visible ones.
-    negatives: by field and value, pixels of the image.
-    found: of `measure`.
+    image: The image as the network sees it.
+    keypoints: The visible keypoints, pixels of the image.
+    negatives: The negatives by field and value, pixels of the image.
+    found: The result of `measure`.
   """
   columns = max(map(len, VALUES.values()))
   figure = Figure(figsize=(2.2 * columns + 3.2, 7.2), layout="constrained", dpi=100)

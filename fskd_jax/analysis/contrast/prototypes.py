@@ -1,4 +1,4 @@
-"""Measures how contrastive learning changes prototypes across species and types.
+"""Measures the effect of contrastive learning on prototypes across species and types.
 
 A prototype is the mean feature of one keypoint type over the images of one species.
 """
@@ -15,17 +15,17 @@ from fskd_jax.metrics.intervals import category_episode_bootstrap
 
 
 class PrototypeStudy(NamedTuple):
-  """Of one network.
+  """Prototypes of one network and their similarities.
 
   Attributes:
-    types: names of the n keypoint types.
-    species: names.
-    prototypes: unit vectors; nan where a species shows no such keypoint.
-    same: for each type, mean cosine to itself in other species.
-    different: for each type, mean cosine to the other types in other species.
-    retrieval: part of single keypoints whose nearest prototype of another species is
-      of their type: mean over all, and the bootstrap interval over species and
-      their images; by type.
+    types: The names of the n keypoint types.
+    species: The names of the s species.
+    prototypes: Unit vectors; nan if a species has no keypoint of the type.
+    same: The mean cosine of each type to itself in other species.
+    different: The mean cosine of each type to the other types in other species.
+    retrieval: The fraction of single keypoints whose nearest prototype in another
+      species has their type: mean, and bootstrap interval over species and images.
+    retrieval_by_type: The mean of this fraction by type.
   """
 
   types: tuple[str, ...]
@@ -41,11 +41,11 @@ def study(found: PooledFeatures, names: Sequence[str]) -> PrototypeStudy:
   """Compares the prototypes of species with each other.
 
   Args:
-    found: features of at least two species.
-    names: the vocabulary.
+    found: The features of at least two species.
+    names: The vocabulary.
 
   Raises:
-    ValueError: there is only one species.
+    ValueError: There is only one species.
   """
   species, types = sorted(set(found.species)), np.unique(found.keypoint)
   if len(species) < 2:
@@ -82,7 +82,7 @@ def _retrieved(
   species: Sequence[str],
   types: np.ndarray,
 ) -> Float[np.ndarray, " i"]:
-  """Returns for each keypoint the part of the other species that find its type."""
+  """Returns the fraction of other species that find the type, for each keypoint."""
   cosines = np.einsum("ic,snc->isn", features, prototypes)
   nearest = types[np.where(np.isnan(cosines), -np.inf, cosines).argmax(-1)]
   is_right = (nearest == found.keypoint[:, None]).astype(float)
@@ -91,7 +91,7 @@ def _retrieved(
 
 
 def numbers(result: PrototypeStudy) -> dict[str, Any]:
-  """Returns what the picture says, ready for JSON."""
+  """Returns the numbers of the picture, ready for JSON."""
   by_type = zip(result.same, result.different, result.retrieval_by_type)
   return {
     "retrieval": dict(zip(("mean", "low", "high"), result.retrieval)),
@@ -105,7 +105,7 @@ def numbers(result: PrototypeStudy) -> dict[str, Any]:
 
 
 def draw(results: Mapping[str, PrototypeStudy]) -> Figure:
-  """Draws a row for each network: cosines by type, and prototypes in the plane."""
+  """Draws one row per network: cosines by type, and prototypes in the plane."""
   figure = Figure(figsize=(13, 3.9 * len(results)), layout="constrained", dpi=100)
   rows = figure.subplots(len(results), 3, squeeze=False, width_ratios=(1.3, 1, 1))
   for line, (name, result) in zip(rows, results.items()):
@@ -140,7 +140,7 @@ def draw(results: Mapping[str, PrototypeStudy]) -> Figure:
 
 
 def _plane(vectors: Float[np.ndarray, "i c"]) -> Float[np.ndarray, "i 2"]:
-  """Projects on the two directions of largest variance (PCA); nan stays nan."""
+  """Projects to the two directions of largest variance (PCA); nan stays nan."""
   is_there = np.isfinite(vectors).all(1)
   centered = vectors - vectors[is_there].mean(0)
   _, _, directions = np.linalg.svd(centered[is_there], full_matrices=False)

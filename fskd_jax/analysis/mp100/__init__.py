@@ -1,1 +1,1 @@
-"""MP-100: pairs, crops and metrics as in its reference implementation."""
+"""Evaluation on MP-100 with the pairs, crops and metrics of its reference code."""

@@ -34,17 +34,17 @@ def evaluate(
 ) -> Pairs:
   """Predicts every query of every episode.
 
-  Keypoints that no support crop shows are taken to lie at the centre of the query's
-  crop; they are scored all the same.
+  Keypoints that no support crop shows are predicted at the centre of the query's crop,
+  and are scored like the others.
 
   Args:
-    detector: of `detector_of`.
-    episodes: of `pairs.draw`.
-    images: folder that the objects' files lead from.
-    progress: wraps the episodes.
+    detector: The detector, as returned by `detector_of`.
+    episodes: The episodes, as returned by `pairs.draw`.
+    images: The folder that the objects' file names are relative to.
+    progress: A wrapper of the episodes, to show progress.
 
   Raises:
-    ValueError: an image cannot be read; says which.
+    ValueError: An image cannot be read; the message names it.
   """
   distances, valid, size, category, number = [], [], [], [], []
   for place, episode in enumerate(progress(episodes)):
@@ -86,7 +86,7 @@ def _predict(
 
 
 def _shown(support: MP100Object) -> Float[np.ndarray, "n 2"]:
-  """Returns the keypoints that the support crop shows, nan for others."""
+  """Returns the keypoints inside the support crop, nan for others."""
   points, half = support.keypoints, CROP_MARGIN * max(support.box[2:]) / 2
   inside = np.abs(points - augment.box_centers(np.array([support.box]))) <= half
   inside &= (points >= -0.5) & (points <= np.array(support.image_size) - 0.5)

@@ -1,4 +1,4 @@
-"""MP-100's metrics: per pair over its keypoints, then the plain mean over the pairs."""
+"""Metrics of MP-100: means over the keypoints of a pair, then over the pairs."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -16,11 +16,11 @@ class Pairs(NamedTuple):
   """Predictions of p pairs (support, query).
 
   Attributes:
-    distances: to the annotation, pixels of the original image.
-    valid: visible in the query and in every support image.
-    size: longer side of the query's cleaned box, pixels.
-    category: names.
-    episode: number of the episode, whose queries share their support.
+    distances: The distances to the annotation, pixels of the original image.
+    valid: Whether each keypoint is visible in the query and in every support image.
+    size: The longer side of each query's cleaned box, pixels.
+    category: The name of each pair's category.
+    episode: The number of each pair's episode; its queries share their support.
   """
 
   distances: Float[np.ndarray, "p n"]
@@ -31,7 +31,7 @@ class Pairs(NamedTuple):
 
 
 def pck(pairs: Pairs, threshold: float) -> Float[np.ndarray, " p"]:
-  """Returns each pair's part of keypoints strictly nearer than the threshold.
+  """Returns each pair's fraction of keypoints strictly nearer than the threshold.
 
   A pair without a valid keypoint scores 0.
   """
@@ -39,7 +39,7 @@ def pck(pairs: Pairs, threshold: float) -> Float[np.ndarray, " p"]:
 
 
 def auc(pairs: Pairs) -> Float[np.ndarray, " p"]:
-  """Returns each pair's mean PCK at 0.00, 0.05 .. 0.95; 0.95 is the best there is."""
+  """Returns each pair's mean PCK at 0.00, 0.05 .. 0.95, whose maximum is 0.95."""
   return np.stack([pck(pairs, i / AUC_STEPS) for i in range(AUC_STEPS)]).mean(0)
 
 
@@ -51,8 +51,9 @@ def nme(pairs: Pairs) -> Float[np.ndarray, " p"]:
 def per_episode(pairs: Pairs) -> dict[str, Any]:
   """Returns each episode's mean over its pairs, for `fskd compare-runs`.
 
-  As of `EpisodeScores.per_episode`, but for the keypoints, which are of a category.
-  Episodes have equally many pairs, so that the mean over them is that of `summary`.
+  The format is that of `EpisodeScores.per_episode`, without keypoint types, which
+  differ between categories. All episodes have the same number of pairs, so that the
+  mean over them equals that of `summary`.
   """
 
   def means(values: np.ndarray) -> list[float]:
@@ -74,12 +75,12 @@ def summary(
   """Scores all pairs.
 
   Returns:
-    "pairs", "empty_pairs" (which score 0 in everything, as in the reference: that
-    lowers PCK, and also NME and EPE), "pck" by threshold, "mpck" (mean of the five)
-    and "mpck_to_0.2" (of the first four), "auc", "nme", "epe" (pixels); by category
-    PCK, and for each of its keypoints the part found at 0.2 of how many. A mean is
-    {"mean", "ci95": half width of the t-interval over the pairs, "bootstrap95":
-    interval over categories and their episodes}.
+    "pairs", "empty_pairs" (which score 0 in all metrics, as in the reference, so that
+    they lower PCK and also NME and EPE), "pck" by threshold, "mpck" (mean of the five)
+    and "mpck_to_0.2" (of the first four), "auc", "nme", "epe" (pixels); for each
+    category, PCK and the PCK at 0.2 and count of each keypoint. A mean is {"mean",
+    "ci95": half width of the t-interval over the pairs, "bootstrap95": interval over
+    categories and their episodes}.
   """
   scores = {f"{t:g}": pck(pairs, t) for t in THRESHOLDS}
   by_threshold = np.stack(list(scores.values()))

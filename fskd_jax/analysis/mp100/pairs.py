@@ -21,22 +21,22 @@ class MP100Episode(NamedTuple):
 
 
 def episodes_of(path: pathlib.Path) -> int:
-  """Returns how many episodes of a category the reference draws from a file."""
+  """Returns the number of episodes per category that the reference draws of a file."""
   return 100 if path.stem.endswith("_val") else 200
 
 
 def draw(file: MP100File, shots: int, episodes: int) -> list[MP100Episode]:
   """Draws episodes, category by category, from one seeded stream.
 
-  One draw of shots + 15 objects gives the support and, after it, the queries.
+  One draw of shots + 15 objects gives the support, followed by the queries.
 
   Args:
-    file: the objects.
-    shots: support objects of an episode.
-    episodes: of each category.
+    file: The annotated objects.
+    shots: The number of support objects of an episode.
+    episodes: The number of episodes of each category.
 
   Raises:
-    ValueError: a category has too few objects; names it.
+    ValueError: A category has too few objects; the message names it.
   """
   stream, found = random.Random(SEED), []
   for category, objects in file.categories.items():
@@ -52,11 +52,11 @@ def draw(file: MP100File, shots: int, episodes: int) -> list[MP100Episode]:
 
 
 def record(episodes: list[MP100Episode], scores: dict[str, Any]) -> dict[str, Any]:
-  """Returns what `fskd compare-runs` reads of a setting, as `EpisodeRecord.to_json`.
+  """Returns a setting's record for `fskd compare-runs`, as `EpisodeRecord.to_json`.
 
   Args:
-    episodes: of `draw`.
-    scores: of the detector, `metrics.per_episode`.
+    episodes: The episodes, as returned by `draw`.
+    scores: The detector's scores, as returned by `metrics.per_episode`.
   """
   return {
     "manifest": manifest(episodes)["sha256"],
@@ -67,7 +67,7 @@ def record(episodes: list[MP100Episode], scores: dict[str, Any]) -> dict[str, An
 
 
 def manifest(episodes: list[MP100Episode]) -> dict[str, Any]:
-  """Returns the ids of all pairs and their SHA-256, to compare evaluations by."""
+  """Returns the ids of all pairs and their SHA-256, which identify the episodes."""
   listed = [
     [
       episode.category,

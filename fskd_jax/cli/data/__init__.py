@@ -13,7 +13,7 @@ COMMANDS = {
   ),
   "prepare": (
     _ROOM + "prepare:add_arguments",
-    "check a published data set and make a COCO folder of it",
+    "check a published data set and convert it to a COCO folder",
   ),
 }
 

@@ -1,8 +1,8 @@
 """fskd data convert: converts labels of annotation tools to a COCO file, and back.
 
-The format of the source is recognised. Read and written are COCO, DeepLabCut (CSV,
-H5), lightning-pose (CSV), SLEAP (analysis H5), LabelMe (folder), Label Studio (JSON)
-and CVAT for images 1.1 (XML). Look the result over with `fskd data doctor`.
+The format of the source is recognised. Formats are COCO, DeepLabCut (CSV, H5),
+lightning-pose (CSV), SLEAP (analysis H5), LabelMe (folder), Label Studio (JSON) and
+CVAT for images 1.1 (XML). Check the result with `fskd data doctor`.
 """
 
 import argparse
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "source",
     type=pathlib.Path,
     nargs="+",
-    help="file, or folder of LabelMe; several become one",
+    help="file, or folder of LabelMe; several are merged",
   )
   parser.add_argument("--out", type=pathlib.Path, required=True, help="new file")
   parser.add_argument(
@@ -33,17 +33,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--images",
     type=pathlib.Path,
-    help="folder of the images: for formats without image sizes (DeepLabCut, "
-    "lightning-pose, SLEAP). Frame 12 is the image whose name ends in 12, from 0",
+    help="folder of the images, for formats without image sizes (DeepLabCut, "
+    "lightning-pose, SLEAP). Frame 12, counted from 0, is the image whose name ends in "
+    "12",
   )
   parser.add_argument(
     "--species",
     default="object",
-    help="name for objects of formats that have none (%(default)s)",
+    help="species of objects in formats without species (%(default)s)",
   )
   parser.add_argument(
     "--keypoints",
-    help="names in order, with commas between: any other label is an error",
+    help="names in order, separated by commas; any other label is an error",
   )
   parser.add_argument(
     "--from-one",
@@ -55,15 +56,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     type=probability,
     default=0.5,
     metavar="P",
-    help="keypoints that a machine placed with less are no labels (%(default)s): "
-    "formats with a place for confidence keep them with it (COCO: v = 0), from others "
-    "they are left out",
+    help="least confidence of a keypoint placed by a machine to be a label "
+    "(%(default)s). Below it, formats that can hold confidence keep the keypoint with "
+    "it (COCO: v = 0), and others leave it out",
   )
   parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-  """Converts, and says what came of it and what was lost."""
+  """Converts labels, and prints a summary and the losses."""
   from fskd_jax.data.labels import completion, formats, label_studio, schema
 
   formats.check_out(args.to, args.out)
@@ -94,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"made: {made_boxes} boxes around the labelled keypoints, 10 % larger")
   lost = formats.losses(labels, args.to)
   if lost:
-    print(f"lost, because {args.to} has no place for it: {', '.join(lost)}")
+    print(f"lost, because {args.to} cannot hold it: {', '.join(lost)}")
   if args.to == "label-studio":
     print(f"labelling interface:\n{label_studio.interface(labels)}")
   return 0

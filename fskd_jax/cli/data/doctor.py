@@ -1,6 +1,6 @@
-"""fskd data doctor: checks a data set and reports what may be wrong in it.
+"""fskd data doctor: checks a data set and reports faults.
 
-Exit status: 0, or 1 if something would stop training or evaluation.
+Exit status: 0, or 1 if a fault would stop training or evaluation.
 """
 
 import argparse
@@ -14,9 +14,9 @@ from fskd_jax.files import written_whole
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Declares the arguments."""
   parser.add_argument("path", type=pathlib.Path, help="folder, or annotation file")
-  parser.add_argument("--json", type=pathlib.Path, help="write every case here")
+  parser.add_argument("--json", type=pathlib.Path, help="file for all cases as JSON")
   parser.add_argument(
-    "--cases", type=int, default=5, help="shown of each finding (%(default)s)"
+    "--cases", type=int, default=5, help="cases to show per finding (%(default)s)"
   )
   parser.set_defaults(run=run)
 

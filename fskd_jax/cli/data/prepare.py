@@ -1,4 +1,4 @@
-"""fskd data prepare: checks a published data set and makes a training folder of it."""
+"""fskd data prepare: checks a published data set and converts it to a COCO folder."""
 
 import argparse
 
@@ -14,12 +14,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.formatter_class = argparse.RawDescriptionHelpFormatter
   parser.add_argument("name", choices=sorted(PUBLISHED | MP100), metavar="NAME")
   parser.add_argument("--source", required=True, help="folder of the downloaded files")
-  parser.add_argument("--out", required=True, help="folder to make")
+  parser.add_argument("--out", required=True, help="new folder")
   parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-  """Prepares, and says what came out and whose terms it comes under."""
+  """Prepares the folder, and prints its counts, terms and citation."""
   published = (PUBLISHED | MP100)[args.name]
   release = prepare(published, args.source, args.out)
   print(f"{args.out}: {published.title}, {summary(release)}")

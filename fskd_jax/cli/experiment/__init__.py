@@ -1,4 +1,4 @@
-"""fskd experiment: repeats the papers' experiments, one command each."""
+"""fskd experiment: reproduces the papers' experiments, one command each."""
 
 import argparse
 

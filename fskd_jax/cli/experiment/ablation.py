@@ -1,7 +1,7 @@
 """fskd experiment ablation: trains variants alike, compares them on equal episodes.
 
-Results go to results.jsonl in --out; what is there already is not run again. The
-report (report.md, report.png) is of all lines, also with `--variants` naming none.
+Results go to results.jsonl in --out; those in the file are not run again. The report
+(report.md, report.png) covers all lines; `--variants` without a name only reports.
 """
 
 import argparse
@@ -20,18 +20,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "--variants", nargs="*", metavar="NAME", help="default: all, the baseline first"
   )
   parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-  parser.add_argument("--steps", type=int, help="of training, for all variants")
-  parser.add_argument("--episodes", type=int, help="of each setting")
-  parser.add_argument("--images-per-species", type=int, help="of the creatures")
+  parser.add_argument("--steps", type=int, help="training steps of every variant")
+  parser.add_argument("--episodes", type=int, help="episodes of each setting")
+  parser.add_argument("--images-per-species", type=int, help="images of the creatures")
   parser.add_argument("--data-path", help="folder of the data set")
   parser.add_argument(
-    "--shard", default="0/1", metavar="I/N", help="run every N-th of the list from I"
+    "--shard", default="0/1", metavar="I/N", help="run every N-th job from the I-th"
   )
   parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-  """Runs what is missing, and reports on what is there."""
+  """Runs the missing variants, and reports all results."""
   from fskd_jax.analysis.ablation import report
   from fskd_jax.analysis.ablation import run as ablation_run
 
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _budget(cfg: Config, args: argparse.Namespace) -> Config:
-  """Sets what all variants share, and leaves out what a short run does not need."""
+  """Sets the common budget, and omits what a short run does not need."""
   cfg.train.steps = args.steps or cfg.train.steps
   cfg.eval.episodes = args.episodes or cfg.eval.episodes
   cfg.data.images_per_species = args.images_per_species or cfg.data.images_per_species

@@ -1,7 +1,7 @@
 """fskd experiment shots: measures accuracy over the number of support images.
 
-Paired: the same queries and keypoints for every number of shots. Several runs are taken
-for one detector with several training seeds.
+The comparison is paired: all numbers of shots have the same queries and keypoints.
+Several runs are treated as one detector with several training seeds.
 """
 
 import argparse
@@ -19,12 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Declares the arguments."""
   parser.add_argument("--workdirs", nargs="+", required=True, metavar="RUN")
   parser.add_argument("--out", required=True, type=pathlib.Path, metavar="DIR")
-  parser.add_argument("--shots", type=int, default=5, help="the most (%(default)s)")
   parser.add_argument(
-    "--episodes", type=int, default=300, help="of each setting (%(default)s)"
+    "--shots", type=int, default=5, help="largest number of shots (%(default)s)"
   )
   parser.add_argument(
-    "--split", default="unseen", help="unseen, seen, validation (%(default)s)"
+    "--episodes", type=int, default=300, help="episodes of each setting (%(default)s)"
+  )
+  parser.add_argument(
+    "--split", default="unseen", help="unseen, seen or validation (%(default)s)"
   )
   parser.set_defaults(run=run)
 
@@ -35,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
 
   if args.shots < 2 or args.episodes < 1:
     raise ValueError(
-      f"--shots {args.shots} --episodes {args.episodes}: expected 2 shots or more, and "
-      "an episode or more"
+      f"--shots {args.shots} --episodes {args.episodes}: expected at least 2 shots and "
+      "1 episode"
     )
   models = [load_run(workdir)[0] for workdir in args.workdirs]
   for workdir, model in zip(args.workdirs, models):  # before any of them is scored
@@ -78,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
   text = json.dumps({"threshold": threshold, "settings": numbers}, indent=2)
   (args.out / "shots.json").write_text(text + "\n", encoding="utf-8")
   for setting, rows in found.items():
-    print(f"{setting}, PCK@{threshold:g} in % and what it adds to one shot")
+    print(f"{setting}, PCK@{threshold:g} in % and the gain over one shot")
     for row in rows:
       mean = 100 * float(row.pck.mean)
       print(f"  {row.shots}: {mean:.1f}  {points(row.gain)}")

@@ -1,4 +1,4 @@
-"""fskd plot: draws runs, their data, and what a model looks at."""
+"""fskd plot: draws runs, their data and their models."""
 
 import argparse
 
@@ -21,7 +21,7 @@ PICTURES = {
   ),
   "negatives": (
     _ROOM + "features:add_negatives",
-    "sampled negatives over alpha, rho and N_neg, and how hard they are",
+    "sampled negatives over alpha, rho and N_neg, and their hardness",
   ),
   "prototypes": (
     _ROOM + "features:add_prototypes",
@@ -38,15 +38,15 @@ PICTURES = {
   "sheet": (_ROOM + "attention:add_sheet", "all layers and all keypoints"),
   "gradients": (
     _ROOM + "attention:add_gradients",
-    "what a prediction depends on by gradient",
+    "the tokens that a prediction depends on, by gradient",
   ),
   "position-similarity": (
     _ROOM + "attention:add_position_similarity",
-    "how position embeddings relate",
+    "the similarity of position embeddings",
   ),
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  """Declares the pictures."""
+  """Declares the sub-commands, one per picture."""
   add_commands(parser, PICTURES, "PICTURE")

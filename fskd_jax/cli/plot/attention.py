@@ -113,7 +113,7 @@ class _Explained(NamedTuple):
     crop: uint8 [H W 3].
     points: [n 2], predictions in pixels of the crop.
     maps: [layers n H W], attention for every pixel of the crop.
-    threshold: below it nothing is drawn.
+    threshold: Below it nothing is drawn.
     label: of the colour bar.
   """
 

@@ -22,11 +22,16 @@ TYPES = ("base", "novel")
 def add_negatives(parser: argparse.ArgumentParser) -> None:
   """Declares the arguments of `fskd plot negatives`."""
   source = parser.add_mutually_exclusive_group(required=True)
-  source.add_argument("--workdir", help="folder of a run, whose features are used")
-  source.add_argument("--config", help="file in configs/: an untrained network")
-  parser.add_argument("--index", type=int, default=0, help="episode (%(default)s)")
+  source.add_argument("--workdir", help="folder of a run, for its features")
+  source.add_argument("--config", help="configuration file, for an untrained network")
   parser.add_argument(
-    "--episodes", type=int, default=40, help="for the hardness (%(default)s)"
+    "--index", type=int, default=0, help="number of the episode (%(default)s)"
+  )
+  parser.add_argument(
+    "--episodes",
+    type=int,
+    default=40,
+    help="number of episodes to measure the hardness (%(default)s)",
   )
   add_out(parser)
   parser.set_defaults(run=_run_negatives)
@@ -36,7 +41,7 @@ def add_prototypes(parser: argparse.ArgumentParser) -> None:
   """Declares the arguments of `fskd plot prototypes`."""
   parser.add_argument("--workdirs", nargs="+", required=True, metavar="RUN")
   parser.add_argument(
-    "--episodes", type=int, default=100, help="images are of these (%(default)s)"
+    "--episodes", type=int, default=100, help="number of episodes (%(default)s)"
   )
   add_out(parser)
   parser.set_defaults(run=_run_prototypes)

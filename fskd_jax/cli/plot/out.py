@@ -14,11 +14,11 @@ def add_out(parser: argparse.ArgumentParser) -> None:
 
 
 def save(figure: Figure, out: str) -> int:
-  """Writes a picture in the format of its suffix, tells where; returns exit status 0.
+  """Writes a picture in the format of its suffix, prints its name, and returns 0.
 
   Raises:
-    FileNotFoundError: its folder does not exist.
-    ValueError: there is no such format.
+    FileNotFoundError: The folder of `out` does not exist.
+    ValueError: The suffix is not that of a format.
   """
   path = pathlib.Path(out)
   with written_whole(path) as unfinished:

@@ -28,7 +28,7 @@ class PublishedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       name=published.name,
       keypoint_names=published.keypoint_names,
       skeleton=(),
-      species=(),  # the files tell, when they are read
+      species=(),  # known once the files are read
     )
 
   def _split_generators(self, dl_manager: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import tqdm
 from fskd_jax.data.annotations import Instance, KeypointDataset
 
 SPLIT = "images"
-"""The only split: species and images are divided by the sampler, not by the files."""
+"""The only split of the records; `splits` divides species and images."""
 
 
 def info(
@@ -73,10 +73,10 @@ def examples(dataset: KeypointDataset) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def load(builder: tfds.core.DatasetBuilder) -> KeypointDataset:
-  """Prepares a data set below its data_dir if need be, and reads it back.
+  """Prepares a data set below its data_dir if it is missing, and reads it back.
 
-  What comes back equals what `examples` was given, field by field; `read_image`
-  fetches the record from disk. Several programs may do this at once.
+  The result equals the argument of `examples` in every field; `read_image` fetches the
+  record from disk. Several programs may do this at once.
   """
   try:
     builder.download_and_prepare()
@@ -84,7 +84,7 @@ def load(builder: tfds.core.DatasetBuilder) -> KeypointDataset:
     # Records appear by one rename: another program may have been faster.
     if not builder.data_path.exists():
       raise
-  # What is on disk: a builder does not see what others wrote after it was made.
+  # From disk: a builder does not see what other programs wrote after it was made.
   builder = tfds.builder_from_directory(builder.data_path)
   decoders = {"image": tfds.decode.SkipDecoding()}
   # TFDS wraps its methods, and the checker sees no parameters.

@@ -1,6 +1,6 @@
 """Checks a data set: its contents, missing or broken files, suspicious labels.
 
-Nothing stops at the first fault: everything found is in the report.
+The checks do not stop at the first fault: the report lists all of them.
 """
 
 import collections
@@ -29,10 +29,10 @@ class Finding(NamedTuple):
   """One kind of finding.
 
   Attributes:
-    level: `ERROR`: training or evaluation would stop or be wrong; `WARNING`: look at
-      it; `NOTE`.
-    what: in words.
-    cases: each of them.
+    level: `ERROR`, if training or evaluation would stop or be wrong; `WARNING`, if it
+      needs a look; or `NOTE`.
+    what: A description of the kind.
+    cases: A text for each case.
   """
 
   level: str
@@ -41,14 +41,14 @@ class Finding(NamedTuple):
 
 
 class Report(NamedTuple):
-  """What was found in a folder or file.
+  """The findings in a folder or file.
 
   Attributes:
-    path: what was looked at.
-    kind: which data set it seems to be.
-    counts: annotation files, images, instances and so on.
-    labels: visibility, mirror pairs and index base of the keypoints, in words.
-    findings: errors first.
+    path: The folder or file examined.
+    kind: The data set that it seems to be.
+    counts: The numbers of annotation files, images, instances and so on.
+    labels: Sentences on visibility, mirror pairs and index base of the keypoints.
+    findings: The findings, errors first.
   """
 
   path: str
@@ -59,22 +59,22 @@ class Report(NamedTuple):
 
   @property
   def has_errors(self) -> bool:
-    """Says whether something would stop training or evaluation."""
+    """Whether a finding would stop training or evaluation."""
     return any(finding.level == ERROR for finding in self.findings)
 
 
 def examine(
   path: pathlib.Path, progress: Callable[[Iterable], Iterable] = lambda x: x
 ) -> Report:
-  """Looks at a folder with COCO keypoint files and images, or at one such file.
+  """Examines a folder with COCO keypoint files and images, or one such file.
 
   Args:
-    path: a folder with .json files in it or in annotations/, and images below it or
+    path: A folder with .json files in it or in annotations/, and images below it or
       below images/; or a .json file beside its images.
-    progress: wraps the images while they are decoded.
+    progress: A wrapper of the iterable of images, to show progress.
 
   Raises:
-    FileNotFoundError: there is no such path, or no .json file in it.
+    FileNotFoundError: There is no such path, or no .json file in it.
   """
   files = _annotation_files(path)
   folder = path if path.is_dir() else path.parent
@@ -137,7 +137,7 @@ def _annotation_files(path: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _doubts(coco: CocoFile) -> Iterator[tuple[str, str, str]]:
-  """Yields what a sound entry may still have wrong: level, kind, case."""
+  """Yields suspicious features of valid entries: level, kind, case."""
   repeated = collections.Counter(
     (x["image_id"], tuple(x["keypoints"])) for x in coco.annotations
   )
@@ -239,7 +239,7 @@ def _traps(
   images: Mapping[str, Any],
   counts: Mapping[str, int],
 ) -> Iterator[tuple[str, str]]:
-  """Yields known traps of published data sets (docs/data.md#doctor)."""
+  """Yields known traps of published data sets (docs/data.md#doctor): kind, case."""
   if "amur_tiger_body" in species:
     yield (
       "known trap: names that mislead",
@@ -270,7 +270,7 @@ def _traps(
 
 
 def text(report: Report, shown: int = 5) -> str:
-  """Formats a report; of every finding the first cases."""
+  """Formats a report, with the first cases of every finding."""
   lines = [f"{report.path}: {report.kind}"]
   lines.append("  " + ", ".join(f"{n} {what}" for what, n in report.counts.items()))
   lines += [f"  {line}" for line in report.labels]
@@ -285,6 +285,6 @@ def text(report: Report, shown: int = 5) -> str:
 
 
 def to_json(report: Report) -> str:
-  """Returns a whole report, every case."""
+  """Returns a report with every case as JSON."""
   content = report._asdict() | {"findings": [x._asdict() for x in report.findings]}
   return json.dumps(content, indent=2) + "\n"

@@ -13,11 +13,11 @@ from fskd_jax.messages import first
 
 
 class Summary(NamedTuple):
-  """Of one or more files.
+  """A description of the keypoints of one or more files.
 
   Attributes:
-    lines: in words.
-    doubts: what is wrong, and the cases.
+    lines: Sentences for the report.
+    doubts: Pairs of a kind of doubt and a case.
   """
 
   lines: tuple[str, ...]
@@ -25,7 +25,7 @@ class Summary(NamedTuple):
 
 
 def summarise(files: Sequence[CocoFile]) -> Summary:
-  """Describes the keypoints of files, and what is doubtful about all of them."""
+  """Describes the keypoints of files, and lists doubtful ones."""
   names: dict[str, list[int]] = {}
   for file in files:
     for category in file.categories.values():
@@ -52,7 +52,7 @@ def _visibility(names: dict[str, list[int]]) -> str:
 
 
 def _sides(names: list[str]) -> tuple[str, list[tuple[str, str]]]:
-  """Returns the mirror pairs that training will use, and the sides without partner."""
+  """Returns the mirror pairs that training will use, and names without a partner."""
   permutation = flip_permutation(names).tolist()
   pairs = [f"{names[i]} = {names[j]}" for i, j in enumerate(permutation) if i < j]
   alone = [
@@ -68,7 +68,7 @@ def _sides(names: list[str]) -> tuple[str, list[tuple[str, str]]]:
 def _labelled(
   files: Iterable[CocoFile],
 ) -> tuple[Float[np.ndarray, "n 2"], Int[np.ndarray, "n 2"]]:
-  """Returns the labelled points, and for each the size of its image."""
+  """Returns the labelled points, and the (width, height) of the image of each."""
   points, sizes = [], []
   for file in files:
     for entry in file.annotations:
@@ -85,10 +85,10 @@ def _labelled(
 def _index_base(
   points: Float[np.ndarray, "n 2"], sizes: Int[np.ndarray, "n 2"]
 ) -> tuple[str, list[tuple[str, str]]]:
-  """Says where the coordinates seem to count from.
+  """Returns a sentence on the index base of the coordinates, and doubts about it.
 
-  Counted from 0, the last pixel is the width less 1: whole numbers from 1 that reach
-  the width or height count from 1.
+  Coordinates that count from 0 end at the width less 1. Whole numbers that start at 1
+  and reach the width or height therefore count from 1.
   """
   if not len(points):
     return "index base: no labelled keypoint", []
@@ -102,5 +102,5 @@ def _index_base(
     case = f"whole numbers from {low:g}, of which {last} equal the width or height"
     return "index base: they seem to count from 1", [(what, case)]
   else:
-    text = f"whole numbers from {low:g}; nothing tells whether they count from 0 or 1"
+    text = f"whole numbers from {low:g}, which may count from 0 or from 1"
   return f"index base: {text}", []

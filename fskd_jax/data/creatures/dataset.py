@@ -1,4 +1,4 @@
-"""Synthetic creatures as a COCO folder: a data set that needs no download."""
+"""COCO folder of synthetic creatures: a data set that needs no download."""
 
 import json
 import os
@@ -14,7 +14,8 @@ from fskd_jax.data.creatures import render, skeleton, worker
 from fskd_jax.data.creatures.species import SPECIES
 
 VERSION = 1
-"""Raised whenever the same seed gives other pictures; part of every cache's name."""
+"""Version of the pictures, part of the name of every cache; raise it whenever the same
+seed gives other pictures."""
 
 
 def write_creatures(
@@ -26,13 +27,13 @@ def write_creatures(
 ) -> None:
   """Renders the data set into a new folder: annotations.json and images/.
 
-  The folder appears when it is complete. Its content does not depend on the number
-  of processes.
+  The folder appears once it is complete. Its content does not depend on the number of
+  processes.
 
   Raises:
-    ValueError: fewer than one image per species, or than one process.
-    FileExistsError: the folder is there already.
-    RuntimeError: a rendering process failed.
+    ValueError: There is less than one image per species, or less than one process.
+    FileExistsError: The folder exists.
+    RuntimeError: A rendering process failed.
   """
   if images_per_species < 1 or processes < 1:
     raise ValueError(
@@ -55,14 +56,14 @@ def write_creatures(
 
 
 def folder_name(images_per_species: int, seed: int = 0) -> str:
-  """Returns what the data set and its rendered folder are called."""
+  """Returns the name of the data set and of its rendered folder."""
   return f"creatures-v{VERSION}-{images_per_species}-seed{seed}"
 
 
 def rendered_folder(
   cache_dir: str | os.PathLike, images_per_species: int, seed: int = 0
 ) -> pathlib.Path:
-  """Returns the rendered data set below `cache_dir`; renders it the first time."""
+  """Returns the folder of the data set below `cache_dir`, rendering it if missing."""
   folder = pathlib.Path(cache_dir) / folder_name(images_per_species, seed)
   if not folder.exists():
     try:
@@ -76,10 +77,10 @@ def rendered_folder(
 def _render(
   images: pathlib.Path, images_per_species: int, seed: int, processes: int
 ) -> list[dict]:
-  """Runs the workers; returns what they say of each picture, in order.
+  """Runs the workers; returns their line of JSON for each picture, in order.
 
-  Workers are programs of their own: children of this process, which may hold JAX
-  and its threads, could neither be forked safely nor start without importing JAX.
+  Workers are separate programs: this process may hold JAX and its threads, so that it
+  cannot be forked safely, and spawned children would import JAX.
   """
   total = len(SPECIES) * images_per_species
   processes = min(processes, total)

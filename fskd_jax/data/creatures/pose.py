@@ -1,4 +1,4 @@
-"""Poses a creature: proportions and joint angles at random, part by part.
+"""Poses a creature with random proportions and joint angles, part by part.
 
 The frame is that of `skeleton.Body`: x forward, y up, z to the creature's right.
 """
@@ -24,7 +24,7 @@ _HORN, _ANTLER, _OSSICONE = (206, 196, 172), (134, 108, 80), (90, 62, 42)
 
 
 def pose(species: Species, coat: Coat, rng: np.random.Generator) -> Body:
-  """Builds a creature with proportions +-10 % of its species in a random pose."""
+  """Builds a creature in a random pose, its proportions within 10 % of its species'."""
   sizes = {name: getattr(species, name) * rng.uniform(0.9, 1.1) for name in LENGTHS}
   kind = dataclasses.replace(species, **sizes)
   build = Builder()
@@ -44,13 +44,13 @@ def pose(species: Species, coat: Coat, rng: np.random.Generator) -> Body:
 
 
 def _direction(elevation: float, heading: float = 0.0) -> np.ndarray:
-  """Unit vector; elevation above the horizon, heading towards the right, degrees."""
+  """Returns the unit vector at an elevation and a heading to the right; degrees."""
   e, h = math.radians(elevation), math.radians(heading)
   return np.array([math.cos(e) * math.cos(h), math.sin(e), math.cos(e) * math.sin(h)])
 
 
 def _down(forward: float, outward: float) -> np.ndarray:
-  """Unit vector; angles from straight down, forward and towards the right, degrees."""
+  """Returns the unit vector at angles, forward and right, from straight down."""
   f, o = math.radians(forward), math.radians(outward)
   return np.array([math.sin(f) * math.cos(o), -math.cos(f) * math.cos(o), math.sin(o)])
 
@@ -77,7 +77,7 @@ def _trunk(
 
 
 def _leg_angles(leg: str, swing: float, lift: float) -> tuple[float, float, float]:
-  """Angles of the three bones, degrees forward of straight down.
+  """Returns the angles of the three bones, in degrees forward of straight down.
 
   A front leg folds backwards at its knee; a hind leg is a zigzag, stifle forward
   and hock backward.
@@ -141,7 +141,7 @@ def _tail(
 
 
 class _Head(NamedTuple):
-  """Centre and radius of the skull, and unit vectors."""
+  """The centre and radius of a skull, and the unit vectors of its frame."""
 
   center: np.ndarray
   radius: float
@@ -150,11 +150,11 @@ class _Head(NamedTuple):
   right: np.ndarray
 
   def direction(self, forward: float, up: float, right: float) -> np.ndarray:
-    """Returns forward * its vector + ... (not normalised)."""
+    """Returns a vector by its components in the frame of the head."""
     return forward * self.forward + up * self.up + right * self.right
 
   def at(self, forward: float, up: float, right: float) -> np.ndarray:
-    """Returns a point, in units of the skull's radius."""
+    """Returns a point by its coordinates in units of the skull's radius."""
     return self.center + self.radius * self.direction(forward, up, right)
 
 

@@ -1,4 +1,4 @@
-"""Draws a posed creature: orthographic view, depth buffer, coat, scene, occluder.
+"""Draws a posed creature in orthographic view: depth buffer, coat, scene, occluder.
 
 Everything is drawn at twice the final size and box-filtered.
 """
@@ -25,7 +25,7 @@ class Picture(NamedTuple):
   Attributes:
     image: RGB, SIDE x SIDE.
     keypoints: (x, y) in pixels, in the order of skeleton.KEYPOINTS.
-    visible: neither hidden by a nearer part nor by the occluder.
+    visible: Whether neither a nearer part nor the occluder hides each keypoint.
     box: (x, y, w, h) of the drawn body in pixels, occluded parts included.
   """
 
@@ -39,7 +39,7 @@ def render(species: str, seed: Sequence[int]) -> Picture:
   """Draws one creature; the same seed gives the same picture.
 
   Raises:
-    ValueError: no such species.
+    ValueError: There is no such species.
   """
   kinds = {kind.name: kind for kind in SPECIES}
   if species not in kinds:
@@ -68,10 +68,11 @@ def render(species: str, seed: Sequence[int]) -> Picture:
 
 
 class View(NamedTuple):
-  """Body frame -> view frame (x right, y down, z towards the viewer; drawn pixels).
+  """Map from the body frame to the view frame, in drawn pixels.
 
-  A point p goes to scale * rotation @ p + shift. The rotation includes the flip of
-  y, the only reflection: the picture is no mirror image.
+  In the view frame x points right, y down and z to the viewer. A point p maps to
+  scale * rotation @ p + shift. The only reflection is the flip of y in the rotation, so
+  that the picture is not a mirror image.
   """
 
   rotation: np.ndarray
@@ -105,7 +106,7 @@ def place(body: skeleton.Body, rng: np.random.Generator) -> tuple[skeleton.Body,
 
 
 def _camera(yaw: float, pitch: float, roll: float) -> np.ndarray:
-  """Rotation by degrees: about the vertical, then camera elevation, then tilt."""
+  """Returns a rotation by degrees: about the vertical, then by elevation, then tilt."""
   y, p, r = map(math.radians, (yaw, pitch, roll))
   about_y = [[math.cos(y), 0, math.sin(y)], [0, 1, 0], [-math.sin(y), 0, math.cos(y)]]
   about_x = [[1, 0, 0], [0, math.cos(p), -math.sin(p)], [0, math.sin(p), math.cos(p)]]
@@ -117,10 +118,10 @@ class Surface(NamedTuple):
   """The visible surface.
 
   Attributes:
-    depth: [h w] z of what is seen, -inf where there is nothing.
-    rows, columns: [p] the pixels that show the creature.
-    part: [p] number of the capsule seen there.
-    along: [p] where on its axis, 0 at the start and 1 at the end.
+    depth: [h w], z of the surface, -inf where there is none.
+    rows, columns: [p], the pixels that show the creature.
+    part: [p], the number of the capsule seen at each pixel.
+    along: [p], the position on its axis, 0 at the start and 1 at the end.
   """
 
   depth: np.ndarray
@@ -162,7 +163,7 @@ def rasterize(body: skeleton.Body) -> Surface:
 
 
 def _nearest(a: float, b: np.ndarray, c: np.ndarray, way: float) -> tuple:
-  """Returns the t of the balls that may reach nearest: where the derivative is 0."""
+  """Returns the positions t of the balls that may be nearest to the viewer."""
   if a < 1e-3:  # a ball, or seen end-on: one of the two ends is in front
     return np.float32(0), np.float32(1)
   root = np.sqrt(np.maximum(b * b + a * c, 0))
@@ -170,7 +171,7 @@ def _nearest(a: float, b: np.ndarray, c: np.ndarray, way: float) -> tuple:
 
 
 def in_front(body: skeleton.Body, depth: np.ndarray) -> np.ndarray:
-  """Returns [n]: no nearer part hides the keypoint."""
+  """Returns bool [n], whether no nearer part hides each keypoint."""
   x, y = np.rint(body.keypoints[:, :2]).astype(int).clip(0, _DRAWN - 1).T
   return depth[y, x] <= body.keypoints[:, 2] + body.slack
 
@@ -214,7 +215,7 @@ def shade(
 def _pattern(
   kind: Species, where: np.ndarray, arc: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-  """Returns [p] in 0..1, the share of the second colour; `where`: body frame."""
+  """Returns [p] in 0..1, the share of the second colour at points of the body frame."""
   waves = rng.standard_normal((3, 6), dtype=np.float32)
   waves *= 2 * math.pi / kind.pattern_size / np.linalg.norm(waves, axis=0)
   phases = rng.uniform(0, 2 * math.pi, 6).astype(np.float32)

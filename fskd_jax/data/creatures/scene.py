@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw
 
 
 def background(side: int, rng: np.random.Generator) -> UInt8[np.ndarray, "h w 3"]:
-  """Draws noise in several sizes, and 2 to 8 shapes that are no creatures."""
+  """Draws noise of several sizes, and 2 to 8 shapes as distractors."""
   noise = rng.uniform(70, 190) + rng.normal(0, 22, 3) + np.zeros((64, 64, 3))
   if rng.random() < 0.5:  # ground
     noise[rng.integers(20, 50) :] += rng.normal(0, 35) + rng.normal(0, 14, 3)
@@ -51,13 +51,13 @@ def occlude(
   points: Float[np.ndarray, "n 3"],
   rng: np.random.Generator,
 ) -> Bool[np.ndarray, " n"]:
-  """Draws a rectangle over a part of the box; returns which points it covers.
+  """Draws a rectangle over a part of the box; returns whether it covers each point.
 
   Args:
-    image: changed in place.
+    image: The picture, changed in place.
     box: (left, top, right, bottom) of the creature in pixels.
-    points: (x, y, depth), x and y in pixels.
-    rng: of the picture.
+    points: (x, y, depth) with x and y in pixels.
+    rng: The random generator of the picture.
   """
   left, top, right, bottom = box
   size = rng.uniform(0.15, 0.4, 2) * (right - left, bottom - top)

@@ -1,7 +1,7 @@
 """Skeleton of a creature: the capsules to draw, the keypoints to find.
 
-Body frame, right-handed: x forward, y up, z to the creature's RIGHT. The unit of
-length is the distance between hip and shoulder. Left and right are its own.
+The body frame is right-handed: x forward, y up, z to the creature's right. The unit of
+length is the distance between hip and shoulder. Left and right are the creature's own.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ KEYPOINTS = (
   "left eye", "right eye", "left ear", "right ear", "nose", "throat", "withers", "tail",
   *(f"{leg} {joint}" for joint in ("leg", "knee", "paw") for leg in LEGS),
 )  # fmt: skip
-"""The 20 keypoints of Animal Pose in order. Source: docs/algorithm.md#data-sets."""
+"""The 20 keypoints of Animal Pose, in order. Source: docs/algorithm.md#data-sets."""
 
 BONES = (
   ("left eye", "nose"), ("right eye", "nose"), ("left eye", "left ear"),
@@ -31,21 +31,22 @@ BONES = (
 SKELETON = tuple((KEYPOINTS.index(a), KEYPOINTS.index(b)) for a, b in BONES)
 
 PLAIN, COATED, PATTERNED = 0, 1, 2
-"""Skins: one colour; lighter underside; that and the pattern of the species."""
+"""Skins: one colour; a lighter underside; both that and the pattern of the species."""
 
 
 class Body(NamedTuple):
   """Capsules and keypoints of a posed creature, in the body frame.
 
   Attributes:
-    start, end: [c 3] ends of the capsules' axes.
-    radii: [c 2] at start and end.
-    colors: [c 3] RGB in 0..255.
-    skins: [c] PLAIN, COATED or PATTERNED.
-    arcs: [c] where each capsule starts along its limb; carries stripes on.
-    keypoints: [n 3] in the order of KEYPOINTS.
-    slack: [n] how far behind the visible surface a keypoint may lie and still
-      count as visible: joints lie inside their limbs.
+    start, end: [c 3], the ends of the capsules' axes.
+    radii: [c 2], the radii at start and end.
+    colors: [c 3], RGB in 0..255.
+    skins: [c], each PLAIN, COATED or PATTERNED.
+    arcs: [c], the distance along the limb to the start of each capsule, which makes
+      stripes continuous.
+    keypoints: [n 3], in the order of KEYPOINTS.
+    slack: [n], the depth behind the visible surface down to which a keypoint counts as
+      visible, since joints lie inside their limbs.
   """
 
   start: Float[np.ndarray, "c 3"]
@@ -83,11 +84,11 @@ class Builder:
     self.capsule(center, center, radius, radius, color)
 
   def keypoint(self, name: str, position: np.ndarray, slack: float) -> None:
-    """Adds a keypoint; see `Body` for the slack."""
+    """Adds a keypoint with its `Body.slack`."""
     self.keypoints[name] = (position, slack)
 
   def body(self) -> Body:
-    """Returns what was collected."""
+    """Returns the body made of the collected parts."""
     start, end, radii, colors, skins, arcs = zip(*self.capsules)
     points, slack = zip(*(self.keypoints[name] for name in KEYPOINTS))
     return Body(

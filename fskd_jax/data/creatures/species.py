@@ -1,4 +1,4 @@
-"""Synthetic species: their proportions, colours, patterns and ornaments.
+"""Proportions, colours, patterns and ornaments of the synthetic species.
 
 Lengths are in units of the distance between hip and shoulder joints, angles in
 degrees, colours RGB in 0..255.
@@ -17,12 +17,12 @@ class Coat:
   """One colouring of a species.
 
   Attributes:
-    base: colour of the body.
-    mark: second colour, where the pattern says so.
-    belly: underside of body and neck; None: as the base.
-    feet: lower legs; None: as the base.
-    head: head and ears; None: as the base.
-    face: muzzle; None: as the head.
+    base: The colour of the body.
+    mark: The second colour, of the pattern.
+    belly: The colour of the underside of body and neck; None for that of the base.
+    feet: The colour of the lower legs; None for that of the base.
+    head: The colour of head and ears; None for that of the base.
+    face: The colour of the muzzle; None for that of the head.
   """
 
   base: Color
@@ -38,26 +38,27 @@ class Species:
   """Proportions and looks of one species.
 
   Attributes:
-    name: of the category.
-    coats: one of them is drawn at random.
-    pattern: "plain", "stripes", "spots", "patches" or "net" of `mark` colour.
-    pattern_size: length of one period.
-    chest, belly, hip: radii of the trunk.
-    front_leg, back_leg: elbow or stifle to the ground.
-    leg: radius of the upper legs; lower ones are thinner.
-    foot: length of the hind foot; the front foot is at most 0.1.
-    neck, neck_angle, neck_base, neck_top: length, elevation, radii.
-    skull, muzzle, muzzle_tip, head_angle: radius, length, radius of the tip,
-      elevation of the muzzle.
-    nose, nose_size: colour, radius over that of the muzzle's tip.
-    ear, ear_base, ear_tip: length and radii.
+    name: The name of the category.
+    coats: The colourings, one of which is drawn at random.
+    pattern: "plain", "stripes", "spots", "patches" or "net", in the `mark` colour.
+    pattern_size: The length of one period.
+    chest, belly, hip: The radii of the trunk.
+    front_leg, back_leg: The lengths from elbow or stifle to the ground.
+    leg: The radius of the upper legs; lower ones are thinner.
+    foot: The length of the hind foot; the front foot is at most 0.1.
+    neck, neck_angle, neck_base, neck_top: The neck's length, elevation and radii.
+    skull, muzzle, muzzle_tip, head_angle: The radius of the skull; the length, radius
+      of the tip and elevation of the muzzle.
+    nose, nose_size: The colour of the nose, and its radius over that of the muzzle's
+      tip.
+    ear, ear_base, ear_tip: The length and radii of an ear.
     ear_direction: (forward, up, outward) in the frame of the head.
-    tail, tail_base, tail_tip: length and radii.
-    tail_angle, tail_curl: elevation at the base, and the bend along the tail.
-    tail_hair: the whole tail is in the coat's `mark` colour.
-    tuft: colour and radius of the end of the tail, or None.
+    tail, tail_base, tail_tip: The length and radii of the tail.
+    tail_angle, tail_curl: The elevation at the base, and the bend along the tail.
+    tail_hair: Whether the whole tail has the coat's `mark` colour.
+    tuft: The colour and radius of the end of the tail, or None.
     ornament: "none", "horns", "antlers", "ossicones", "mane" or "wool".
-    grazes: lowers its head to the ground now and then.
+    grazes: Whether the animal sometimes lowers its head to the ground.
   """
 
   name: str
@@ -287,7 +288,7 @@ SPECIES = (
   CAT, COW, HORSE, SHEEP, MOUSE, BEAR, GIRAFFE, DACHSHUND, DEER,
   RABBIT, FOX, ZEBRA, PIG,
 )  # fmt: skip
-"""All species; their order is part of the random seed of every picture."""
+"""All species; the order is part of the random seed of every picture."""
 
 LENGTHS = tuple(
   field.name

@@ -1,8 +1,8 @@
-"""Renders every n-th picture of a data set; started by `synthetic` as a process.
+"""Renders every n-th picture of a data set; a program that `dataset` starts.
 
   python -m fskd_jax.data.creatures.worker FOLDER IMAGES_PER_SPECIES SEED RANK PROCESSES
 
-Writes the JPEG files to FOLDER, and one line of JSON per picture to the standard
+It writes the JPEG files to FOLDER, and one line of JSON per picture to the standard
 output: its number, box and COCO keypoints.
 """
 
@@ -20,7 +20,7 @@ JPEG_QUALITY = 92
 
 
 def file_name(number: int, images_per_species: int) -> str:
-  """Returns the file of a picture; they are numbered species by species."""
+  """Returns the file name of a picture; numbers run species by species."""
   species, i = divmod(number, images_per_species)
   return f"{SPECIES[species].name}_{i:05d}.jpg"
 
@@ -28,7 +28,7 @@ def file_name(number: int, images_per_species: int) -> str:
 def write_picture(
   folder: pathlib.Path, number: int, images_per_species: int, seed: int
 ) -> dict:
-  """Renders a picture into `folder`; returns its number, bbox and keypoints."""
+  """Renders a picture into `folder`; returns its number, box and keypoints."""
   species, i = divmod(number, images_per_species)
   picture = render(SPECIES[species].name, [seed, species, i])
   path = folder / file_name(number, images_per_species)
@@ -43,7 +43,7 @@ def write_picture(
 
 
 def main(folder: str, *numbers: str) -> None:
-  """Renders the pictures of one process; the arguments as in the module's text."""
+  """Renders the pictures of one process; see the module's docstring for arguments."""
   images_per_species, seed, rank, processes = map(int, numbers)
   for number in range(rank, len(SPECIES) * images_per_species, processes):
     entry = write_picture(pathlib.Path(folder), number, images_per_species, seed)

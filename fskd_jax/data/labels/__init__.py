@@ -1,1 +1,1 @@
-"""Labels of annotation tools; every format is read into `schema.Labels` and back."""
+"""Labels of annotation tools, converted to and from `schema.Labels`."""

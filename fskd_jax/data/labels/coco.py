@@ -1,4 +1,4 @@
-"""COCO keypoints, the format that training reads (`coco_file`)."""
+"""Reads and writes COCO keypoints, the format that training reads (`coco_file`)."""
 
 import json
 import pathlib
@@ -15,14 +15,15 @@ from fskd_jax.data.labels.schema import (
 )
 
 DECIMALS = 4
-"""Of written coordinates, pixels."""
+"""Decimals of written coordinates, which are pixels."""
 
 
 def read(path: pathlib.Path) -> Labels:
-  """Reads a file; crowds are left out.
+  """Reads a file without its crowds.
 
   Raises:
-    ValueError: it is no COCO keypoint file; tells the first problems.
+    ValueError: The file is not a COCO keypoint file; the message lists the first
+      problems.
   """
   coco = coco_file.read(path)
   objects: dict[int, list[LabelledObject]] = {number: [] for number in coco.images}
@@ -52,17 +53,17 @@ def read(path: pathlib.Path) -> Labels:
 
 
 def write(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
-  """Writes a file, and reads it back to see that training will take it."""
+  """Writes a file, and reads it back to check that training will accept it."""
   text = json.dumps(content(labels), ensure_ascii=False)
   unfinished.write_text(text + "\n", "utf-8")
   coco_file.read(unfinished)
 
 
 def content(labels: Labels) -> dict[str, list[dict[str, Any]]]:
-  """Returns what is in a file of labels; annotations are numbered in their order.
+  """Returns the content of a file of labels; annotations are numbered in their order.
 
-  Keypoints that a machine placed keep their coordinates and have their confidence
-  under "confidences". Those that are no labels have v = 0, so that nothing trains on
+  Keypoints that a machine placed keep their coordinates, with their confidence under
+  "confidences". Those of too little confidence have v = 0, so that nothing trains on
   them.
   """
   number = {species: i for i, species in enumerate(labels.categories, 1)}
@@ -123,10 +124,10 @@ def _annotation(found: LabelledObject, labels: Labels) -> dict[str, Any]:
 def _confidences(
   entry: dict[str, Any], count: int, path: pathlib.Path
 ) -> Sequence[float | None]:
-  """Returns the confidence of each keypoint; None where no machine placed it.
+  """Returns the confidence of each keypoint; None for those that a person placed.
 
   Raises:
-    ValueError: as many numbers and nulls were expected.
+    ValueError: The entry does not have a number or null for each keypoint.
   """
   found = entry.get("confidences")
   if found is None:

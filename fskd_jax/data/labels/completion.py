@@ -1,4 +1,4 @@
-"""Completes labels with what COCO needs: image files, their sizes, boxes."""
+"""Completes labels with the image files, image sizes and boxes that COCO needs."""
 
 import collections
 import pathlib
@@ -18,16 +18,16 @@ from fskd_jax.messages import raise_if
 
 _MARGIN = 0.1
 _LEAST_MARGIN = 8.0  # pixels: a single keypoint gives no size
-_SLACK = 0.5  # pixels: what rounding, or another index base, may put beyond the edge
+_SLACK = 0.5  # pixels beyond the edge, by rounding or another index base
 
 
 class Completed(NamedTuple):
-  """Labels that can be written, and what had to be made up for it.
+  """Labels that are complete, and the changes that were needed.
 
   Attributes:
-    labels: every image has a file name, a size, and boxes around its objects.
-    left_out: labelled frames for which there is no image.
-    made_boxes: objects whose box was made from their keypoints.
+    labels: The labels; every image has a file name, a size, and boxes of its objects.
+    left_out: The number of labelled frames without an image.
+    made_boxes: The number of objects whose box was made from their keypoints.
   """
 
   labels: Labels
@@ -38,19 +38,19 @@ class Completed(NamedTuple):
 def complete(labels: Labels, folder: pathlib.Path | None, source: str) -> Completed:
   """Finds the image files, takes their sizes, and makes boxes where there are none.
 
-  A made box surrounds the labelled keypoints by 10 % of the longer side, at least 8
-  pixels (`with_box`).
+  A box made from keypoints has a margin of 10 % of the longer side, at least 8 pixels
+  (`with_box`).
 
   Args:
-    labels: of any format.
-    folder: of the images; None: the file must have names and sizes itself.
-    source: named in messages.
+    labels: The labels of any format.
+    folder: The folder of the images; None if the labels have file names and sizes.
+    source: The name of the labels in messages.
 
   Raises:
-    FileNotFoundError: an image is not in the folder (`image_files.find`).
-    ValueError: no image or no keypoint, a size is missing or differs, two entries are
-      of one image, a keypoint is outside its image by more than half a pixel, or a box
-      wholly.
+    FileNotFoundError: An image is not in the folder (`image_files.find`).
+    ValueError: There is no image or no keypoint, a size is missing or differs, two
+      entries have the same image, a keypoint is outside its image by more than half a
+      pixel, or a box is wholly outside.
   """
   if not labels.images or not keypoint_names(labels):
     raise ValueError(f"{source}: has no {'keypoints' if labels.images else 'images'}")
@@ -108,14 +108,14 @@ def _outside(image: LabelledImage) -> Iterator[str]:
 def with_box(
   found: LabelledObject, size: tuple[int, int] | None, labels: Labels
 ) -> LabelledObject:
-  """Returns an object with a box: its own, or made around its keypoints.
+  """Returns an object with a box: its own, or one made around its keypoints.
 
-  Those that are no labels count only if all are.
+  Keypoints of too little confidence are used only if there are no others.
 
   Args:
-    found: with keypoints, or a box.
+    found: An object with keypoints or a box.
     size: (width, height) of its image.
-    labels: to which it belongs.
+    labels: The labels that it belongs to.
   """
   if found.box is not None:
     return found

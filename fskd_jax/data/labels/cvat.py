@@ -2,7 +2,7 @@
 
 An object is a skeleton, whose elements are named points with `outside` (missing) and
 `occluded`, or single points that share a group_id. A box of the same group_id is the
-object's box; group_id 0 is no group. Coordinates count from the corner of the first
+object's box; group_id 0 means no group. Coordinates count from the corner of the first
 pixel. Source: docs.cvat.ai, "XML annotation format" (version 1.1).
 """
 
@@ -29,14 +29,14 @@ from fskd_jax.messages import first, shown
 
 _MOST_BYTES = 2**28
 _MOST_LEVELS = 64
-_BOX = "box"  # label of written boxes: a label of skeletons cannot be one of boxes
+_BOX = "box"  # label of written boxes: CVAT does not allow that of a skeleton
 
 
 def read(path: pathlib.Path) -> Labels:
   """Reads a file.
 
   Raises:
-    ValueError: it is no such XML, or names a label that is not in its list.
+    ValueError: The file is not CVAT's XML, or has a label that is not in its list.
   """
   root = _parse(path)
   entries = root.findall("image")
@@ -57,7 +57,7 @@ def read(path: pathlib.Path) -> Labels:
 
 
 def _parse(path: pathlib.Path) -> ElementTree.Element:
-  """Returns the root; entities and document types are refused, not looked up."""
+  """Returns the root element; refuses entities and document types."""
   if path.stat().st_size > _MOST_BYTES:
     raise ValueError(f"{path} is larger than {_MOST_BYTES // 2**20} MiB of XML")
   parser = defused.XMLParser(target=_Builder(), forbid_dtd=True)
@@ -74,7 +74,7 @@ def _parse(path: pathlib.Path) -> ElementTree.Element:
 
 
 class _Builder(ElementTree.TreeBuilder):
-  """Builder of a tree that is not deep: a path of elements costs their number."""
+  """Builder of a tree that limits its depth, since deep trees cost much time."""
 
   def __init__(self):
     super().__init__()
@@ -92,7 +92,7 @@ class _Builder(ElementTree.TreeBuilder):
 
 
 def _listed(root: ElementTree.Element) -> list[tuple[str, str]]:
-  """Returns the labels that the file lists, each with the label above it or ""."""
+  """Returns the labels that the file lists, each with its parent label or ""."""
   return [
     (label.findtext("name", ""), label.findtext("parent", ""))
     for label in root.iterfind("meta//labels/label")
@@ -102,7 +102,7 @@ def _listed(root: ElementTree.Element) -> list[tuple[str, str]]:
 def _in_order(
   categories: dict[str, Category], listed: Sequence[tuple[str, str]]
 ) -> dict[str, Category]:
-  """Brings keypoints into the order of the list; a skeleton has all of its points."""
+  """Orders keypoints as the list does, and adds the missing points of skeletons."""
   ordered = {}
   for species, category in categories.items():
     names = [

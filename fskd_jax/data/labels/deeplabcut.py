@@ -1,10 +1,10 @@
 """Reads and writes labels of DeepLabCut and lightning-pose.
 
-A header of the rows scorer, (individuals,) bodyparts and coords; the index of a row is
-labeled-data, folder, file name (one cell of them in lightning-pose and older
-DeepLabCut), or the number of a frame where a video was analysed. Coordinates count
-from the centre of the first pixel: they are placed in napari or matplotlib, which draw
-pixel (0, 0) around the origin.
+The header has the rows scorer, (individuals,) bodyparts and coords. The index of a row
+is labeled-data, folder, file name (joined in one cell by lightning-pose and older
+DeepLabCut), or the number of a frame of an analysed video. Coordinates count from the
+centre of the first pixel: they are placed in napari or matplotlib, which draw pixel
+(0, 0) around the origin.
 """
 
 import csv
@@ -25,7 +25,7 @@ def read_h5(path: pathlib.Path) -> Labels:
   """Reads a table that pandas wrote.
 
   Raises:
-    ValueError: it is another table, or in a form that holds pickles.
+    ValueError: The table is of another kind, or in a form that holds pickles.
   """
   frame = pandas_h5.read(path)
   levels = [name.lower() for name in frame.column_levels]
@@ -50,7 +50,7 @@ def read_h5(path: pathlib.Path) -> Labels:
 
 
 def write_csv(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
-  """Writes the CSV that DeepLabCut writes beside its H5 file."""
+  """Writes the CSV file that DeepLabCut writes beside its H5 file."""
   table = tables.from_labels(labels)
   _write_csv(table, unfinished, out, lambda name: _index(name, out))
 
@@ -58,10 +58,10 @@ def write_csv(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> No
 def write_lightning_pose(
   labels: Labels, unfinished: pathlib.Path, out: pathlib.Path
 ) -> None:
-  """Writes the CSV that lightning-pose trains on.
+  """Writes the CSV file that lightning-pose trains on.
 
   Raises:
-    ValueError: an image with several objects, which it does not know.
+    ValueError: An image has several objects, which lightning-pose does not support.
   """
   for image in labels.images:
     if len(image.objects) > 1:
@@ -70,7 +70,7 @@ def write_lightning_pose(
         "for each image"
       )
   bare = tables.from_labels(labels)
-  bare.points[..., 2] = np.nan  # it trains on columns x, y
+  bare.points[..., 2] = np.nan  # lightning-pose expects the columns x, y only
   _write_csv(bare, unfinished, out, lambda name: ("/".join(_index(name, out)),))
 
 
@@ -106,7 +106,7 @@ def _header(
 ) -> tuple[list[str], list[tuple[str, ...]]]:
   """Returns the names of the levels, and the levels of every column.
 
-  DeepLabCut finds a file by its scorer: CollectedData_NAME holds the scorer NAME.
+  DeepLabCut finds a file by its scorer: CollectedData_NAME has the scorer NAME.
   """
   scorer = out.stem.removeprefix("CollectedData_")
   has_individuals = any(individual for individual, _ in table.columns)
@@ -120,7 +120,7 @@ def _header(
 
 
 def _axes(table: tables.Table) -> tuple[str, ...]:
-  """Returns x, y and, where a machine placed any keypoint, likelihood."""
+  """Returns x, y and, if a machine placed any keypoint, likelihood."""
   by_machine = np.isfinite(table.points[..., 2]).any()
   return ("x", "y", "likelihood") if by_machine else ("x", "y")
 

@@ -1,4 +1,4 @@
-"""Table of label formats: how to recognise, read and write each, what it can hold."""
+"""Table of label formats: recognises, reads and writes them."""
 
 import pathlib
 from collections.abc import Callable, Iterator
@@ -24,12 +24,13 @@ class Format(NamedTuple):
   """A format.
 
   Attributes:
-    read: path -> labels.
-    write: (labels, unfinished path, path that it becomes); the labels have file names,
-      sizes and boxes (`completion.complete`).
-    suffix: of its files; "" for a folder.
-    keeps: what it has a place for: of "boxes", "occlusion", "species", "skeleton",
-      "confidence" and "names" (also of keypoints that are missing everywhere).
+    read: A function from a path to labels.
+    write: A function of labels, an unfinished path and the path that it becomes; the
+      labels have file names, sizes and boxes (`completion.complete`).
+    suffix: The suffix of its files; "" for a folder.
+    keeps: The parts of labels that the format can hold: of "boxes", "occlusion",
+      "species", "skeleton", "confidence" and "names" (of keypoints, even if they are
+      missing in all images).
   """
 
   read: Callable[[pathlib.Path], Labels]
@@ -57,11 +58,11 @@ FORMATS = {
 
 
 def detect(path: pathlib.Path) -> str:
-  """Returns the name of a file's format, by its suffix and what is in it.
+  """Returns the name of a file's format, recognised by its suffix and content.
 
   Raises:
-    FileNotFoundError: there is no such file or folder.
-    ValueError: it is none of them.
+    FileNotFoundError: There is no such file or folder.
+    ValueError: The file has no known format.
   """
   if path.is_dir():
     return "labelme"
@@ -86,15 +87,15 @@ def detect(path: pathlib.Path) -> str:
     return "label-studio"
   if isinstance(content, dict) and "shapes" in content:
     return "labelme"
-  return "coco"  # whose reader says what is missing
+  return "coco"  # its reader reports what is missing
 
 
 def read(path: pathlib.Path) -> Labels:
   """Reads labels of any format.
 
   Raises:
-    FileNotFoundError: there is no such file or folder.
-    ValueError: it is of no known format, or damaged.
+    FileNotFoundError: There is no such file or folder.
+    ValueError: The file has no known format, or is damaged.
   """
   with naming(path):
     labels = FORMATS[detect(path)].read(path)
@@ -115,10 +116,10 @@ def _name_problems(labels: Labels) -> Iterator[str]:
 
 
 def check_out(name: str, out: pathlib.Path) -> None:
-  """Checks where a format is to be written, before anything is.
+  """Checks the output path of a format before anything is written.
 
   Raises:
-    ValueError: `out` is there already, or has another suffix than its format.
+    ValueError: `out` exists, or does not have the suffix of the format.
   """
   if out.exists():
     raise ValueError(f"{out} exists already; name a new one")
@@ -129,7 +130,7 @@ def check_out(name: str, out: pathlib.Path) -> None:
 
 
 def losses(labels: Labels, name: str) -> list[str]:
-  """Says what a format has no place for, of that what is in the labels."""
+  """Returns descriptions of the parts of labels that a format cannot hold."""
   keeps = FORMATS[name].keeps
   objects = [found for image in labels.images for found in image.objects]
   points = [point for found in objects for point in found.keypoints.values()]

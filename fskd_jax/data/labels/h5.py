@@ -1,7 +1,7 @@
-"""HDF5 files of labels: nothing is followed out of the file, nor read before its size.
+"""Reads HDF5 files of labels safely: sizes are checked, and links out are refused.
 
-A file of a few kilobytes may declare data sets of petabytes, which are made of a fill
-value as they are read, and may lead to other files by links and by external storage.
+A file of a few kilobytes may declare data sets of petabytes, made of a fill value when
+they are read, and may refer to other files by links and by external storage.
 """
 
 import contextlib
@@ -15,10 +15,10 @@ import numpy as np
 from fskd_jax.messages import naming, shown
 
 MOST_BYTES = 2**30
-"""Of the numbers of a table, as float64."""
+"""Largest size of the numbers of a table, as float64."""
 
 MOST_ROWS = 2**20
-"""Frames or images of a file, and names: 9 hours of 30 frames a second."""
+"""Largest number of frames, images or names in a file: 9 hours at 30 frames/s."""
 
 
 @contextlib.contextmanager
@@ -26,7 +26,7 @@ def open_h5(path: pathlib.Path) -> Iterator[h5py.File]:
   """Opens a file for reading.
 
   Raises:
-    ValueError: it is no HDF5 file, or what is read from it meanwhile is damaged.
+    ValueError: The file is not HDF5, or content read inside the context is damaged.
   """
   with naming(path):
     try:
@@ -40,7 +40,7 @@ def node(group: h5py.Group, name: str) -> Any:
   """Returns a group or data set in a group, or None.
 
   Raises:
-    ValueError: it is in another file.
+    ValueError: The node is in another file.
   """
   link = group.get(name, getlink=True)
   if link is None:
@@ -51,10 +51,10 @@ def node(group: h5py.Group, name: str) -> Any:
 
 
 def dataset(group: h5py.Group, name: str) -> Any:
-  """Returns a data set in a group, none of whose values is read yet.
+  """Returns a data set in a group without reading its values.
 
   Raises:
-    ValueError: there is none of the name, or its values are in other files.
+    ValueError: There is no such data set, or its values are in other files.
   """
   found = node(group, name)
   if not isinstance(found, h5py.Dataset):
@@ -68,7 +68,7 @@ def cells(group: h5py.Group, name: str) -> np.ndarray:
   """Returns the texts or numbers of an axis, a level or a list of names.
 
   Raises:
-    ValueError: as `dataset`, or there are more than `MOST_ROWS`.
+    ValueError: As for `dataset`, or there are more than `MOST_ROWS` values.
   """
   found = dataset(group, name)
   if found.size is None or found.size > MOST_ROWS or found.nbytes > MOST_BYTES:
@@ -79,10 +79,10 @@ def cells(group: h5py.Group, name: str) -> np.ndarray:
 
 
 def texts(group: h5py.Group, name: str) -> np.ndarray:
-  """Returns `cells` of a data set of texts, str objects of the same shape.
+  """Returns the `cells` of a data set of texts, as str objects of the same shape.
 
   Raises:
-    ValueError: as `cells`, or they are no texts.
+    ValueError: As for `cells`, or the values are not texts.
   """
   dtype = dataset(group, name).dtype
   if dtype.kind not in "SU" and h5py.check_string_dtype(dtype) is None:
@@ -92,15 +92,15 @@ def texts(group: h5py.Group, name: str) -> np.ndarray:
 
 
 def check_size(shape: tuple[int, ...], what: str) -> None:
-  """Checks the declared size of a table of numbers, before memory is taken.
+  """Checks the declared size of a table of numbers before memory is allocated.
 
   Raises:
-    ValueError: as float64 it takes more than `MOST_BYTES`.
+    ValueError: The table takes more than `MOST_BYTES` as float64.
   """
   if 8 * np.prod(shape, dtype=float) > MOST_BYTES:
     raise ValueError(f"{what} declares the shape {shape}, which is larger than 1 GiB")
 
 
 def text(value: Any) -> str:
-  """Returns a text of an HDF5 file, which may come as bytes."""
+  """Returns a text of an HDF5 file, decoded if it is bytes."""
   return value.decode("utf-8") if isinstance(value, bytes) else str(value)

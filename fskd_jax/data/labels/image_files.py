@@ -15,15 +15,16 @@ from fskd_jax.messages import raise_if
 def find(labels: Labels, folder: pathlib.Path) -> list[LabelledImage]:
   """Returns the images with file names below a folder, and with their stored sizes.
 
-  A name is the file with the longest end of its path, so that labeled-data/clip/a.png
-  is clip/a.png or a.png in the folder, or else the only a.png in any folder below. A
-  frame is the image whose name ends in its number; frames without one are left out.
+  A name matches the file that shares the longest end of its path: labeled-data/clip/
+  a.png matches clip/a.png or a.png in the folder, or else the only a.png in any folder
+  below. A frame matches the image whose name ends in its number; frames without an
+  image are left out.
 
   Raises:
-    FileNotFoundError: there is no such folder, a named image is not in it, or it has
+    FileNotFoundError: There is no such folder, a named image is not in it, or it has
       none of the frames.
-    ValueError: an image cannot be read or was labelled in another size, or two have the
-      number of a frame.
+    ValueError: An image cannot be read or was labelled in another size, or two images
+      have the number of the same frame.
   """
   if not folder.is_dir():
     raise FileNotFoundError(f"--images: there is no folder {folder}")
@@ -55,7 +56,7 @@ def find(labels: Labels, folder: pathlib.Path) -> list[LabelledImage]:
 
 
 def _by_name(files: Sequence[str]) -> dict[str, str]:
-  """Returns files by path, and by name alone where only one has it."""
+  """Returns files by path, and by name alone if the name is unique."""
   ends = [file.rsplit("/", 1)[-1] for file in files]
   counts = collections.Counter(ends)
   alone = {end: file for end, file in zip(ends, files) if counts[end] == 1}
@@ -87,7 +88,7 @@ def _ends(name: str) -> Iterator[str]:
   parts = name.replace("\\", "/").split("/")
   for start in range(len(parts)):
     yield "/".join(parts[start:])
-  yield re.sub(r"^[0-9a-f]{8}-", "", parts[-1])  # of uploaded files
+  yield re.sub(r"^[0-9a-f]{8}-", "", parts[-1])  # prefix of uploaded files
 
 
 def _size(path: pathlib.Path, told: tuple[int, int] | None) -> tuple[int, int]:

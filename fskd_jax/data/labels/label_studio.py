@@ -1,9 +1,9 @@
 """Reads and writes Label Studio: one JSON file of tasks.
 
-Coordinates are percent of the width and height, counted from the corner of the image.
-Points belong to the rectangle that is their parentID, or to which a relation leads;
+Coordinates are percentages of the width and height, counted from the corner of the
+image. Points belong to the rectangle that their parentID names or a relation leads to;
 its label is the species. Occlusion is a choice "occluded" on the point itself (Choices
-with perRegion). `interface` has all three.
+with perRegion). `interface` makes a labelling interface with all three.
 """
 
 import json
@@ -31,10 +31,10 @@ _POINT, _BOX = "keypointlabels", "rectanglelabels"
 
 
 def read(path: pathlib.Path) -> Labels:
-  """Reads an export of the format JSON (not JSON-MIN).
+  """Reads an export in the format JSON (not JSON-MIN).
 
   Raises:
-    ValueError: it is none, or a task has several annotations.
+    ValueError: The file is not such an export, or a task has several annotations.
   """
   content = coco_file.read_json(path)
   if not isinstance(content, list) or not content:
@@ -74,7 +74,7 @@ def _read_task(task: dict[str, Any], where: str) -> LabelledImage:
       f"{where}: its result is {shown(results)}, expected a list of regions"
     )
   sizes = [(r.get("original_width"), r.get("original_height")) for r in results]
-  sizes.append((data.get("width"), data.get("height")))  # as `write` tells it
+  sizes.append((data.get("width"), data.get("height")))  # written by `write`
   size = next(filter(None, (parsing.size_of(*pair) for pair in sizes)), None)
   parents, occluded = _parents(results), _occluded(results)
   marks = [
@@ -87,7 +87,7 @@ def _read_task(task: dict[str, Any], where: str) -> LabelledImage:
 
 
 def _parents(results: list[dict[str, Any]]) -> dict[str | None, str | None]:
-  """Returns the rectangle of each region that is told to belong to one."""
+  """Returns the rectangle of each region that belongs to one, by id."""
   boxes = {parsing.identity(r.get("id")) for r in results if r.get("type") == _BOX}
   pairs = []
   for result in results:
@@ -145,7 +145,7 @@ def _mark(
 
 
 def _upright(box: list[float], degrees: float) -> tuple[float, float, float, float]:
-  """Returns the upright box around one that is turned about its first corner."""
+  """Returns the upright box around a box that is rotated about its first corner."""
   x, y, w, h = box
   cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
   corners = [(0, 0), (w, 0), (0, h), (w, h)]
@@ -155,7 +155,7 @@ def _upright(box: list[float], degrees: float) -> tuple[float, float, float, flo
 
 
 def _image_name(url: str) -> str:
-  """Returns the path of a local file, or the last part of the address of another."""
+  """Returns the path of a local file, or the last part of another file's address."""
   parts = urllib.parse.urlsplit(url)
   local = urllib.parse.parse_qs(parts.query).get("d")
   if local:
@@ -166,7 +166,7 @@ def _image_name(url: str) -> str:
 
 
 def write(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
-  """Writes tasks whose images are local files of Label Studio."""
+  """Writes tasks that refer to images as local files of Label Studio."""
   tasks = []
   for number, image in enumerate(labels.images, 1):
     assert image.size and isinstance(image.name, str)

@@ -1,7 +1,7 @@
 """Reads and writes LabelMe: a JSON file per image, with points and rectangles.
 
 The marks of an object share a group_id; its species is the label of its rectangle.
-LabelMe has no place for occlusion but free flags: {"occluded": true} is ours.
+Occlusion is one of LabelMe's free flags, {"occluded": true}, which is our convention.
 Coordinates count from the corner of the first pixel. Other shapes (polygons, lines) are
 skipped.
 """
@@ -32,8 +32,8 @@ def read(path: pathlib.Path) -> Labels:
   """Reads a file, or all .json files in a folder and below.
 
   Raises:
-    FileNotFoundError: the folder has no such file.
-    ValueError: a file is damaged, or two are of the same image.
+    FileNotFoundError: The folder has no .json file.
+    ValueError: A file is damaged, or two files have the same image.
   """
   files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
   if not files:
@@ -100,10 +100,10 @@ def _marks(shape: dict[str, Any], path: pathlib.Path) -> list[Mark]:
 
 
 def write(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
-  """Writes a folder; its files belong beside the images.
+  """Writes a folder of files, which belong beside the images.
 
   Raises:
-    ValueError: two images differ only in their suffix.
+    ValueError: Two images differ only in their suffix.
   """
   unfinished.mkdir()
   for image in labels.images:

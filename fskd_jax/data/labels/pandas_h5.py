@@ -1,8 +1,8 @@
-"""Data frames in the "fixed" format of pandas, with h5py alone.
+"""Reads and writes data frames in the "fixed" format of pandas, with h5py alone.
 
-In this format a frame is a group: axis0 are the columns and axis1 the rows, each as
-levels and numbers into them, and the values lie in blocks. Plain arrays throughout. The
-other format ("table") pickles the column names; nothing is ever unpickled here.
+In this format a frame is a group of plain arrays: axis0 holds the columns and axis1 the
+rows, each as levels and indices into them, and the values are in blocks. The other
+format ("table") pickles the column names; this module never unpickles anything.
 """
 
 import pathlib
@@ -20,10 +20,10 @@ class Frame(NamedTuple):
   """A table.
 
   Attributes:
-    column_levels: their names.
-    columns: of every column its text on each level.
-    index: of every row its texts.
-    values: NaN where missing.
+    column_levels: The names of the levels of the columns.
+    columns: For each column its text on every level.
+    index: For each row its texts.
+    values: The values; NaN where missing.
   """
 
   column_levels: list[str]
@@ -46,7 +46,8 @@ def read(path: pathlib.Path) -> Frame:
   """Reads the only frame of a file.
 
   Raises:
-    ValueError: there is none or several, it is of the format "table", or damaged.
+    ValueError: There is no frame or several, or it has the format "table" or is
+      damaged.
   """
   with h5.open_h5(path) as file:
     names = groups(file)
@@ -69,7 +70,7 @@ def read(path: pathlib.Path) -> Frame:
 
 
 def _values(group: h5py.Group, block: int, shape: tuple[int, int]) -> np.ndarray:
-  """Returns the values of a block, of which the axes tell the shape."""
+  """Returns the values of a block, whose shape is that of the axes."""
   name = f"block{block}_values"
   data = _plain(group, name)
   transposed = data.attrs.get("transposed", 0)
@@ -87,7 +88,7 @@ def _pickled(what: str) -> ValueError:
 
 
 def _axis(group: Any, name: str) -> tuple[list[str], list[tuple[str, ...]]]:
-  """Returns the names of the levels of an axis, and of every place its texts."""
+  """Returns the names of the levels of an axis, and the texts of every position."""
   if h5.text(group.attrs[f"{name}_variety"]) != "multi":
     return [""], [(value,) for value in _texts(group, name)]
   texts, names = [], []
@@ -152,6 +153,6 @@ def _write_array(group: Any, name: str, values: np.ndarray) -> h5py.Dataset:
 
 def _set(node: Any, **texts: str) -> None:
   for key, text in texts.items():
-    data = text.encode("utf-8")  # of fixed length and declared so, or pandas gets bytes
+    data = text.encode("utf-8")  # declared with a fixed length, or pandas reads bytes
     dtype = h5py.string_dtype("utf-8", max(len(data), 1))
     node.attrs.create(key, np.array(data, dtype=dtype), dtype=dtype)

@@ -1,4 +1,4 @@
-"""Parsing shared by the readers of JSON and XML."""
+"""Parses marks, numbers and ids for the readers of JSON and XML."""
 
 import math
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from fskd_jax.messages import shown
 
 
 class Mark(NamedTuple):
-  """A point or a box, before it is known to which object it belongs.
+  """A point or a box that is not assigned to an object yet.
 
   Attributes:
-    label: name of the keypoint; of a box, the species.
-    group: the same for all marks of an object; None: not told.
-    point: None for a box.
-    box: None for a point.
-    species: of the object, where a point tells it.
+    label: The name of the keypoint, or the species of the box.
+    group: The id that all marks of an object share; None if there is none.
+    point: The keypoint; None for a box.
+    box: The box; None for a point.
+    species: The species of the object, if a point has it.
   """
 
   label: str
@@ -29,17 +29,17 @@ class Mark(NamedTuple):
 def assemble(
   marks: Sequence[Mark], where: str, grouping: str
 ) -> tuple[LabelledObject, ...]:
-  """Makes objects of marks: marks without a group belong to the only object there is.
+  """Makes objects of marks; marks without a group belong to the only object.
 
   An object with neither keypoints nor a box is left out.
 
   Args:
-    marks: of an image, in order.
-    where: names the image in messages.
-    grouping: what ties marks together in this format, for messages.
+    marks: The marks of an image, in order.
+    where: The name of the image in messages.
+    grouping: The name in messages of the field that groups marks in this format.
 
   Raises:
-    ValueError: a label or a box occurs twice in an object, or a mark without a group
+    ValueError: A label or a box occurs twice in an object, or a mark without a group
       could belong to several.
   """
   groups: dict[str | None, list[Mark]] = {}
@@ -83,25 +83,26 @@ def _object(marks: Sequence[Mark], where: str, grouping: str) -> LabelledObject:
 
 
 def number(value: Any, where: str) -> float:
-  """Returns a finite number below 1e9, also from text.
+  """Returns a finite number below 1e9 from a number or text.
 
   Raises:
-    ValueError: it is none.
+    ValueError: The value is not such a number.
   """
   try:
     parsed = plain_float(value) if isinstance(value, str) else float(value)
   except (TypeError, ValueError, OverflowError):
     parsed = math.nan
-  if isinstance(value, bool) or not abs(parsed) < 1e9:  # nan is no less
+  if isinstance(value, bool) or not abs(parsed) < 1e9:  # nan compares false
     raise ValueError(f"{where} is {shown(value)}, expected a finite number below 1e9")
   return parsed
 
 
 def plain_float(text: str) -> float:
-  """Returns the number that a text is, perhaps NaN or infinite.
+  """Parses a number, which may be NaN or infinite.
 
   Raises:
-    ValueError: it is none, or of digits that only Python reads: 1_0, or not ASCII.
+    ValueError: The text is not a number, or has digits that only Python reads (1_0, or
+      digits outside ASCII).
   """
   if "_" in text or not text.isascii():
     raise ValueError(f"{shown(text)} is no number")
@@ -109,7 +110,7 @@ def plain_float(text: str) -> float:
 
 
 def whole_number(text: str) -> int | None:
-  """Returns the number that ASCII digits are, up to 15 of them; else None."""
+  """Returns the number written in up to 15 ASCII digits, or None for other texts."""
   text = text.strip()
   return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None
 
@@ -118,7 +119,7 @@ def identity(value: Any) -> str | None:
   """Returns a group or id as text; None stays None.
 
   Raises:
-    ValueError: it is neither text nor number.
+    ValueError: The value is neither text nor number.
   """
   if not isinstance(value, str | int | float | None):
     raise ValueError(f"a group or id is {shown(value)}, expected a text or number")

@@ -1,26 +1,27 @@
-"""Common form of labels, which every format is read into and written from.
+"""Common representation of labels that all formats convert to and from.
 
-Keypoints are pixel indices as `geometry` has them: the centre of the first pixel is
-(0, 0). Boxes are (x, y, width, height) counted from the corner of the image, so that a
-box of the whole image is (0, 0, width, height).
+Keypoints are pixel indices as in `geometry`: the centre of the first pixel is (0, 0).
+Boxes are (x, y, width, height) counted from the corner of the image, so that the box of
+the whole image is (0, 0, width, height).
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 TO_CENTER = -0.5
-"""Added to coordinates that are counted from the corner of the first pixel."""
+"""Offset to add to coordinates that count from the corner of the first pixel."""
 
 
 LEAST_CONFIDENCE = 0.5
-"""Below it, a keypoint that a machine placed is more often wrong than right."""
+"""Confidence below which a machine's keypoint is more often wrong than right."""
 
 
 class Keypoint(NamedTuple):
-  """A labelled keypoint; COCO's v is 1 if occluded, else 2. Pixels.
+  """A labelled keypoint in pixels; COCO's v is 1 if it is occluded, else 2.
 
   Attributes:
-    confidence: of the machine that placed it, 0..1; None: a person did.
+    confidence: The confidence, 0..1, of the machine that placed the keypoint; None if a
+      person did.
   """
 
   x: float
@@ -33,9 +34,9 @@ class LabelledObject(NamedTuple):
   """An object in an image.
 
   Attributes:
-    keypoints: by name; missing ones (COCO's v = 0) are not in it.
-    species: "" where the format names none.
-    box: None where the format has none.
+    keypoints: The keypoints by name, without missing ones (COCO's v = 0).
+    species: The species, "" if the format has none.
+    box: The box, None if the format has none.
   """
 
   keypoints: dict[str, Keypoint]
@@ -44,12 +45,13 @@ class LabelledObject(NamedTuple):
 
 
 class LabelledImage(NamedTuple):
-  """An image, and what is in it.
+  """An image and its objects.
 
   Attributes:
-    name: of the file, with "/" between folders; or the number of a frame, from 0.
-    size: (width, height), or None where the format has none.
-    objects: may be empty.
+    name: The name of the file, with "/" between folders, or the number of a frame,
+      from 0.
+    size: (width, height), or None if the format has none.
+    objects: The objects, possibly none.
   """
 
   name: str | int
@@ -58,7 +60,7 @@ class LabelledImage(NamedTuple):
 
 
 class Category(NamedTuple):
-  """Keypoint names of a species, in order, and pairs of them for drawing."""
+  """The keypoint names of a species, in order, and pairs of names for drawing."""
 
   keypoints: tuple[str, ...]
   skeleton: tuple[tuple[str, str], ...] = ()
@@ -68,7 +70,8 @@ class Labels(NamedTuple):
   """All labels of a file or folder; categories by species.
 
   Attributes:
-    least_confidence: below it, a keypoint that a machine placed is no label.
+    least_confidence: The confidence below which a keypoint placed by a machine is not
+      used as a label.
   """
 
   images: tuple[LabelledImage, ...]
@@ -76,7 +79,7 @@ class Labels(NamedTuple):
   least_confidence: float = LEAST_CONFIDENCE
 
   def trusts(self, point: Keypoint) -> bool:
-    """Returns whether a keypoint is a label: a person's, or a confident machine's."""
+    """Returns whether a person or a confident machine placed a keypoint."""
     return point.confidence is None or point.confidence >= self.least_confidence
 
 
@@ -87,7 +90,7 @@ def keypoint_names(labels: Labels) -> tuple[str, ...]:
 
 
 def gather(images: Iterable[LabelledImage]) -> Labels:
-  """Makes the categories of a format that does not list them, by first appearance.
+  """Makes labels with categories by first appearance, for formats that list none.
 
   A species without any keypoint gets the names of all others.
   """
@@ -104,10 +107,10 @@ def gather(images: Iterable[LabelledImage]) -> Labels:
 
 
 def with_names(labels: Labels, names: Sequence[str], source: str) -> Labels:
-  """Gives all categories these keypoint names, in this order.
+  """Returns labels whose categories all have these keypoint names, in this order.
 
   Raises:
-    ValueError: a name occurs twice, or a keypoint is none of them.
+    ValueError: A name occurs twice, or a keypoint has another name.
   """
   if len({*names}) < len(names):
     raise ValueError(f"--keypoints: a name occurs twice in {', '.join(names)}")
@@ -126,7 +129,7 @@ def with_names(labels: Labels, names: Sequence[str], source: str) -> Labels:
 
 
 def with_species(labels: Labels, species: str) -> Labels:
-  """Names what the format has no species for."""
+  """Returns labels in which objects without a species have this one."""
 
   def named(found: LabelledObject) -> LabelledObject:
     return found if found.species else found._replace(species=species)
@@ -138,9 +141,9 @@ def with_species(labels: Labels, species: str) -> Labels:
 
 
 def trusted_only(labels: Labels) -> tuple[Labels, int]:
-  """Leaves out keypoints that are no labels; returns also how many they were.
+  """Returns labels without keypoints of too little confidence, and their number.
 
-  An object of which nothing is left, nor a box, is left out, too.
+  Objects left with neither keypoints nor a box are left out.
   """
 
   def kept(found: LabelledObject) -> LabelledObject:
@@ -173,7 +176,7 @@ def counted_from_zero(labels: Labels) -> Labels:
 
 
 def merge(parts: Sequence[Labels]) -> Labels:
-  """Puts the labels of several files together."""
+  """Concatenates the labels of several files."""
   return Labels(
     tuple(image for part in parts for image in part.images),
     _join(item for part in parts for item in part.categories.items()),
@@ -187,7 +190,7 @@ def _with_objects(
 
 
 def _join(items: Iterable[tuple[str, Category]]) -> dict[str, Category]:
-  """Makes one category of those of a species: all their names, by first appearance."""
+  """Merges the categories of each species: all their names, by first appearance."""
   joined: dict[str, Category] = {}
   for species, category in items:
     known = joined.get(species, Category(()))

@@ -1,9 +1,9 @@
 """Reads and writes SLEAP's analysis H5: tracks of a video.
 
 `tracks` is (track, 2, node, frame) with NaN for missing, unless its attribute `dims`
-tells another order (sleap-io). Coordinates count from the centre of the first pixel,
-since version 1.1 of SLEAP's files. Frames are numbers: frame i, from 0, is the image
-whose name ends in the number i.
+has another order (sleap-io). Coordinates count from the centre of the first pixel since
+version 1.1 of SLEAP's files. Frames are numbers: frame i, from 0, is the image whose
+name ends in the number i.
 """
 
 import json
@@ -20,14 +20,14 @@ from fskd_jax.data.labels.schema import Category, LabelledImage, LabelledObject,
 from fskd_jax.messages import raise_if, shown
 
 _ORDER = ["track", "xy", "node", "frame"]
-_BLOCK = 2**22  # numbers that are read at a time
+_BLOCK = 2**22  # numbers read at a time
 
 
 def read(path: pathlib.Path) -> Labels:
-  """Reads a file; an object for each track of a frame.
+  """Reads a file, with an object for each track of a frame.
 
   Raises:
-    ValueError: a data set is missing, or has another shape.
+    ValueError: A data set is missing, or has another shape.
   """
   with h5.open_h5(path) as file:
     for name in ("tracks", "node_names"):
@@ -57,7 +57,7 @@ def _skeleton(file: h5py.File, nodes: list[str]) -> tuple[tuple[str, str], ...]:
 
 
 def _axes(data: Any, nodes: int) -> list[int]:
-  """Returns where the axes `_ORDER` are, after a look at the declared shape."""
+  """Returns the positions of the axes `_ORDER`, and checks the declared shape."""
   dims = list(json.loads(data.attrs["dims"])) if "dims" in data.attrs else _ORDER
   if data.ndim != 4 or sorted(dims) != sorted(_ORDER) or data.dtype.kind not in "fiu":
     raise ValueError(
@@ -79,7 +79,7 @@ def _axes(data: Any, nodes: int) -> list[int]:
 def _scores(
   file: h5py.File, tracks: Any, axes: list[int]
 ) -> Float64[np.ndarray, "t n f"] | None:
-  """Returns the confidence of machines; NaN where a person placed a point."""
+  """Returns the confidence of the machine; NaN where a person placed the point."""
   if h5.node(file, "point_scores") is None:
     return None
   data = h5.dataset(file, "point_scores")
@@ -98,7 +98,7 @@ def _scores(
 def _blocks(
   data: Any, axes: list[int], scores: Float64[np.ndarray, "t n f"] | None
 ) -> Iterator[tuple[int, Float64[np.ndarray, "t 3 n f"]]]:
-  """Yields x, y and confidence of some frames at a time, and the first one's number."""
+  """Yields blocks of frames: the first frame's number, and x, y and confidence."""
   frames = data.shape[axes[3]]
   step = max(_BLOCK * frames // max(data.size, 1), 1)
   for first in range(0, frames, step):
@@ -132,7 +132,7 @@ def write(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
   """Writes the data sets that SLEAP writes.
 
   Raises:
-    ValueError: two images have the same number in their names, or one has none.
+    ValueError: Two images have the same number in their names, or an image has none.
   """
   table = tables.from_labels(labels)
   frames = _frames([str(name) for name in table.rows])
@@ -159,7 +159,7 @@ def write(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
   with h5py.File(unfinished, "w") as file:
     file.create_dataset("tracks", data=tracks, compression="gzip")
     file["track_occupancy"] = there.any(1).T.astype(np.uint8)
-    file["point_scores"] = scores  # NaN, as SLEAP has it, where a person placed it
+    file["point_scores"] = scores  # NaN where a person placed the point, as in SLEAP
     file["instance_scores"] = instances
     file["tracking_scores"] = np.where(there.any(1), 1.0, np.nan)
     file["node_names"] = _texts(names)

@@ -1,8 +1,8 @@
 """Reads and writes tables of keypoints: a row per image, columns for x and y.
 
-DeepLabCut, lightning-pose and the CSV of SLEAP and of `fskd predict` differ in their
-headers only. A missing keypoint is a blank or NaN; boxes, species and occlusion have no
-place in a table. A third column of a keypoint is the confidence of a machine.
+The tables of DeepLabCut, lightning-pose, SLEAP (CSV) and `fskd predict` differ only in
+their headers. A missing keypoint is a blank or NaN. The third column of a keypoint is
+the confidence of a machine. Tables cannot hold boxes, species and occlusion.
 """
 
 import csv
@@ -29,18 +29,19 @@ SCORES = ("likelihood", "confidence", "score")
 """Names of the third column of a keypoint."""
 
 UNIQUE = "single"
-"""The individual to which DeepLabCut gives body parts that belong to no animal."""
+"""DeepLabCut's individual for body parts that belong to no animal."""
 
 
 class Table(NamedTuple):
   """A table.
 
   Attributes:
-    columns: (individual, keypoint); the individual is "" in tables of one.
-    rows: file name, or number of a frame.
+    columns: (individual, keypoint); the individual is "" in tables with only one.
+    rows: The file name, or the number of the frame, of each row.
     points: x and y in pixels, and confidence; NaN where missing.
-    object_per_row: rows of the same image are different objects, not a mistake.
-    sizes: (width, height) of the rows' images; None where the table has none.
+    object_per_row: Whether rows of the same image are different objects, rather than
+      a mistake.
+    sizes: (width, height) of the rows' images; None if the table has none.
   """
 
   columns: list[tuple[str, str]]
@@ -54,7 +55,7 @@ def read_csv(path: pathlib.Path) -> Labels:
   """Reads a table of DeepLabCut, lightning-pose, SLEAP or `fskd predict`.
 
   Raises:
-    ValueError: the header is none of these, or a cell is no number.
+    ValueError: The header is of another kind, or a cell is not a number.
   """
   try:
     with path.open(newline="", encoding="utf-8-sig") as file:
@@ -66,7 +67,7 @@ def read_csv(path: pathlib.Path) -> Labels:
     individuals = header.get("individuals", [""] * len(header["bodyparts"]))
     triples = list(zip(individuals, header["bodyparts"], header["coords"]))
     first = rows.index(header["coords"]) + 1
-  else:  # SLEAP, and ours: one row of nose.x, nose.y, ..
+  else:  # SLEAP and `fskd predict`: one row of nose.x, nose.y, ..
     pairs = [cell.rpartition(".") for cell in rows[0]] if rows else []
     triples = [("", name, axis if dot else "") for name, dot, axis in pairs]
     first = 1
@@ -87,17 +88,17 @@ def read_csv(path: pathlib.Path) -> Labels:
 def place_columns(
   columns: Sequence[tuple[str, str, str]], path: pathlib.Path
 ) -> dict[tuple[str, str], tuple[int, int, int | None]]:
-  """Returns where x, y and, if there is one, the confidence of each keypoint are.
+  """Returns the columns of x, y and, if there is one, the confidence of each keypoint.
 
   Args:
-    columns: individual, keypoint and coordinate of every column; others are skipped.
-    path: named in messages.
+    columns: (individual, keypoint, coordinate) of every column; others are skipped.
+    path: The name of the table in messages.
 
   Returns:
-    Places by (individual, keypoint).
+    Column numbers by (individual, keypoint).
 
   Raises:
-    ValueError: none has both x and y, or a column occurs twice.
+    ValueError: No keypoint has both x and y, or a column occurs twice.
   """
   places: dict[tuple[str, str], dict[str, int]] = {}
   for place, cells in enumerate(columns):
@@ -129,14 +130,14 @@ def gather_points(
   values: Float64[np.ndarray, "r v"],
   places: Iterable[tuple[int, int, int | None]],
 ) -> Float64[np.ndarray, "r c 3"]:
-  """Returns the columns of each keypoint; confidence is NaN where there is none."""
+  """Returns the values of each keypoint; confidence is NaN if there is no column."""
   padded = np.column_stack([values, np.full(len(values), np.nan)])
   order = [(x, y, -1 if score is None else score) for x, y, score in places]
   return padded[:, np.array(order, int)]
 
 
 def row_key(cells: Sequence[str]) -> str | int:
-  """Joins the folders and the file name of an index; a lone number is a frame."""
+  """Returns the key of an index: the joined path, or a lone number as a frame."""
   joined = "/".join(cell.replace("\\", "/") for cell in cells if cell.strip())
   number = whole_number(joined)
   return joined if number is None else number
@@ -149,7 +150,7 @@ def frame_number(name: str) -> int | None:
 
 
 def _key_by_name(cells: Sequence[str], header: Sequence[str]) -> str | int:
-  """Returns the frame, or else the file, of a row below a header of one row."""
+  """Returns the frame, or else the file name, of a row below a header of one row."""
   named = {name.strip().lower(): cell for name, cell in zip(header, cells)}
   number = whole_number(named.get("frame", ""))
   if named.get("image") and number is not None:
@@ -166,9 +167,9 @@ def _key_by_name(cells: Sequence[str], header: Sequence[str]) -> str | int:
 
 
 def frame_name(video: str, frame: int) -> str:
-  """Returns the file that a frame of a video is, among the labels of several videos.
+  """Returns the file name of a frame among the labels of several videos.
 
-  It is what `ffmpeg -i VIDEO -start_number 0 VIDEO/%06d.png` calls it.
+  The command `ffmpeg -i VIDEO -start_number 0 VIDEO/%06d.png` writes such files.
   """
   return f"{video}/{frame:06d}.png"
 
@@ -199,10 +200,10 @@ def _points(
 
 
 def to_labels(table: Table, path: pathlib.Path) -> Labels:
-  """Makes labels of a table; `path` is named in messages.
+  """Makes labels of a table; `path` is its name in messages.
 
   Raises:
-    ValueError: two rows of one image, or an infinite number.
+    ValueError: Two rows have the same image, or a number is infinite.
   """
   if np.isinf(table.points).any():
     raise ValueError(
@@ -239,12 +240,12 @@ def to_labels(table: Table, path: pathlib.Path) -> Labels:
 
 
 def keypoint(x: float, y: float, confidence: float) -> Keypoint:
-  """Returns a keypoint; a confidence of NaN is none."""
+  """Returns a keypoint; a confidence of NaN becomes None."""
   return Keypoint(x, y, confidence=None if np.isnan(confidence) else confidence)
 
 
 def from_labels(labels: Labels) -> Table:
-  """Makes a table of labels; individuals are numbered by their place in the image."""
+  """Makes a table of labels; individuals are numbered by their order in the image."""
   names = keypoint_names(labels)
   count = max([len(image.objects) for image in labels.images], default=1) or 1
   individuals = [f"individual{i + 1}" for i in range(count)] if count > 1 else [""]

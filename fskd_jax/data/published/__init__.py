@@ -1,1 +1,1 @@
-"""The published data sets: their facts, their files, and how to prepare them."""
+"""Published data sets: their facts, the readers of their files, their preparation."""

@@ -1,7 +1,7 @@
 """Facts about the published data sets, as constants.
 
-Source: docs/algorithm.md#data-sets, unless said otherwise. Terms and
-citations sum up what the makers of each data set ask for: read their pages.
+Source: docs/algorithm.md#data-sets, unless noted otherwise. Terms and citations
+summarise what the makers of each data set ask for: read their pages.
 """
 
 from fskd_jax.data import keypoints
@@ -198,7 +198,7 @@ PUBLISHED = {
 }
 """The data sets of the papers, by name."""
 
-# Source: docs/data.md#mp-100. The reference, too, pads objects to 100.
+# Source: docs/data.md#mp-100. The reference also pads objects to 100 keypoints.
 _MP100_KEYPOINTS = tuple(f"keypoint {i + 1}" for i in range(MAX_KEYPOINTS))
 
 MP100 = {

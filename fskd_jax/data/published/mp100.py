@@ -1,9 +1,7 @@
-"""Annotation files of MP-100, filtered and cleaned as the reference does.
+"""Reads annotation files of MP-100, filtered and cleaned as its reference code does.
 
-A file of MP-100 is trusted less than `coco_file` trusts its own: it may hold objects
-without a box or keypoints, which are left out, not refused.
-
-Source: docs/data.md#mp-100.
+These files may hold objects without a box or keypoints, which are left out; `coco_file`
+would refuse them. Source: docs/data.md#mp-100.
 """
 
 import pathlib
@@ -20,19 +18,19 @@ from fskd_jax.data.published.schema import Published
 from fskd_jax.messages import naming, raise_if
 
 MAX_KEYPOINTS = 100
-"""Of an object; the reference pads all objects to as many."""
+"""Largest number of keypoints of an object; the reference pads all objects to it."""
 
 
 class MP100Object(NamedTuple):
   """One annotated object.
 
   Attributes:
-    object_id: annotation id.
-    image: file, below the folder of images.
+    object_id: The id of the annotation.
+    image: The file name, below the folder of images.
     image_size: (width, height) by the annotations.
     box: (x, y, w, h), clipped to the image and one pixel short in w and h.
-    keypoints: pixels of the image.
-    visible: v above 0; occluded ones (v = 1) count as visible.
+    keypoints: (x, y) in pixels of the image.
+    visible: Whether v is above 0; occluded keypoints (v = 1) count as visible.
   """
 
   object_id: int
@@ -47,10 +45,10 @@ class MP100File(NamedTuple):
   """An annotation file.
 
   Attributes:
-    categories: name -> its objects, categories in the order of the file, objects in
-      that of its images; categories without an object are left out.
-    keypoint_names: of each category.
-    parents: category -> what it is a kind of.
+    categories: The objects of each category: categories in the order of the file,
+      objects in that of its images. Categories without an object are left out.
+    keypoint_names: The keypoint names of each category.
+    parents: The parent (supercategory) of each category.
   """
 
   categories: dict[str, tuple[MP100Object, ...]]
@@ -74,11 +72,11 @@ class MP100File(NamedTuple):
 
 
 def read(path: pathlib.Path) -> MP100File:
-  """Reads a file, such as mp100_split1_test.json; images are not looked at.
+  """Reads a file, such as mp100_split1_test.json, without its images.
 
   Raises:
-    FileNotFoundError: there is no such file.
-    ValueError: something in it is wrong; names the file, the entry and the field.
+    FileNotFoundError: There is no such file.
+    ValueError: The file has a fault; the message names file, entry and field.
   """
   if not path.is_file():
     raise FileNotFoundError(f"there is no MP-100 annotation file {path}")
@@ -120,18 +118,18 @@ def _read(content: dict[str, list[dict]], path: pathlib.Path) -> MP100File:
 def release(
   published: Published, folder: pathlib.Path, paths: Mapping[str, pathlib.Path]
 ) -> Release:
-  """Joins the files of a split, for training.
+  """Merges the files of a split, for training.
 
-  Boxes are the cleaned ones, as in the training of the reference; keypoints go by their
-  number in the category, up to `MAX_KEYPOINTS` of them.
+  Boxes are the cleaned ones, as in the training of the reference. Keypoints keep their
+  number in the category, up to `MAX_KEYPOINTS`.
 
   Args:
-    published: which split.
-    folder: of the images.
-    paths: of the files for "train", "validation" and "unseen".
+    published: The facts of the split.
+    folder: The folder of the images.
+    paths: The files for "train", "validation" and "unseen".
 
   Raises:
-    ValueError: something in a file is wrong, or a category is in two of them.
+    ValueError: A file has a fault, or a category is in two files.
   """
   sizes, animals, parents, splits = {}, [], {}, {}
   for split, path in paths.items():
@@ -155,20 +153,20 @@ def _numbered(found: MP100Object) -> list[float]:
 
 
 def image_root(folder: pathlib.Path) -> pathlib.Path:
-  """Returns the folder that file_name lead from: images/ below, where it is there."""
+  """Returns the folder that file names are relative to: images/ below, if it exists."""
   return folder / "images" if (folder / "images").is_dir() else folder
 
 
 def lost_images(file: MP100File, root: pathlib.Path) -> dict[str, str]:
-  """Returns what is wrong with images that the file's objects name; reads headers.
+  """Returns the problems of the images of a file's objects; reads only their headers.
 
   Args:
-    file: of `read`.
-    root: of `image_root`.
+    file: A file, as returned by `read`.
+    root: The folder of its images, as returned by `image_root`.
 
   Returns:
-    File name -> "missing", "unreadable", or its size where that is not the annotated
-    one, as a viewer shows it (EXIF).
+    By file name "missing", "unreadable", or a sentence on the size if that differs from
+    the annotated one, after rotation by EXIF.
   """
   sizes = {x.image: x.image_size for x in file.objects()}
   found = {name: _image_problem(root / name, size) for name, size in sizes.items()}

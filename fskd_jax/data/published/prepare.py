@@ -1,4 +1,4 @@
-"""Makes a COCO folder of a published data set."""
+"""Converts a published data set to a COCO folder."""
 
 import collections
 import json
@@ -21,21 +21,22 @@ def prepare(
 ) -> Release:
   """Checks a data set and writes it as annotations.json, splits.json and images/.
 
-  The folder is there as a whole or not at all. Images are hard links where the file
-  system has them, copies elsewhere. splits.json lists the species of "train",
-  "validation" and "unseen".
+  The folder appears once it is complete. Images are hard links if the file system has
+  them, otherwise copies. splits.json lists the species of "train", "validation" and
+  "unseen".
 
   Args:
-    published: the data set.
-    source: the folder that holds it, laid out as `published.layout` says.
-    out: the folder to make.
+    published: The facts of the data set.
+    source: The folder of the data set, with the layout `published.layout`.
+    out: The folder to make.
 
   Returns:
-    What was read.
+    The content of the data set.
 
   Raises:
-    FileNotFoundError: files or images are missing.
-    ValueError: something is wrong, or not as many as published; or `out` is there.
+    FileNotFoundError: Files or images are missing.
+    ValueError: A file has a fault, counts differ from the published ones, or `out`
+      exists.
   """
   source, out = pathlib.Path(source), pathlib.Path(out)
   if out.exists():
@@ -60,10 +61,10 @@ def prepare(
 
 
 def read_splits(folder: str | os.PathLike) -> dict[str, tuple[str, ...]]:
-  """Returns the species of "train", "validation" and "unseen" of a prepared folder.
+  """Reads the species of "train", "validation" and "unseen" of a prepared folder.
 
   Raises:
-    FileNotFoundError: the folder has not been prepared.
+    FileNotFoundError: The folder has not been prepared.
   """
   path = pathlib.Path(folder) / "splits.json"
   if not path.is_file():
@@ -116,7 +117,7 @@ def _check_images(release: Release) -> dict[str, tuple[int, int]]:
   stored, broken, different = {}, [], []
   for name, size in tqdm.tqdm(release.sizes.items(), desc="Checking", leave=False):
     try:
-      with images.opened(folder / name, name) as image:  # reads the header alone
+      with images.opened(folder / name, name) as image:  # reads only the header
         stored[name] = image.size
     except images.ImageError as error:
       broken.append(f"{name} ({error})")
@@ -173,12 +174,12 @@ def _link(source: pathlib.Path, target: pathlib.Path) -> None:
   target.parent.mkdir(parents=True, exist_ok=True)
   try:
     os.link(source.resolve(), target)
-  except OSError:  # another file system, or one without links
+  except OSError:  # another file system, or one without hard links
     shutil.copyfile(source, target)
 
 
 def summary(release: Release) -> str:
-  """Says in one line what is in a data set."""
+  """Returns a line with the counts of a data set."""
   per_species = collections.Counter(animal.species for animal in release.animals)
   splits = ", ".join(
     f"{split} {len(species)} species / {sum(per_species[s] for s in species)} instances"

@@ -1,4 +1,4 @@
-"""Recognises which distribution of a data set a folder holds, and reads it."""
+"""Recognises the distribution of a data set in a folder, and reads it."""
 
 import collections
 import pathlib
@@ -12,11 +12,11 @@ _ANNOTATION_FOLDERS = ("", "annotations", "gt_coco")
 
 
 def read(published: Published, source: pathlib.Path) -> Release:
-  """Reads the annotations; images are not looked at.
+  """Reads the annotations without the images.
 
   Raises:
-    FileNotFoundError: files are missing; names them.
-    ValueError: something in a file is wrong or unknown.
+    FileNotFoundError: Files are missing; the message names them.
+    ValueError: A file has a fault or an unknown name.
   """
   if not source.is_dir():
     raise FileNotFoundError(f"no folder {source}; expected {published.title}")
@@ -41,7 +41,7 @@ def image_folder(published: Published, source: pathlib.Path) -> pathlib.Path:
   """Returns the folder of the images.
 
   Raises:
-    FileNotFoundError: there is none.
+    FileNotFoundError: There is no such folder.
   """
   for name in published.image_folders:
     if (source / name).is_dir():
@@ -74,7 +74,7 @@ def _nothing(published: Published, source: pathlib.Path) -> str:
 def _read_coco_files(
   published: Published, images: pathlib.Path, paths: dict[str, pathlib.Path]
 ) -> Release:
-  """Joins the files of the splits, whose numbers may repeat: names are what counts."""
+  """Merges the files of the splits by names, since their ids may repeat."""
   sizes, animals = {}, []
   numbers: dict[str, int] = {}
   supercategory: dict[str, str] = {}

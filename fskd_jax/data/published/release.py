@@ -1,4 +1,4 @@
-"""Common form that every distribution of a published data set is read into."""
+"""Common representation of all distributions of a published data set."""
 
 import pathlib
 from typing import NamedTuple
@@ -10,10 +10,10 @@ class Animal(NamedTuple):
   """One annotated animal.
 
   Attributes:
-    file_name: of its image, below the image folder.
-    species: its name.
-    box: x, y, width, height, pixels.
-    keypoints: x, y, visibility of every type of the data set, flat; COCO's flags.
+    file_name: The file name of its image, below the image folder.
+    species: The name of its species.
+    box: (x, y, width, height) in pixels.
+    keypoints: x, y and COCO's visibility of every type of the data set, flattened.
   """
 
   file_name: str
@@ -23,14 +23,14 @@ class Animal(NamedTuple):
 
 
 class Release(NamedTuple):
-  """A data set as it was found.
+  """The content of a data set in a folder.
 
   Attributes:
-    image_folder: where the images are.
-    sizes: file name -> (width, height) by the annotations; None: they do not tell.
-    animals: in the order of the files.
-    parents: species -> what it is a kind of, in the order of the class numbers.
-    splits: the species of "train", "validation" and "unseen".
+    image_folder: The folder of the images.
+    sizes: (width, height) by file name; None if the annotations have no sizes.
+    animals: The animals, in the order of the files.
+    parents: The parent group of each species, in the order of the class numbers.
+    splits: The species of "train", "validation" and "unseen".
   """
 
   image_folder: pathlib.Path

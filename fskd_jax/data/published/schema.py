@@ -17,7 +17,7 @@ or, of the original release:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SpeciesRule:
-  """The split of a species: its place among the class numbers, modulo `modulus`."""
+  """Rule for the split of a species: its rank among the classes, modulo `modulus`."""
 
   modulus: int
   validation: tuple[int, ...]
@@ -26,38 +26,38 @@ class SpeciesRule:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-  """One data set.
+  """The facts of one data set.
 
   Attributes:
-    name: of the builder and of the command line.
-    title: what people call it.
-    keypoint_names: in the order of its files.
-    short_names: other names for the same keypoints, in the same order.
-    base: types trained on.
-    novel: types kept for testing.
-    flip_pairs: types that a mirror exchanges.
-    auxiliary_paths: lines that interpolated types lie on, training only.
-    files: the authors' COCO files by split: "train", "validation" or "unseen"; one
-      file "all" where the species decide.
-    makers: whose files these are.
-    drive: where they keep them.
-    is_numbered: every species has keypoints of its own, which go by their number in it;
-      such files are read by `mp100.release`.
-    collections: data sets that the images are to be fetched from.
-    image_folders: where images may lie below the source folder; the first that is
-      there.
-    has_text: the original release is text files.
-    has_hierarchy: its classes form a tree, in hierarchy.txt.
-    is_pickled: the original release is pickles, which are never loaded.
-    instances: annotated animals, expected; 0: not known.
-    images: expected; 0: not known.
-    classes: species, expected.
-    split_sizes: species of train, validation and unseen, expected.
-    species: names of all species, where they are known.
-    unseen_species: names of the test species, where they are known.
-    rule: which species of the text files are in which split.
-    terms: what its makers allow.
-    citation: whom to cite.
+    name: The name of the builder, also on the command line.
+    title: The usual name of the data set.
+    keypoint_names: The keypoint names, in the order of the files.
+    short_names: Other names for the same keypoints, in the same order.
+    base: The types to train on.
+    novel: The types kept for testing.
+    flip_pairs: Pairs of types that a mirror exchanges.
+    auxiliary_paths: The lines of the interpolated types, for training only.
+    files: The authors' COCO files by split: "train", "validation" or "unseen"; a single
+      file has the key "all", and the species decide.
+    makers: The makers of these files.
+    drive: The address of these files.
+    is_numbered: Whether every species has its own keypoints, identified by their number
+      in it; `mp100.release` reads such files.
+    collections: The data sets that the images are from.
+    image_folders: Possible folders of the images below the source folder; the first
+      that exists is used.
+    has_text: Whether the original release is text files.
+    has_hierarchy: Whether its classes form a tree, in hierarchy.txt.
+    is_pickled: Whether the original release is pickles, which are never loaded.
+    instances: The expected number of annotated animals; 0 if not known.
+    images: The expected number of images; 0 if not known.
+    classes: The expected number of species.
+    split_sizes: The expected numbers of species in train, validation and unseen.
+    species: The names of all species, if known.
+    unseen_species: The names of the test species, if known.
+    rule: The rule for the split of a species in the text files.
+    terms: The terms of use.
+    citation: The publications to cite.
   """
 
   name: str
@@ -89,7 +89,7 @@ class Published:
 
   @property
   def layout(self) -> str:
-    """What to put into the source folder, and on which terms."""
+    """The expected content of the source folder, and the terms of use."""
     text = _COCO_LAYOUT.format(
       files="  ".join(self.files.values()),
       makers=self.makers,

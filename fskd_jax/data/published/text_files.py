@@ -1,7 +1,7 @@
-"""The original releases of CUB-200-2011 and NABirds: tables of text, read as they are.
+"""Reads the text files of the original releases of CUB-200-2011 and NABirds.
 
-Source: the README of CUB_200_2011, whose layout NABirds shares and adds a tree of
-classes to.
+Source: the README of CUB_200_2011. NABirds has the same layout and adds a tree of
+classes.
 """
 
 import math
@@ -21,9 +21,10 @@ def read(published: Published, source: pathlib.Path) -> Release:
   """Reads the tables.
 
   Raises:
-    FileNotFoundError: a file or the folder of the images is missing; names all.
-    ValueError: a line that is none, an unknown class or part, an image without a
-      class, box or part.
+    FileNotFoundError: Files or the folder of the images are missing; the message names
+      all.
+    ValueError: A line has the wrong number of columns, a class or part is unknown, or
+      an image has no class, box or part.
   """
   wanted = (*_FILES, *(("hierarchy.txt",) if published.has_hierarchy else ()))
   missing = [name for name in wanted if not (source / name).is_file()]
@@ -81,7 +82,7 @@ def _rows(path: pathlib.Path, columns: int) -> Iterator[list[str]]:
 
 
 def _table(path: pathlib.Path, columns: int) -> dict[str, list[str]]:
-  """Returns the other columns by the first."""
+  """Returns the other columns of every line by its first column."""
   table: dict[str, list[str]] = {}
   for key, *values in _rows(path, columns):
     if key in table:
@@ -130,7 +131,7 @@ def _names(
 ) -> dict[str, str]:
   """Returns the names of the classes that images have, by ascending number.
 
-  A name that two of them share gets the number appended.
+  A name that two classes share gets the number appended.
   """
   path = source / "classes.txt"
   numbers = sorted(used, key=lambda number: _numbers(path, [number]))
@@ -160,7 +161,10 @@ def _parents(
 def _splits(
   published: Published, species: tuple[str, ...]
 ) -> dict[str, tuple[str, ...]]:
-  """Splits by place (docs/algorithm.md#data-sets)."""
+  """Returns the species of each split by the rule of the data set.
+
+  Source: docs/algorithm.md#data-sets.
+  """
   rule = published.rule
   if rule is None:
     raise ValueError(f"{published.name} has no rule for the species of text files")

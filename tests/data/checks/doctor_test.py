@@ -183,9 +183,9 @@ def test_all_damages_are_in_one_report_and_the_exit_status_says_so(
   [
     ([[0.5, 3, 2]], "fractions from 0.5"),
     ([[0, 3, 2]], "counted from 0"),
-    ([[1, 3, 2]], "nothing tells"),
+    ([[1, 3, 2]], "from 0 or from 1"),
     ([[30, 20, 2], [1, 1, 1]], "seem to count from 1"),
-    ([[31, 20, 2], [1, 1, 1]], "nothing tells"),
+    ([[31, 20, 2], [1, 1, 1]], "from 0 or from 1"),
     ([[30, 20, 0]], "no labelled keypoint"),
   ],
 )

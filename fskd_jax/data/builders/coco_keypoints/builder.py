@@ -1,4 +1,4 @@
-"""TFDS builder: a local COCO keypoint folder becomes records for random access."""
+"""TFDS builder of records for random access from a local COCO keypoint folder."""
 
 import dataclasses
 import functools
@@ -16,18 +16,18 @@ from fskd_jax.data.builders import records
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class FolderConfig(tfds.core.BuilderConfig):
-  """Which folder; made by `folder_config`, so that the name tells the content."""
+  """A folder, with a name by its content that `folder_config` makes."""
 
   folder: str
 
 
 def folder_config(folder: str | os.PathLike) -> FolderConfig:
-  """Names a folder after itself and its content, so that caches never collide.
+  """Returns a config named by a folder and its content, so that caches never collide.
 
   The content is the annotation file and the names and sizes of the images.
 
   Raises:
-    FileNotFoundError: no annotations.json in the folder.
+    FileNotFoundError: There is no annotations.json in the folder.
   """
   folder = pathlib.Path(folder).resolve()
   path = folder / "annotations.json"
@@ -74,7 +74,7 @@ def load(folder: str | os.PathLike, cache_dir: str | os.PathLike) -> KeypointDat
   """Reads a COCO folder through TFDS, prepared once below `cache_dir`.
 
   Raises:
-    FileNotFoundError, ValueError: as `read_coco`.
+    FileNotFoundError, ValueError: As for `read_coco`.
   """
   builder = CocoKeypoints(
     config=folder_config(folder),

@@ -12,7 +12,7 @@ from fskd_jax.data.published.schema import Published
 class Mp100(PublishedBuilder):
   """One record per annotated image; config="mp100_split1" .. "mp100_split5".
 
-  Keypoints have 100 places, of which a category uses as many as it has.
+  Every object has 100 keypoint slots, of which its category uses the first ones.
   """
 
   OF_SPLIT: ClassVar[dict[str, Published]] = facts.MP100

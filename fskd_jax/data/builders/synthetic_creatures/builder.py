@@ -1,4 +1,4 @@
-"""TFDS builder: the synthetic creatures, rendered where they are missing."""
+"""TFDS builder of the synthetic creatures, which are rendered if they are missing."""
 
 import dataclasses
 import os
@@ -15,7 +15,7 @@ from fskd_jax.data.creatures.species import SPECIES
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class CreaturesConfig(tfds.core.BuilderConfig):
-  """How many pictures of each species, and the seed of all of them."""
+  """The number of pictures of each species, and the seed of all pictures."""
 
   images_per_species: int
   seed: int = 0
