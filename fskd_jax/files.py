@@ -1,19 +1,35 @@
-"""Atomic file writes."""
+"""Reads and writes files; the only door to the disk for what a program leaves behind.
+
+A file appears under its name once it is complete, or not at all. What grows (metrics,
+tables) grows by whole lines, which an object store could keep as numbered parts.
+"""
 
 import contextlib
+import io
+import json
 import pathlib
 import shutil
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:  # not imported for those who draw nothing
+  from matplotlib.figure import Figure
+
+_INT64 = range(-(2**63), 2**63)
 
 
 @contextlib.contextmanager
-def written_whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
-  """Gives a name to write to, which becomes `path` in one move if nothing fails.
+def atomic_path(path: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields a path beside `path`, which is renamed to `path` if nothing fails.
 
-  A folder may be made there, too, unless `path` exists.
+  For libraries that write to a path themselves. It may become a file, or a folder
+  unless `path` exists.
 
   Raises:
-    FileNotFoundError: the folder of `path` does not exist.
+    FileNotFoundError: The folder of `path` does not exist.
   """
   if not path.absolute().parent.is_dir():
     raise FileNotFoundError(f"{path}: there is no folder {path.parent}")
@@ -25,3 +41,114 @@ def written_whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
     if unfinished.is_dir():
       shutil.rmtree(unfinished)
     unfinished.unlink(missing_ok=True)
+
+
+def write_bytes(path: pathlib.Path, content: bytes) -> None:
+  """Writes or replaces a file in one move; makes its folder.
+
+  Raises:
+    OSError: It cannot be written. A file of this name stays as it was.
+  """
+  with _naming(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as unfinished:
+      unfinished.write_bytes(content)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+  """Writes text as UTF-8; as `write_bytes`."""
+  write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: pathlib.Path, content: Any, indent: int | None = 2) -> None:
+  """Writes JSON, on one line where `indent` is None; as `write_bytes`."""
+  write_text(path, json.dumps(content, indent=indent) + "\n")
+
+
+def write_picture(
+  path: pathlib.Path, picture: "np.ndarray | Image.Image | Figure", **options: Any
+) -> None:
+  """Writes a picture in the format of the path's suffix, PNG without one.
+
+  Args:
+    path: As `write_bytes` takes it.
+    picture: Pixels, uint8 [h w 3], an image or a figure.
+    **options: Of the image format, such as `quality`.
+
+  Raises:
+    ValueError, KeyError: There is no such format, or it has no such option.
+    OSError: As `write_bytes`.
+  """
+  kind = path.suffix.removeprefix(".").lower() or "png"
+  content = io.BytesIO()
+  if isinstance(picture, np.ndarray):
+    picture = Image.fromarray(picture)
+  if isinstance(picture, Image.Image):
+    picture.save(content, {"jpg": "jpeg"}.get(kind, kind), **options)
+  else:
+    picture.savefig(content, format=kind, **options)
+  write_bytes(path, content.getvalue())
+
+
+def append_text(path: pathlib.Path, text: str) -> None:
+  """Appends whole lines in one call to the system, so that processes may share a file.
+
+  Args:
+    path: Made with its folder when missing.
+    text: One or more lines, with their ends.
+
+  Raises:
+    OSError: The text cannot be appended, or only a part of it.
+  """
+  content = text.encode("utf-8")
+  with _naming(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab", buffering=0) as file:
+      if file.write(content) != len(content):
+        raise OSError("it was cut off; is the disk full?")
+
+
+def read_lines(path: pathlib.Path) -> list[bytes]:
+  """Returns the lines of a file that `append_text` made, without their ends.
+
+  Raises:
+    FileNotFoundError: There is no such file.
+  """
+  return _read(path).splitlines()
+
+
+def read_json(path: pathlib.Path) -> Any:
+  """Parses a JSON file; numbers beyond the range of int64 and float64 become infinite.
+
+  Raises:
+    FileNotFoundError: There is no such file.
+    ValueError: The file is not JSON, or nested too deep.
+  """
+  content = _read(path)
+  try:
+    return json.loads(content.decode("utf-8"), parse_int=_integer)
+  except (ValueError, RecursionError) as error:
+    raise ValueError(f"{path}: not valid JSON: {error}") from error
+
+
+def _read(path: pathlib.Path) -> bytes:
+  if not path.is_file():  # reading a pipe might never end
+    raise FileNotFoundError(f"there is no file {path}")
+  return path.read_bytes()
+
+
+def _integer(digits: str) -> int | float:
+  if len(digits) < 19:
+    return int(digits)
+  number = float(digits)
+  return int(digits) if abs(number) < 1e19 and int(digits) in _INT64 else number
+
+
+@contextlib.contextmanager
+def _naming(path: pathlib.Path) -> Iterator[None]:
+  """Makes an error of the system name the file that was to be written."""
+  try:
+    yield
+  except OSError as error:
+    problem = error.strerror or error
+    raise OSError(f"{path} cannot be written: {problem}") from error

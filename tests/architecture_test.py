@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 
 import grimp
 import pytest
@@ -41,7 +42,32 @@ HOMES = {
 }
 """The only modules that may import a library."""
 
+WRITERS = {
+  "files": "the door",
+  "training.workdir": "a lock, which must be a file of the system",
+  "training.writer": "events, in TensorBoard's own framing",
+  "prediction.videos": "a container of PyAV",
+  "training.checkpoint": "orbax's own format",
+  "interop.stablehlo": "an archive, whose arrays are saved to memory",
+  "interop.weights": "PyTorch's own format",
+  "data.labels.deeplabcut": "a table of the csv module",
+  "demo.pictures": "a picture in memory, for the browser",
+}
+"""The only modules that may call a function of `WRITES`, and why."""
+
+WRITES = {
+  "write_text", "write_bytes", "savefig", "save", "savez", "savez_compressed", "dump",
+  "ZipFile", "RecordWriter", "imsave", "tofile",
+}  # fmt: skip
+
+DOORS = {"files", "checkpoints"}
+"""The module, and a `CheckpointStore`."""
+
 SOURCES = sorted(pathlib.Path(fskd_jax.__path__[0]).rglob("*.py"))
+
+
+def _module(path: pathlib.Path) -> str:
+  return ".".join(path.relative_to(SOURCES[0].parent).with_suffix("").parts)
 
 
 @pytest.fixture(scope="module")
@@ -84,11 +110,30 @@ def test_what_computes_stands_on_arrays_alone(graph, room, library):
   assert chain is None, chain
 
 
+def _writes(node: ast.AST) -> bool:
+  """Returns whether a node is a call that writes a file past `fskd_jax.files`."""
+  if not isinstance(node, ast.Call):
+    return False
+  if isinstance(node.func, ast.Attribute):
+    name, owner = node.func.attr, ast.unparse(node.func.value)
+  else:
+    name, owner = ast.unparse(node.func), ""
+  if name == "open":
+    words = [*node.args, *(k.value for k in node.keywords)]
+    texts = [x.value for x in words if isinstance(x, ast.Constant)]
+    return any(re.fullmatch("r?[wax][bt+]*", str(text)) for text in texts)
+  return bool(owner) and name in WRITES and owner not in DOORS
+
+
+def test_files_are_written_through_one_door():
+  found = {p for p in SOURCES if any(map(_writes, ast.walk(ast.parse(p.read_text()))))}
+  assert {_module(path) for path in found} == {*WRITERS}
+
+
 def test_libraries_are_imported_at_home_only():
   found = {library: set() for library in HOMES}
-  root = SOURCES[0].parent
   for path in SOURCES:
-    module = ".".join(path.relative_to(root).with_suffix("").parts)
+    module = _module(path)
     for node in ast.walk(ast.parse(path.read_text())):
       names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
       names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []

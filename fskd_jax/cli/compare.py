@@ -5,10 +5,9 @@ images. Exit status: 0 for equal, 1 for not equal, 2 for an error.
 """
 
 import argparse
-import json
 import pathlib
 
-from fskd_jax.files import written_whole
+from fskd_jax.files import write_json
 from fskd_jax.interop.compare import Comparison, Difference, compare
 from fskd_jax.models.build import Model
 from fskd_jax.training.runs import load_file, load_run
@@ -47,8 +46,7 @@ def run(args: argparse.Namespace) -> int:
       "stages": [row._asdict() for row in found.stages],
       "unmatched": found.unmatched,
     }
-    with written_whole(pathlib.Path(args.json)) as unfinished:
-      unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_json(pathlib.Path(args.json), content)
   return 0 if is_equal else 1
 
 

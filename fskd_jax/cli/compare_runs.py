@@ -6,13 +6,12 @@ their episodes. It covers the choice of both, not the training seed.
 """
 
 import argparse
-import json
 import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from fskd_jax.files import written_whole
+from fskd_jax.files import write_json
 from fskd_jax.metrics import record
 from fskd_jax.metrics.paired import compare, verdict
 
@@ -40,8 +39,7 @@ def run(args: argparse.Namespace) -> int:
   print("\nAll in %. Lower ne (normalised error) is better. *: excludes zero.")
   if args.json:
     content = {"a": args.a, "b": args.b, "settings": found}
-    with written_whole(pathlib.Path(args.json)) as unfinished:
-      unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_json(pathlib.Path(args.json), content)
   return 0
 
 

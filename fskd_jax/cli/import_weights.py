@@ -32,8 +32,8 @@ def run(args: argparse.Namespace) -> int:
   state = train_state.init_state(variables, tx)
   with contextlib.closing(
     CheckpointStore(args.workdir, keep=cfg.train.keep_checkpoints)
-  ) as store:
-    store.save(0, state, config.to_dict(cfg))
+  ) as checkpoints:
+    checkpoints.save(0, state, config.to_dict(cfg))
   count = count_parameters(variables["params"])
   print(f"{args.workdir}: {cfg.name}, step 0, {count:,} parameters of {args.file}")
   return 0

@@ -4,13 +4,12 @@
 """
 
 import argparse
-import json
 import pathlib
 import time
 
 from tqdm import tqdm
 
-from fskd_jax.files import written_whole
+from fskd_jax.files import write_json
 from fskd_jax.messages import first
 
 _REFERENCE, _OTHER = "MP-100 reference pairs", "MP-100, not the reference's pairs"
@@ -113,8 +112,7 @@ def run(args: argparse.Namespace) -> int:
   }
   args.out.mkdir(parents=True)
   for name, content in written.items():
-    with written_whole(args.out / name) as unfinished:
-      unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(args.out / name, content, indent=1)
   print(_text(results, proper))
   return 0
 

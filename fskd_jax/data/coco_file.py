@@ -5,15 +5,13 @@ num_keypoints, licences) are ignored, whatever they hold.
 """
 
 import collections
-import json
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from fskd_jax.data import names
+from fskd_jax.files import read_json
 from fskd_jax.messages import naming, raise_if, shown
-
-_INT64 = range(-(2**63), 2**63)
 
 
 class CocoFile(NamedTuple):
@@ -116,28 +114,6 @@ def parse(path: pathlib.Path) -> dict[str, list[dict]]:
         " annotations and categories"
       )
   return content
-
-
-def read_json(path: pathlib.Path) -> Any:
-  """Parses a JSON file; numbers beyond the range of int64 and float64 become infinite.
-
-  Raises:
-    FileNotFoundError: There is no such file.
-    ValueError: The file is not JSON, or nested too deep.
-  """
-  if not path.is_file():  # reading a pipe might never end
-    raise FileNotFoundError(f"there is no file {path}")
-  try:
-    return json.loads(path.read_text(encoding="utf-8"), parse_int=_integer)
-  except (ValueError, RecursionError) as error:
-    raise ValueError(f"{path}: not valid JSON: {error}") from error
-
-
-def _integer(digits: str) -> int | float:
-  if len(digits) < 19:
-    return int(digits)
-  number = float(digits)
-  return int(digits) if abs(number) < 1e19 and int(digits) in _INT64 else number
 
 
 def by_id(

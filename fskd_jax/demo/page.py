@@ -3,7 +3,6 @@
 import functools
 import html
 import itertools
-import json
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from fskd_jax.demo import drawing, pictures, state
 from fskd_jax.demo.examples import Example
 from fskd_jax.demo.files import PageFiles, remove_old_uploads
 from fskd_jax.demo.state import Page, Role
+from fskd_jax.files import write_json, write_picture
 from fskd_jax.prediction.detector import KeypointDetector
 
 KEYPOINT, BOX = "keypoint", "box (two corners)"
@@ -302,7 +302,7 @@ def _confidence(value: Any) -> float:
 
 def _write_marks(page: Page, files: PageFiles) -> pathlib.Path:
   path = files.new("marks.json")
-  path.write_text(json.dumps(state.marks(page)) + "\n", encoding="utf-8")
+  write_json(path, state.marks(page), indent=None)
   return path
 
 
@@ -313,7 +313,7 @@ def _drawn(
   if image is None:
     return None
   path = files.new(name)
-  image.save(path, quality=90)
+  write_picture(path, image, quality=90)
   return path
 
 

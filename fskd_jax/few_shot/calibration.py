@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
-from PIL import Image
 from scipy import optimize, special
 
 from fskd_jax import geometry
@@ -29,7 +28,7 @@ from fskd_jax.device import parallel
 from fskd_jax.device import store as image_store
 from fskd_jax.episode import EpisodeBatch
 from fskd_jax.few_shot.sampler import EpisodeSampler, evaluation_sampler
-from fskd_jax.files import written_whole
+from fskd_jax.files import read_json, write_json, write_picture
 from fskd_jax.heatmaps import readout
 from fskd_jax.interop.weights import read_metadata
 from fskd_jax.messages import DAMAGE, shown
@@ -174,7 +173,7 @@ def load(workdir: str | os.PathLike) -> Calibration | None:
   if not path.is_file():
     return None
   try:
-    return _parse(json.loads(path.read_text(encoding="utf-8"))["calibration"])
+    return _parse(read_json(path)["calibration"])
   except DAMAGE as error:
     raise ValueError(f"{path} is damaged ({error}); remove it") from error
 
@@ -336,7 +335,5 @@ def _write(
     "calibration": dataclasses.asdict(calibration),
     "settings": {name: found._asdict() for name, found in curves.items()},
   }
-  with written_whole(workdir / FILE) as unfinished:
-    unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-  (workdir / "eval").mkdir(exist_ok=True)
-  Image.fromarray(draw_curves(curves)).save(workdir / "eval" / "calibration.png")
+  write_json(workdir / FILE, content)
+  write_picture(workdir / "eval" / "calibration.png", draw_curves(curves))

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import logging
 import os
 import pathlib
@@ -22,7 +21,7 @@ from fskd_jax.few_shot import baselines, calibration
 from fskd_jax.few_shot import step as few_shot_step
 from fskd_jax.few_shot.calibration import Calibration
 from fskd_jax.few_shot.sampler import EpisodeSampler, evaluation_sampler
-from fskd_jax.files import written_whole
+from fskd_jax.files import write_json
 from fskd_jax.interop.pretrained import pretrained_variables
 from fskd_jax.metrics import scores as metrics_scores
 from fskd_jax.metrics.record import FILE, EpisodeRecord
@@ -222,9 +221,7 @@ def measure(
     text = table(results, headline(cfg.eval))
     _log.info("step %d, %d-shot\n%s", step, cfg.eval.shots, text)
     write_results(results, text, episode_pictures.draw_episodes(rows), folder)
-    with written_whole(folder / FILE) as unfinished:
-      content = json.dumps(head | {"settings": records}) + "\n"
-      unfinished.write_text(content, encoding="utf-8")
+    write_json(folder / FILE, head | {"settings": records}, indent=None)
   return results
 
 

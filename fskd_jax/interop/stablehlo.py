@@ -21,7 +21,7 @@ from jax import export
 
 from fskd_jax import config
 from fskd_jax.config import Config
-from fskd_jax.files import written_whole
+from fskd_jax.files import atomic_path
 from fskd_jax.heatmaps import decoding
 from fskd_jax.models.detector import FewShotDetector, fuse_heatmaps
 from fskd_jax.models.kernels import Kernels
@@ -68,7 +68,7 @@ def write_stablehlo(
   about = {"config": config.to_dict(cfg), "sizes": sizes._asdict()}
   arrays = io.BytesIO()
   np.savez(arrays, **weights)
-  with written_whole(path) as unfinished, zipfile.ZipFile(unfinished, "w") as file:
+  with atomic_path(path) as unfinished, zipfile.ZipFile(unfinished, "w") as file:
     for name, function in functions.items():
       file.writestr(f"{name}.stablehlo", function.serialize())
     file.writestr("weights.npz", arrays.getvalue())

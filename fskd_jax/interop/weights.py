@@ -18,7 +18,7 @@ import safetensors.numpy
 
 from fskd_jax import config
 from fskd_jax.config import Config
-from fskd_jax.files import written_whole
+from fskd_jax.files import atomic_path
 from fskd_jax.messages import DAMAGE, cut, raise_if
 
 SUFFIXES = (".safetensors", ".pth")
@@ -92,7 +92,7 @@ def write_weights(
     ImportError: a .pth needs PyTorch, which is not installed.
   """
   path = _known(path)
-  with written_whole(path) as unfinished:
+  with atomic_path(path) as unfinished:
     if path.suffix == ".pth":
       torch = _import_torch(path)
       torch.save({name: torch.tensor(x) for name, x in tensors.items()}, unfinished)

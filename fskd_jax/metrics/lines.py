@@ -5,6 +5,8 @@ import logging
 import pathlib
 from typing import Any
 
+from fskd_jax.files import read_lines
+
 _log = logging.getLogger(__name__)
 
 
@@ -17,7 +19,7 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
   Raises:
     FileNotFoundError: there is no such file.
   """
-  raw = path.read_bytes().splitlines()
+  raw = read_lines(path)
   parsed = [_parsed(line) for line in raw]
   damaged = [number for number, line in enumerate(parsed, 1) if line is None]
   if damaged:

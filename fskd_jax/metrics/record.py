@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fskd_jax.episode import PADDING, EpisodeBatch, valid_queries
+from fskd_jax.files import read_json
 
 FILE = "episode_scores.json"
 """Beside results.json."""
@@ -88,7 +89,7 @@ def read(path: pathlib.Path) -> dict[str, Any]:
       "few-shot detectors"
     )
   try:
-    records = json.loads(found.read_text(encoding="utf-8"))
+    records = read_json(found)
     if not isinstance(records, dict) or "settings" not in records:
       raise ValueError("it has no settings")
   except ValueError as error:

@@ -1,15 +1,14 @@
 """Result files of an evaluation and their headline numbers."""
 
-import json
 import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from fskd_jax.config import EvalConfig
+from fskd_jax.files import write_json, write_picture, write_text
 
 SEARCH_WAYS = ("boxes_given", "searched")
 """How the queries of an evaluation are predicted a second time; the support always has
@@ -38,10 +37,6 @@ def write_results(
   results: Mapping[str, Any], text: str, picture: np.ndarray, folder: pathlib.Path
 ) -> None:
   """Writes results.json, table.txt and episodes.png."""
-  folder.mkdir(parents=True, exist_ok=True)
-  (folder / "table.txt").write_text(text + "\n", encoding="utf-8")
-  Image.fromarray(picture).save(folder / "episodes.png")
-  # Last, and in one move: results are there as a whole or not at all.
-  unfinished = folder / "results.json.part"
-  unfinished.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-  unfinished.replace(folder / "results.json")
+  write_text(folder / "table.txt", text + "\n")
+  write_picture(folder / "episodes.png", picture)
+  write_json(folder / "results.json", results)  # last: it stands for a whole evaluation

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int64
 
 from fskd_jax.data import coco_file
 from fskd_jax.data.annotations import Instance, KeypointDataset, image_reader
+from fskd_jax.files import read_json
 from fskd_jax.messages import shown
 
 
@@ -108,7 +109,7 @@ def _entries(path: pathlib.Path, image_ids: set[int]) -> list[dict[str, Any]]:
   """Parses the file and checks every entry."""
   if not path.is_file():
     raise FileNotFoundError(f"pose.detections: there is no file {path}")
-  content = coco_file.read_json(path)
+  content = read_json(path)
   if not isinstance(content, list):
     raise ValueError(f"{path}: expected a list of detections")
   for i, entry in enumerate(content):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import logging
 import os
 import pathlib
@@ -17,6 +16,7 @@ from fskd_jax.data import resident, sources
 from fskd_jax.data.annotations import Instance
 from fskd_jax.data.feed import Feed
 from fskd_jax.device import parallel, processes
+from fskd_jax.files import write_json
 from fskd_jax.interop.pretrained import pretrained_variables
 from fskd_jax.metrics import scores as metrics_scores
 from fskd_jax.metrics.results import headline, percent, write_results
@@ -133,9 +133,8 @@ def evaluate(
     text = table(outcome)
     _log.info("step %d\n%s", step, text)
     folder = pathlib.Path(workdir) / "eval"
-    folder.mkdir(parents=True, exist_ok=True)
     for name, results in files.items():
-      (folder / name).write_text(json.dumps(results) + "\n", encoding="utf-8")
+      write_json(folder / name, results, indent=None)
     write_results(outcome, text, episodes.draw_episodes(rows), folder)
   return outcome
 

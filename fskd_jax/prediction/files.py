@@ -7,7 +7,6 @@ confidence; `fskd data convert` and `--keypoints` read both.
 
 import csv
 import io
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +22,7 @@ from fskd_jax.data.labels.schema import (
   LabelledObject,
   Labels,
 )
-from fskd_jax.files import written_whole
+from fskd_jax.files import append_text, write_json
 from fskd_jax.messages import printable
 from fskd_jax.prediction.detector import Prediction
 
@@ -78,13 +77,17 @@ class PredictionFiles:
       folder: for both files.
       names: of the keypoint types.
       min_confidence: below it a keypoint has v = 0 in the COCO file.
+
+    Raises:
+      FileExistsError: The folder holds a table.
     """
     self._folder, self._min_confidence = folder, min_confidence
     self._names = tuple(map(printable, names))
     self._images: list[LabelledImage] = []
     self._more: list[tuple[dict[str, Any], dict[str, Any]]] = []
     self._confidence: list[Float[np.ndarray, " n"]] = []
-    self._table = (folder / TABLE).open("xb", buffering=0)
+    if (folder / TABLE).exists():
+      raise FileExistsError(f"{folder / TABLE} is there already")
     parts = ("x", "y", "confidence")
     columns = [f"{name}.{part}" for name in self._names for part in parts]
     self._write_row(["image", "frame", "width", "height", *columns])
@@ -149,7 +152,6 @@ class PredictionFiles:
 
   def close(self) -> None:
     """Writes predictions.json of what was added."""
-    self._table.close()
     categories = {SPECIES: Category(self._names)}
     labels = Labels(tuple(self._images), categories, self._min_confidence)
     boxed = tuple(
@@ -163,13 +165,9 @@ class PredictionFiles:
     for image, annotation, (of_image, of_annotation) in entries:
       image |= of_image
       annotation |= of_annotation
-    with written_whole(self._folder / COCO) as unfinished:
-      unfinished.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    write_json(self._folder / COCO, content, indent=None)
 
   def _write_row(self, cells: Sequence[object]) -> None:
-    """Appends a row in one call to the system: it is there as a whole or not at all."""
     text = io.StringIO(newline="")
     csv.writer(text).writerow(cells)
-    row = text.getvalue().encode("utf-8")
-    if self._table.write(row) != len(row):
-      raise OSError(f"{self._folder / TABLE}: a row was cut off; is the disk full?")
+    append_text(self._folder / TABLE, text.getvalue())

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from fskd_jax.data import coco_file
+from fskd_jax.files import read_json
 from fskd_jax.messages import first, printable, shown
 from fskd_jax.prediction import keypoint_files, photographs
 from fskd_jax.prediction.keypoint_files import Marked
@@ -83,7 +84,7 @@ def read_boxes(
     FileNotFoundError: there is no such file.
     ValueError: it is no such JSON, or a name is that of no query, or of several.
   """
-  content = coco_file.read_json(pathlib.Path(path))
+  content = read_json(pathlib.Path(path))
   what = "expected JSON {file name: [x, y, width, height]}"
   if not isinstance(content, dict):
     raise ValueError(f"{path}: {what}, got {shown(content)}")

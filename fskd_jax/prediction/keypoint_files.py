@@ -9,9 +9,10 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fskd_jax.data import coco_file, names
+from fskd_jax.data import names
 from fskd_jax.data.coco_file import are_finite
 from fskd_jax.data.labels import formats, tables
+from fskd_jax.files import read_json
 from fskd_jax.messages import naming, shown
 
 _log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def read(path: pathlib.Path, image: str) -> list[Marked]:
   if not path.is_file():
     raise FileNotFoundError(f"there is no keypoint file {path}")
   if path.suffix.lower() == ".json":
-    content = coco_file.read_json(path)
+    content = read_json(path)
     if isinstance(content, dict) and not content.keys() & {"shapes", "annotations"}:
       with naming(path):
         return [_from_plain(content)]

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
-from fskd_jax.files import written_whole
+from fskd_jax.files import atomic_path, write_picture
 from fskd_jax.pictures.predictions import (
   THUMBNAIL,
   Marks,
@@ -84,7 +84,7 @@ class Pictures:
     with self._telling(marks.title):
       picture = draw_prediction(self._supports, marks, self._names, confidence)
       path = self._folder / OVERLAYS / f"{_stem(number, marks.title)}.jpg"
-      picture.save(path, quality=92)
+      write_picture(path, picture, quality=92)
       thumbnail = draw_marks(marks._replace(covariance=None), THUMBNAIL)
       self._thumbnails.append((marks.title, thumbnail))
     if len(self._thumbnails) == SHEET:
@@ -103,7 +103,7 @@ class Pictures:
     opened, add_frame = contextlib.ExitStack(), None
     with self._telling(name):
       path = self._folder / f"{_stem(number, name)}.mp4"
-      unfinished = opened.enter_context(written_whole(path))
+      unfinished = opened.enter_context(atomic_path(path))
       add_frame = opened.enter_context(videos.writing(unfinished, rate))
 
     def add(marks: Marks) -> None:
@@ -127,7 +127,7 @@ class Pictures:
     pictures, self._thumbnails = self._thumbnails, []
     name = f"contact_sheet_{self._sheets}.png"
     with self._telling(name):
-      draw_contact_sheet(pictures).save(self._folder / name)
+      write_picture(self._folder / name, draw_contact_sheet(pictures))
 
   @contextlib.contextmanager
   def _telling(self, name: str) -> Iterator[None]:

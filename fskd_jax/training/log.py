@@ -107,7 +107,7 @@ class TrainLog:
 
 def recorded_seconds(metrics: pathlib.Path) -> float:
   """Returns the training time of earlier runs, whose lines the writer has kept."""
-  if not parallel.is_main_process():
+  if not parallel.is_main_process() or not metrics.is_file():
     return 0.0
   lines = metrics_lines.read(metrics)
   return max((line.get("train/seconds") or 0.0 for line in lines), default=0.0)

@@ -5,13 +5,10 @@ import contextlib
 import functools
 import logging
 import os
-import pathlib
 from typing import Any
 
 import jax
-import numpy as np
 import optax
-from PIL import Image
 
 from fskd_jax import config
 from fskd_jax.config import Config
@@ -19,6 +16,7 @@ from fskd_jax.data import fingerprint
 from fskd_jax.data.feed import Feed
 from fskd_jax.data.plans import train_index_batches
 from fskd_jax.device import parallel, processes
+from fskd_jax.files import write_picture
 from fskd_jax.interop.pretrained import pretrained_variables
 from fskd_jax.models.build import count_parameters
 from fskd_jax.pictures.curves import draw_curves
@@ -102,14 +100,15 @@ def train(
           log.flush()
           pixels = validator.picture(state, f"step {step}")
           writer.image(step, "validation", pixels)
-          _save(pixels, workdir / "pictures" / f"step_{step:07d}.png")
+          if parallel.is_main_process():
+            write_picture(workdir / "pictures" / f"step_{step:07d}.png", pixels)
         if due(settings.checkpoint_every):
           # Last, so that a run killed at any time resumes with nothing left out.
           log.flush()  # stops the run when a number is not finite: never saved
           checkpoints.save(step, state, config.to_dict(cfg))
     if parallel.is_main_process():
       curves = draw_curves({workdir.name: workdir / METRICS_FILE})
-      curves.savefig(workdir / "curves.png")
+      write_picture(workdir / "curves.png", curves)
     return state
 
 
@@ -176,9 +175,3 @@ def _description(cfg: Config, feed: Feed, state: train_state.TrainState) -> str:
     f"{len(feed.types.auxiliary.knots)} auxiliary keypoint types; instances: {sizes}; "
     f"{jax.device_count()} x {jax.devices()[0].device_kind}"
   )
-
-
-def _save(pixels: np.ndarray, path: pathlib.Path) -> None:
-  if parallel.is_main_process():
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)

@@ -20,6 +20,7 @@ from PIL import Image
 from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.summary.writer import record_writer
 
+from fskd_jax.files import append_text, write_text
 from fskd_jax.metrics import lines as metrics_lines
 
 METRICS_FILE = "metrics.jsonl"
@@ -42,7 +43,7 @@ class MetricWriter:
     folder = pathlib.Path(workdir)
     folder.mkdir(parents=True, exist_ok=True)
     _cut(folder / METRICS_FILE, first_step)
-    self._lines = (folder / METRICS_FILE).open("a", encoding="utf-8")
+    self._lines = folder / METRICS_FILE
     name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
     self._events = record_writer.RecordWriter((folder / name).open("wb"))
     self._write_event(file_version="brain.Event:2")
@@ -59,8 +60,7 @@ class MetricWriter:
       return
     floats = {name: float(value) for name, value in values.items()}
     line = {name: v if math.isfinite(v) else None for name, v in floats.items()}
-    self._lines.write(json.dumps({"step": step, **line}) + "\n")
-    self._lines.flush()
+    append_text(self._lines, json.dumps({"step": step, **line}) + "\n")
     summary = summary_pb2.Summary(
       value=[
         summary_pb2.Summary.Value(tag=name, simple_value=value)
@@ -88,7 +88,6 @@ class MetricWriter:
   def close(self) -> None:
     """Closes both files."""
     if self._enabled:
-      self._lines.close()
       self._events.close()
 
   def __enter__(self) -> "MetricWriter":
@@ -105,10 +104,7 @@ class MetricWriter:
 
 def _cut(path: pathlib.Path, first_step: int) -> None:
   """Removes the lines of `first_step` and later, and damaged ones."""
-  if not path.exists():
+  if not path.is_file():
     return
   lines = [line for line in metrics_lines.read(path) if line["step"] < first_step]
-  kept = [json.dumps(line) + "\n" for line in lines]
-  shorter = path.with_suffix(".tmp")
-  shorter.write_text("".join(kept), encoding="utf-8")
-  shorter.replace(path)
+  write_text(path, "".join(json.dumps(line) + "\n" for line in lines))

@@ -25,6 +25,7 @@ from fskd_jax.data.feed import Feed
 from fskd_jax.device import parallel
 from fskd_jax.few_shot import evaluation
 from fskd_jax.few_shot.sampler import evaluation_sampler
+from fskd_jax.files import append_text, read_lines
 from fskd_jax.models.build import count_parameters
 from fskd_jax.models.detector import FewShotDetector
 from fskd_jax.training.checkpoint import CheckpointStore
@@ -147,8 +148,7 @@ def run(
       continue
     _log.info("%s, seed %d", name, seed)
     line = run_one(configs[name], name, seed, folder)
-    with (folder / FILE).open("a", encoding="utf-8") as file:
-      file.write(json.dumps(line) + "\n")  # in one write: processes may share it
+    append_text(folder / FILE, json.dumps(line) + "\n")
 
 
 def run_one(cfg: Config, name: str, seed: int, folder: pathlib.Path) -> dict[str, Any]:
@@ -200,8 +200,7 @@ def read(folder: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def _lines(path: pathlib.Path) -> Iterator[dict[str, Any]]:
-  lines = path.read_text(encoding="utf-8").splitlines()
-  for number, line in enumerate(lines, 1):
+  for number, line in enumerate(read_lines(path), 1):
     try:
       yield json.loads(line)
     except ValueError as error:

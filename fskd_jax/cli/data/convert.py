@@ -9,7 +9,7 @@ import argparse
 import pathlib
 
 from fskd_jax.cli.arguments import probability
-from fskd_jax.files import written_whole
+from fskd_jax.files import atomic_path
 
 FORMATS = (
   "coco", "deeplabcut", "deeplabcut-h5", "lightning-pose", "sleap", "labelme",
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
   if "confidence" not in formats.FORMATS[args.to].keeps:
     labels, doubtful = schema.trusted_only(labels)
   labels, left_out, made_boxes = completion.complete(labels, args.images, source)
-  with written_whole(args.out) as unfinished:
+  with atomic_path(args.out) as unfinished:
     formats.FORMATS[args.to].write(labels, unfinished, args.out)
   print(f"{args.out}: {schema.summary(labels)}")
   if doubtful:

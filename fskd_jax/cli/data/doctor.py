@@ -8,7 +8,7 @@ import pathlib
 
 from tqdm import tqdm
 
-from fskd_jax.files import written_whole
+from fskd_jax.files import write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +28,5 @@ def run(args: argparse.Namespace) -> int:
   report = doctor.examine(args.path, lambda x: tqdm(x, unit="image", leave=False))
   print(doctor.text(report, args.cases))
   if args.json:
-    with written_whole(args.json) as unfinished:
-      unfinished.write_text(doctor.to_json(report), encoding="utf-8")
+    write_text(args.json, doctor.to_json(report))
   return int(report.has_errors)

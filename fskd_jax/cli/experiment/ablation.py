@@ -9,6 +9,7 @@ import logging
 import pathlib
 
 from fskd_jax.config import Config
+from fskd_jax.files import write_picture, write_text
 from fskd_jax.training.runs import load_config
 
 
@@ -42,15 +43,13 @@ def run(args: argparse.Namespace) -> int:
     raise ValueError(f"--shard {args.shard}: expected I/N with 0 <= I < N")
   cfg = _budget(load_config(args.config), args)
   variants = list(ablation_run.VARIANTS) if args.variants is None else args.variants
-  args.out.mkdir(parents=True, exist_ok=True)
   if variants:
     shard = int(index), int(count)
     ablation_run.run(cfg, variants, args.seeds, args.out, shard)
   lines = ablation_run.read(args.out)
   text = report.markdown(report.differences(lines))
-  (args.out / "report.md").write_text(text, encoding="utf-8")
-  figure = report.draw(report.differences(lines))
-  figure.savefig(args.out / "report.png")
+  write_text(args.out / "report.md", text)
+  write_picture(args.out / "report.png", report.draw(report.differences(lines)))
   print(text)
   return 0
 

@@ -5,6 +5,8 @@ import json
 import pathlib
 import time
 
+from fskd_jax.files import write_json, write_picture
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Declares the arguments."""
@@ -23,9 +25,7 @@ def run(args: argparse.Namespace) -> int:
   start = time.perf_counter()
   numbers, figure = proposition1.run(args.seed, args.trials, print)
   numbers["seconds"] = round(time.perf_counter() - start, 1)
-  args.out.mkdir(parents=True, exist_ok=True)
-  figure.savefig(args.out / "proposition1.png")
-  text = json.dumps(numbers, indent=2)
-  (args.out / "proposition1.json").write_text(text + "\n", encoding="utf-8")
-  print(text)
+  write_picture(args.out / "proposition1.png", figure)
+  write_json(args.out / "proposition1.json", numbers)
+  print(json.dumps(numbers, indent=2))
   return 0

@@ -5,9 +5,9 @@ Several runs are treated as one detector with several training seeds.
 """
 
 import argparse
-import json
 import pathlib
 
+from fskd_jax.files import write_json, write_picture
 from fskd_jax.metrics import results
 from fskd_jax.metrics.intervals import points
 from fskd_jax.training.runs import load_run, open_feed
@@ -64,8 +64,7 @@ def run(args: argparse.Namespace) -> int:
     setting: shots.gains([scores[setting] for scores in measured])
     for setting in settings
   }
-  args.out.mkdir(parents=True, exist_ok=True)
-  shots.draw(found, threshold).savefig(args.out / "shots.png")
+  write_picture(args.out / "shots.png", shots.draw(found, threshold))
   numbers = {
     setting: [
       {
@@ -77,8 +76,7 @@ def run(args: argparse.Namespace) -> int:
     ]
     for setting, rows in found.items()
   }
-  text = json.dumps({"threshold": threshold, "settings": numbers}, indent=2)
-  (args.out / "shots.json").write_text(text + "\n", encoding="utf-8")
+  write_json(args.out / "shots.json", {"threshold": threshold, "settings": numbers})
   for setting, rows in found.items():
     print(f"{setting}, PCK@{threshold:g} in % and the gain over one shot")
     for row in rows:

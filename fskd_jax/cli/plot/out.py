@@ -5,7 +5,7 @@ import pathlib
 
 from matplotlib.figure import Figure
 
-from fskd_jax.files import written_whole
+from fskd_jax.files import write_picture
 
 
 def add_out(parser: argparse.ArgumentParser) -> None:
@@ -17,11 +17,9 @@ def save(figure: Figure, out: str) -> int:
   """Writes a picture in the format of its suffix, prints its name, and returns 0.
 
   Raises:
-    FileNotFoundError: The folder of `out` does not exist.
     ValueError: The suffix is not that of a format.
+    OSError: The picture cannot be written.
   """
-  path = pathlib.Path(out)
-  with written_whole(path) as unfinished:
-    figure.savefig(unfinished, format=path.suffix.removeprefix(".") or "png")
+  write_picture(pathlib.Path(out), figure)
   print(out)
   return 0

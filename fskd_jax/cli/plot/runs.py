@@ -1,10 +1,10 @@
 """fskd plot: training curves of runs and scores of an evaluation."""
 
 import argparse
-import json
 import pathlib
 
 from fskd_jax.cli.plot.out import add_out, save
+from fskd_jax.files import read_json
 from fskd_jax.pictures.curves import draw_curves
 from fskd_jax.pictures.scores import draw_scores
 from fskd_jax.training.writer import METRICS_FILE
@@ -41,4 +41,4 @@ def _run_scores(args: argparse.Namespace) -> int:
   path = pathlib.Path(args.workdir) / "eval" / "results.json"
   if not path.is_file():
     raise FileNotFoundError(f"there is no {path}; evaluate.py writes it")
-  return save(draw_scores(json.loads(path.read_text(encoding="utf-8"))), args.out)
+  return save(draw_scores(read_json(path)), args.out)

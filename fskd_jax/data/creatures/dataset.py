@@ -12,6 +12,7 @@ import tqdm
 
 from fskd_jax.data.creatures import render, skeleton, worker
 from fskd_jax.data.creatures.species import SPECIES
+from fskd_jax.files import write_json
 
 VERSION = 1
 """Version of the pictures, part of the name of every cache; raise it whenever the same
@@ -51,7 +52,7 @@ def write_creatures(
     (unfinished / "images").mkdir(parents=True)
     pictures = _render(unfinished / "images", images_per_species, seed, processes)
     content = _coco(pictures, images_per_species)
-    (unfinished / "annotations.json").write_text(json.dumps(content))
+    write_json(unfinished / "annotations.json", content, indent=None)
     unfinished.rename(folder)
 
 

@@ -11,8 +11,8 @@ import pathlib
 import sys
 
 import numpy as np
-from PIL import Image
 
+from fskd_jax import files
 from fskd_jax.data.creatures.render import render
 from fskd_jax.data.creatures.species import SPECIES
 
@@ -32,7 +32,7 @@ def write_picture(
   species, i = divmod(number, images_per_species)
   picture = render(SPECIES[species].name, [seed, species, i])
   path = folder / file_name(number, images_per_species)
-  Image.fromarray(picture.image).save(path, "JPEG", quality=JPEG_QUALITY)
+  files.write_picture(path, picture.image, quality=JPEG_QUALITY)
   seen = picture.visible[:, None]
   triples = np.hstack([picture.keypoints * seen, 2 * seen]).round(2)
   return {

@@ -1,6 +1,5 @@
 """Reads and writes COCO keypoints, the format that training reads (`coco_file`)."""
 
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from fskd_jax.data.labels.schema import (
   LabelledObject,
   Labels,
 )
+from fskd_jax.files import write_json
 
 DECIMALS = 4
 """Decimals of written coordinates, which are pixels."""
@@ -54,8 +54,7 @@ def read(path: pathlib.Path) -> Labels:
 
 def write(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
   """Writes a file, and reads it back to check that training will accept it."""
-  text = json.dumps(content(labels), ensure_ascii=False)
-  unfinished.write_text(text + "\n", "utf-8")
+  write_json(unfinished, content(labels), indent=None)
   coco_file.read(unfinished)
 
 

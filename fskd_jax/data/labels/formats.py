@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from fskd_jax.data import coco_file, names
+from fskd_jax.data import names
 from fskd_jax.data.labels import (
   coco,
   cvat,
@@ -17,6 +17,7 @@ from fskd_jax.data.labels import (
   tables,
 )
 from fskd_jax.data.labels.schema import Labels
+from fskd_jax.files import read_json
 from fskd_jax.messages import naming, raise_if
 
 
@@ -82,7 +83,7 @@ def detect(path: pathlib.Path) -> str:
     raise ValueError(
       f"{path}: expected a folder of LabelMe, or a file .json, .csv, .h5 or .xml"
     )
-  content = coco_file.read_json(path)
+  content = read_json(path)
   if isinstance(content, list):
     return "label-studio"
   if isinstance(content, dict) and "shapes" in content:

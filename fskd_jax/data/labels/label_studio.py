@@ -6,14 +6,12 @@ its label is the species. Occlusion is a choice "occluded" on the point itself (
 with perRegion). `interface` makes a labelling interface with all three.
 """
 
-import json
 import math
 import pathlib
 import urllib.parse
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from fskd_jax.data import coco_file
 from fskd_jax.data.labels import parsing
 from fskd_jax.data.labels.parsing import Mark
 from fskd_jax.data.labels.schema import (
@@ -25,6 +23,7 @@ from fskd_jax.data.labels.schema import (
   gather,
   keypoint_names,
 )
+from fskd_jax.files import read_json, write_json
 from fskd_jax.messages import shown
 
 _POINT, _BOX = "keypointlabels", "rectanglelabels"
@@ -36,7 +35,7 @@ def read(path: pathlib.Path) -> Labels:
   Raises:
     ValueError: The file is not such an export, or a task has several annotations.
   """
-  content = coco_file.read_json(path)
+  content = read_json(path)
   if not isinstance(content, list) or not content:
     raise ValueError(f"{path}: expected a list of tasks of Label Studio")
   images = []
@@ -179,8 +178,7 @@ def write(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
     ]
     data = {"image": url, "width": width, "height": height}
     tasks.append({"id": number, "data": data, "annotations": [{"result": results}]})
-  text = json.dumps(tasks, indent=1, ensure_ascii=False)
-  unfinished.write_text(text + "\n", encoding="utf-8")
+  write_json(unfinished, tasks, indent=1)
 
 
 def _results(

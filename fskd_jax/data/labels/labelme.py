@@ -6,13 +6,12 @@ Coordinates count from the corner of the first pixel. Other shapes (polygons, li
 skipped.
 """
 
-import json
 import os
 import pathlib
 import posixpath
 from typing import Any
 
-from fskd_jax.data import coco_file, names
+from fskd_jax.data import names
 from fskd_jax.data.labels import parsing
 from fskd_jax.data.labels.parsing import Mark
 from fskd_jax.data.labels.schema import (
@@ -23,6 +22,7 @@ from fskd_jax.data.labels.schema import (
   Labels,
   gather,
 )
+from fskd_jax.files import read_json, write_json
 from fskd_jax.messages import raise_if, shown
 
 _VERSION = "5.5.0"
@@ -52,7 +52,7 @@ def read(path: pathlib.Path) -> Labels:
 
 
 def _read_file(path: pathlib.Path, root: pathlib.Path) -> LabelledImage:
-  content = coco_file.read_json(path)
+  content = read_json(path)
   shapes = content.get("shapes") if isinstance(content, dict) else None
   if not isinstance(shapes, list) or not all(isinstance(s, dict) for s in shapes):
     raise ValueError(f"{path}: has no list of shapes; expected a file of LabelMe")
@@ -125,8 +125,7 @@ def write(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
       "imageHeight": image.size[1],
       "imageWidth": image.size[0],
     }
-    text = json.dumps(content, indent=2, ensure_ascii=False)
-    file.write_text(text + "\n", encoding="utf-8")
+    write_json(file, content)
 
 
 def _shapes(found: LabelledObject, group: int) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
 """Converts a published data set to a COCO folder."""
 
 import collections
-import json
 import os
 import pathlib
 import shutil
@@ -13,6 +12,7 @@ from fskd_jax.data import coco_file, images, names
 from fskd_jax.data.published import readers
 from fskd_jax.data.published.release import SPLITS, Release
 from fskd_jax.data.published.schema import Published
+from fskd_jax.files import read_json, write_json
 from fskd_jax.messages import raise_if
 
 
@@ -51,8 +51,8 @@ def prepare(
   ) as unfinished:
     folder = pathlib.Path(unfinished) / out.name
     folder.mkdir()
-    _write_json(folder / "annotations.json", _coco(published, release, sizes))
-    _write_json(folder / "splits.json", release.splits)
+    write_json(folder / "annotations.json", _coco(published, release, sizes))
+    write_json(folder / "splits.json", release.splits)
     coco_file.read(folder / "annotations.json")
     for name in tqdm.tqdm(release.sizes, desc="Linking images", leave=False):
       _link(release.image_folder / name, folder / "images" / name)
@@ -69,7 +69,7 @@ def read_splits(folder: str | os.PathLike) -> dict[str, tuple[str, ...]]:
   path = pathlib.Path(folder) / "splits.json"
   if not path.is_file():
     raise FileNotFoundError(f"no file {path}; make the folder with `fskd data prepare`")
-  splits = json.loads(path.read_text(encoding="utf-8"))
+  splits = read_json(path)
   return {split: tuple(splits[split]) for split in SPLITS}
 
 
@@ -164,10 +164,6 @@ def _coco(
       for name, parent in release.parents.items()
     ],
   }
-
-
-def _write_json(path: pathlib.Path, content: object) -> None:
-  path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
 
 def _link(source: pathlib.Path, target: pathlib.Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fskd_jax import files
 from fskd_jax.cli import main
 from fskd_jax.data import annotations, coco_file, names
 from fskd_jax.data.checks import doctor
@@ -323,7 +324,7 @@ def test_numbers_that_no_computer_number_holds(tmp_path):
   with pytest.raises(ValueError, match=r"'g.png' is \[0, 0, inf, 1\]"):
     inputs.read_boxes(str(_write(path, {"g.png": [0, 0, HUGE, 1]})), [])
   exact = [2**63 - 1, -(2**63), 123456789012345678]
-  assert coco_file.read_json(_write(path, exact)) == exact
+  assert files.read_json(_write(path, exact)) == exact
 
 
 def test_crowds_are_checked_before_they_are_compared_with(tmp_path):
