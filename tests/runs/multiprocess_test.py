@@ -4,7 +4,6 @@ import contextlib
 import functools
 import json
 import os
-import pathlib
 import re
 import shutil
 import socket
@@ -14,11 +13,10 @@ import sys
 import jax
 import numpy as np
 import pytest
-from helpers.paths import ROOT
 from helpers import shapes
+from helpers.paths import ROOT
 
 from fskd_jax.training.checkpoint import CheckpointStore
-
 
 
 def _free_port():

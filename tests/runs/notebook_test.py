@@ -1,11 +1,9 @@
 """docs/quickstart.ipynb runs from top to bottom, made short."""
 
-import pathlib
 import shutil
 
 import pytest
 from helpers.paths import ROOT
-
 
 nbformat = pytest.importorskip("nbformat", reason="notebooks need nbclient")
 nbclient = pytest.importorskip("nbclient", reason="notebooks need nbclient")

@@ -1,14 +1,16 @@
 """Optimised code, which is what users run: other tests leave most optimisations out."""
 
-from helpers.paths import ROOT
 import os
-import pathlib
 import subprocess
 import sys
 
+from helpers.paths import ROOT
+
 TESTS = {
   # A run that resumes bit for bit, over a checkpoint, to its end.
-  "runs/training_test": ("a_truncated_checkpoint_costs_the_steps_since_the_one_before",),
+  "runs/training_test": (
+    "a_truncated_checkpoint_costs_the_steps_since_the_one_before",
+  ),
   # Gradients: pmap and shard_map beside a single device.
   "device/parallel_test": ("backends_give_the_gradients_of_a_single_device",),
   # Slow, obvious loops.

@@ -1,23 +1,20 @@
 """Whole pose runs: what they learn and write, how they resume, how they are scored."""
 
 import copy
-import functools
 import json
 
 import jax
 import numpy as np
-from helpers import poses
 import pytest
-from helpers import shapes
+from helpers import poses, shapes
 from PIL import Image
 
-from fskd_jax.device import parallel
-from fskd_jax.pictures import episodes
 from fskd_jax import experiment
-from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.data.feed import Feed
-from fskd_jax.pose import scores as pose_scores
 from fskd_jax.experiment import make_task
+from fskd_jax.pictures import episodes
+from fskd_jax.pose import scores as pose_scores
+from fskd_jax.training.checkpoint import CheckpointStore
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import random
 import re
 import shutil
@@ -12,11 +11,10 @@ import sys
 import time
 
 import pytest
-from helpers.paths import ROOT
 from helpers import shapes
+from helpers.paths import ROOT
 
 from fskd_jax.training.checkpoint import CheckpointStore
-
 
 
 def start(*command, **options):

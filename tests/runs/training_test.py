@@ -15,18 +15,14 @@ import pytest
 from helpers import shapes
 from PIL import Image
 
-from fskd_jax import config
-from fskd_jax import episode
-from fskd_jax.few_shot import evaluation
-from fskd_jax.device import parallel
-from fskd_jax.pictures import episodes
-from fskd_jax.training import loop
-from fskd_jax.training.checkpoint import CheckpointStore
+from fskd_jax import config, episode, experiment
 from fskd_jax.config import DataConfig, EvalConfig
-from fskd_jax.pictures.curves import draw_curves
 from fskd_jax.data.feed import Feed
 from fskd_jax.experiment import make_task
-from fskd_jax.pictures import style
+from fskd_jax.few_shot import evaluation
+from fskd_jax.pictures import episodes, style
+from fskd_jax.pictures.curves import draw_curves
+from fskd_jax.training.checkpoint import CheckpointStore
 
 
 def test_a_run_learns_and_leaves_its_records(trained):

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import pathlib
 import shutil
 import subprocess
 import sys
@@ -11,11 +10,10 @@ import pytest
 from helpers.paths import ROOT
 
 from fskd_jax import config
-from fskd_jax.metrics import record
-from fskd_jax.few_shot import transfer
-from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.config import Config
-
+from fskd_jax.few_shot import transfer
+from fskd_jax.metrics import record
+from fskd_jax.training.checkpoint import CheckpointStore
 
 
 @pytest.fixture(scope="module")
