@@ -1,6 +1,6 @@
 """fskd configs: lists the configuration files of the package, or copies one.
 
-Edit the copy and train: `python train.py --config=mine.py --workdir=runs/mine`.
+A copy is yours to change: `python train.py --config=mine.py --workdir=runs/mine`.
 """
 
 import argparse
@@ -8,25 +8,24 @@ import ast
 import pathlib
 import shutil
 
-FOLDER = pathlib.Path(__file__).parents[1] / "configs"
-"""Folder of the files in an installed package; a checkout has them beside it."""
+from fskd_jax.config import library
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Declares the arguments."""
-  parser.add_argument("name", nargs="?", help="file to copy; default: list all")
-  parser.add_argument("--out", help="the copy (NAME.py in the current folder)")
+  parser.add_argument("name", nargs="?", help="the one to copy; none: lists all")
+  parser.add_argument("--out", help="file to write (NAME.py in the current folder)")
   parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-  """Lists the files or copies one.
+  """Lists or copies.
 
   Raises:
     ValueError: There is no such configuration.
     FileExistsError: The file to write exists.
   """
-  files = {path.stem: path for path in sorted(folder().glob("[a-z]*.py"))}
+  files = {path.stem: path for path in sorted(library.folder().glob("[a-z]*.py"))}
   if args.name is None:
     for name, path in files.items():
       about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
@@ -40,8 +39,3 @@ def run(args: argparse.Namespace) -> int:
   shutil.copyfile(files[args.name], out)
   print(f"{out}: a copy of {files[args.name].name}")
   return 0
-
-
-def folder() -> pathlib.Path:
-  """Returns the folder of the configuration files."""
-  return FOLDER if FOLDER.is_dir() else FOLDER.parents[1] / "configs"

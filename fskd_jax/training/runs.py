@@ -6,7 +6,7 @@ import pathlib
 import sys
 
 from fskd_jax import config
-from fskd_jax.config import Config
+from fskd_jax.config import Config, library
 from fskd_jax.data.feed import Feed
 from fskd_jax.interop import state_dicts
 from fskd_jax.interop.weights import read_config, read_weights
@@ -25,6 +25,7 @@ def load_config(path: str) -> Config:
     raise FileNotFoundError(f"there is no configuration file {path}")
   if "" not in sys.path:
     sys.path.insert(0, "")
+  library.make_importable()
   spec = importlib.util.spec_from_file_location("experiment", path)
   if spec is None or spec.loader is None:
     raise ValueError(f"{path}: expected a Python file")

@@ -1,0 +1,8 @@
+"""Puts configs/ into wheels, as fskd_jax/configs; all else is in pyproject.toml."""
+
+import setuptools
+
+setuptools.setup(
+  packages=[*setuptools.find_packages(include=["fskd_jax*"]), "fskd_jax.configs"],
+  package_dir={"fskd_jax.configs": "configs"},
+)
