@@ -1,10 +1,13 @@
 """Four virtual CPU devices, strict broadcasting, and what several tests share."""
 
 import atexit
+import inspect
 import os
 import pathlib
+import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 
 os.environ["XLA_FLAGS"] = (
   os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
@@ -20,12 +23,22 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
   os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
   atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"])
 
+import hypothesis
 import jax
 import numpy as np
 import pytest
 from helpers import shapes
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# The same few examples every time; `pytest --hypothesis-profile=search` draws others.
+hypothesis.settings.register_profile(
+  "repeatable", derandomize=True, max_examples=40, deadline=None, database=None
+)
+hypothesis.settings.register_profile(
+  "search", max_examples=300, deadline=None, database=None
+)
+hypothesis.settings.load_profile("repeatable")
 
 LONG = (
   "multiprocess_test",
@@ -36,14 +49,35 @@ LONG = (
 )
 """Files of a few long tests: first, so that no worker is left with one at the end."""
 
+NEEDS_TORCH = re.compile(r"importorskip\(\s*\"torch\"")
+
+NEEDS_TORCH_AT_ALL = re.compile(rf"^\S.*{NEEDS_TORCH.pattern}", flags=re.M)
+"""The whole file, that is: the call is not indented."""
+
 SHARED = pathlib.Path(
   os.environ.get("FSKD_SHARED", pathlib.Path(__file__).parents[2] / "shared")
 )
 
 
 def pytest_collection_modifyitems(items):
-  """Brings the long files to the front; `make test` keeps this order."""
+  """Brings the long files to the front; `make test` keeps this order. Adds markers."""
   items.sort(key=lambda item: item.path.stem not in LONG)
+  for item in items:
+    for name in _markers(item):
+      item.add_marker(name)
+
+
+def _markers(item: pytest.Function) -> Iterator[str]:
+  """Yields the markers of pyproject.toml that can be told from a test: all but slow."""
+  if item.path.parent.name == "runs":
+    yield "runs"
+  if item.path.stem == "browser_test":
+    yield "browser"
+  if {"golden", "golden_transpose", "photographs"}.intersection(item.fixturenames):
+    yield "shared"
+  function, module = inspect.getsource(item.function), inspect.getsource(item.module)
+  if NEEDS_TORCH.search(function) or NEEDS_TORCH_AT_ALL.search(module):
+    yield "torch"
 
 
 def _require(path: pathlib.Path) -> pathlib.Path:
