@@ -1,15 +1,24 @@
 # Each target sets up .venv itself when it is missing or older than pyproject.toml.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: quickstart test bench lint
+.PHONY: quickstart test test-fast coverage bench test-browser lint docs
 
 quickstart: .venv/installed
 	$(BIN)/python train.py --config=configs/quickstart.py --workdir=runs/quickstart
 	$(BIN)/python evaluate.py --workdir=runs/quickstart
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
+
+# While you work: no long test, no whole run.
+test-fast: .venv/installed
+	$(PYTEST) -m "not slow and not runs and not browser"
+
+# The tests, then the lines of the package that none of them ran; no threshold.
+coverage: .venv/installed
+	$(PYTEST) --cov --cov-report=term-missing
 
 # All cases beside PyTorch; BENCH="--size small" is to see that it works.
 bench: .venv/installed
@@ -29,7 +38,13 @@ test-browser: .venv/installed
 lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/pyright
+
+# site/index.html: README, docs/ and the API reference; any warning is an error.
+docs: .venv/installed
+	$(BIN)/pip install --quiet -e '.[docs]'
+	$(BIN)/mkdocs build --strict --quiet
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
