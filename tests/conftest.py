@@ -68,11 +68,13 @@ def pytest_collection_modifyitems(items):
 
 
 def _markers(item: pytest.Function) -> Iterator[str]:
-  """Yields the markers of pyproject.toml that can be told from a test: all but slow."""
+  """Yields the markers of pyproject.toml that follow from what a test is and uses."""
   if item.path.parent.name == "runs":
     yield "runs"
   if item.path.stem == "browser_test":
     yield "browser"
+  if "trained" in item.fixturenames:
+    yield "slow"
   if {"golden", "golden_transpose", "photographs"}.intersection(item.fixturenames):
     yield "shared"
   function, module = inspect.getsource(item.function), inspect.getsource(item.module)

@@ -81,6 +81,7 @@ def test_export_carries_its_configuration(run, exported, cfg, capsys):
   assert main.main(["export", "--workdir", run, "--out", "nowhere/x.safetensors"]) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_import_continues_what_was_exported(run, cfg, suffix, tmp_path, capsys):
   if suffix == ".pth":

@@ -55,6 +55,7 @@ def test_a_damaged_line_is_named(tmp_path):
     run.read(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_variant_is_trained_and_scored(tmp_path, shapes_folder):
   cfg = shapes.config(shapes_folder, steps=16, validate_every=16, picture_every=16)
   cfg.eval.settings = ("unseen/novel",)
