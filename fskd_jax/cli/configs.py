@@ -1,6 +1,6 @@
 """fskd configs: lists the configuration files of the package, or copies one.
 
-A copy is yours to change: `python train.py --config=mine.py --workdir=runs/mine`.
+Edit the copy and train: `python train.py --config=mine.py --workdir=runs/mine`.
 """
 
 import argparse
@@ -13,13 +13,13 @@ from fskd_jax.config import library
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Declares the arguments."""
-  parser.add_argument("name", nargs="?", help="the one to copy; none: lists all")
-  parser.add_argument("--out", help="file to write (NAME.py in the current folder)")
+  parser.add_argument("name", nargs="?", help="file to copy; default: list all")
+  parser.add_argument("--out", help="the copy (NAME.py in the current folder)")
   parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-  """Lists or copies.
+  """Lists the files or copies one.
 
   Raises:
     ValueError: There is no such configuration.
