@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
   from fskd_jax.config import Config
   from fskd_jax.experiment import evaluate, train
-  from fskd_jax.prediction.detector import KeypointDetector, Prediction, Support
+  from fskd_jax.prediction.detector import KeypointDetector
   from fskd_jax.prediction.load import load
+  from fskd_jax.prediction.results import Prediction
+  from fskd_jax.prediction.supports import Support
 
 __version__ = importlib.metadata.version("fskd-jax")
 
@@ -29,8 +31,8 @@ __all__ = [
 _HOMES = {
   "Config": "config",
   "KeypointDetector": "prediction.detector",
-  "Prediction": "prediction.detector",
-  "Support": "prediction.detector",
+  "Prediction": "prediction.results",
+  "Support": "prediction.supports",
   "evaluate": "experiment",
   "load": "prediction.load",
   "train": "experiment",

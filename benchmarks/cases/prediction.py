@@ -20,8 +20,9 @@ from fskd_jax.config import Config
 from fskd_jax.data.sources import annotation_folder, load_dataset
 from fskd_jax.models.build import Model
 from fskd_jax.models.detector import FewShotDetector
-from fskd_jax.prediction.detector import KeypointDetector, Support
+from fskd_jax.prediction.detector import KeypointDetector
 from fskd_jax.prediction.support_points import Box
+from fskd_jax.prediction.supports import Support
 
 Folder = tuple[list[pathlib.Path], list[Box]]
 

@@ -31,16 +31,16 @@ def draw_support(page: Page) -> Image.Image | None:
 
 def draw_query(page: Page, min_confidence: float) -> Image.Image | None:
   """Draws the query picture shown, with its prediction as dots, rings, ellipses."""
-  picture, found = page.query.current, page.prediction
+  picture = page.query.current
   if picture is None:
     return None
   marks = Marks(picture.name, picture.preview, np.empty((0, 2)), np.empty(0, bool))
-  if found is not None:
-    shown = page.query.shown
+  if page.prediction is not None:
+    found = page.prediction.of_image(page.query.shown)
     marks = marks._replace(
-      keypoints=_on_preview(found.keypoints[shown], picture),
-      filled=found.confidence[shown] >= min_confidence,
-      covariance=found.covariance[shown] * np.outer(_zoom(picture), _zoom(picture)),
+      keypoints=_on_preview(found.keypoints[0], picture),
+      filled=found.confidence[0] >= min_confidence,
+      covariance=found.covariance[0] * np.outer(_zoom(picture), _zoom(picture)),
     )
   return _with_box(draw_marks(marks, SIDE), picture, _corner(page, "query"))
 
@@ -83,14 +83,14 @@ def support_legend(page: Page) -> str:
 
 def query_legend(page: Page, min_confidence: float) -> str:
   """Returns HTML of the keypoint types and their confidence in the picture shown."""
-  found = page.prediction
-  if found is None:
+  if page.prediction is None:
     return _hint(
       "Add pictures. If the object does not fill a picture, click two opposite corners "
       "of a box around it. Then press the button."
     )
-  colors, rows = _colors(len(found.names)), []
-  for name, color, sure in zip(found.names, colors, found.confidence[page.query.shown]):
+  found, rows = page.prediction.of_image(page.query.shown), []
+  colors = _colors(len(found.names))
+  for name, color, sure in zip(found.names, colors, found.confidence[0]):
     rows.append(
       f'<div class="fskd-found" style="opacity:{1 if sure >= min_confidence else 0.4}">'
       f"{_dot(color)} <span>{html.escape(name)}</span><span>{100 * sure:.0f} %</span>"

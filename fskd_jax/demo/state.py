@@ -10,8 +10,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from fskd_jax.demo.pictures import Opened, Picture, Point
-from fskd_jax.prediction.detector import KeypointDetector, Prediction
+from fskd_jax.prediction.detector import KeypointDetector
 from fskd_jax.prediction.files import COCO, PredictionFiles
+from fskd_jax.prediction.results import Prediction
 
 Role = Literal["support", "query"]
 
@@ -230,17 +231,10 @@ def write_prediction(
   if page.prediction is None:
     raise ValueError("Nothing is predicted yet.")
   with PredictionFiles(folder, page.prediction.names, min_confidence) as files:
-    for place, picture in enumerate(page.query.pictures):
-      found = single(page.prediction, place)
+    for number, picture in enumerate(page.query.pictures):
+      found = page.prediction.of_image(number)
       files.add(picture.name, picture.size, found, box=picture.box)
   return folder / COCO
-
-
-def single(prediction: Prediction, place: int) -> Prediction:
-  """Returns the prediction of one query picture, with q = 1."""
-  part = slice(place, place + 1)
-  keypoints, confidence, covariance, order = prediction
-  return Prediction(keypoints[part], confidence[part], covariance[part], order)
 
 
 def marks(page: Page) -> dict[str, Any]:

@@ -14,96 +14,76 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 
-from fskd_jax import geometry
-from fskd_jax.data import augment
 from fskd_jax.few_shot.calibration import Calibration
 from fskd_jax.heatmaps import readout
+from fskd_jax.heatmaps.readout import Readout
 from fskd_jax.models.build import Model
 from fskd_jax.models.detector import FewShotDetector, fuse_heatmaps
-from fskd_jax.models.kernels import Kernels
-from fskd_jax.prediction import photographs, search
+from fskd_jax.prediction import batches, photographs, search, supports
+from fskd_jax.prediction.batches import QUERY_BATCH, padded, power_of_two
 from fskd_jax.prediction.photographs import Photograph
+from fskd_jax.prediction.results import Prediction
 from fskd_jax.prediction.support_points import (
   Box,
   Points,
-  _per_image,
-  _query_labels,
-  _require_list,
-  check_points,
+  box_per_image,
   checked_box,
-  points_by_name,
+  require_list,
 )
+from fskd_jax.prediction.supports import Support
 
 _log = logging.getLogger(__name__)
 
-QUERY_BATCH = 8
-"""Query images detected together; a single one is detected alone."""
-
-
-class Support(NamedTuple):
-  """What `KeypointDetector.support` made of annotated images.
-
-  Attributes:
-    names: of the keypoint types.
-    shown: bool [n], which of them at least one support image shows.
-    places: [k n 2], where in their box, see `object_search.relative_places`.
-    kernels: padded to a few sizes.
-  """
-
-  names: tuple[str, ...]
-  shown: Bool[np.ndarray, " n"]
-  places: Float[np.ndarray, "k n 2"]
-  kernels: tuple[Kernels, ...]
-
-
-class Prediction(NamedTuple):
-  """Keypoints found in q query images, in pixels of these images.
-
-  Types that no support image shows are NaN, with confidence 0.
-
-  Attributes:
-    keypoints: [q n 2], (x, y).
-    confidence: [q n], probability that the keypoint is visible and lies within a
-      tenth of the longer box side, 0..1.
-    covariance: [q n 2 2], of the location, square pixels.
-    names: of the n keypoint types.
-  """
-
-  keypoints: Float[np.ndarray, "q n 2"]
-  confidence: Float[np.ndarray, "q n"]
-  covariance: Float[np.ndarray, "q n 2 2"]
-  names: tuple[str, ...]
-
 
 class Heatmaps(NamedTuple):
-  """What a detector sees in q query images.
+  """The heat-maps of q query images.
 
   Attributes:
-    crops: the images as the network gets them.
-    heatmaps: of the n keypoint types, fused over strides and kernel sizes.
-    keypoints: read out of them, pixels of the crops.
+    crops: The images as the network gets them: l x l pixels around the objects.
+    heatmaps: Scores of the n keypoint types, fused over strides and kernel sizes; cell
+      (0, 0) is at the top left of the crop. `softmax` makes distributions of them.
+    keypoints: (x, y) read out of the heat-maps, pixels of the crops.
+    names: Names of the n keypoint types.
   """
 
   crops: UInt8[np.ndarray, "q l l 3"]
   heatmaps: Float[np.ndarray, "q n h w"]
   keypoints: Float[np.ndarray, "q n 2"]
+  names: tuple[str, ...]
+
+  def softmax(self) -> Float[np.ndarray, "q n h w"]:
+    """Returns the softmax of each heat-map over its cells: 0..1, with the sum 1."""
+    shifted = self.heatmaps - self.heatmaps.max((-2, -1), keepdims=True)
+    weights = np.exp(shifted)
+    return weights / weights.sum((-2, -1), keepdims=True)
 
 
 class KeypointDetector:
-  """A trained detector, ready for anybody's images; `load` makes it."""
+  """A trained few-shot detector, ready for anybody's images; `load` makes it.
+
+    detector = fskd_jax.load("runs/faces")
+    support = detector.support(["ann.jpg"], [{"nose": (61, 70)}], [(20, 10, 90, 110)])
+    prediction = detector.predict(support, ["bob.jpg", "eve.png"])
+    prediction.keypoints    # [2 1 2]: (x, y) of the nose in both images
+    detector.heatmaps(support, ["bob.jpg"]).heatmaps    # [1 1 h w]
+
+  Attributes:
+    config: Configuration of the run that trained it.
+    calibration: Calibration of its confidence, or None: confidence is a raw score then.
+  """
 
   def __init__(self, model: Model, calibrated: Calibration | None = None):
     """Puts a model on the first device.
 
     Args:
-      model: of the few-shot task.
-      calibrated: how its confidence was calibrated; without it the confidence is a
-        raw score.
+      model: Configuration and variables of a few-shot detector.
+      calibrated: Calibration of its confidence; without it the confidence is a raw
+        score.
 
     Raises:
-      ValueError: the model is of another task.
+      ValueError: The model is of another task.
     """
     cfg = model.config
     if cfg.task != "few_shot":
@@ -112,9 +92,9 @@ class KeypointDetector:
         "few-shot detectors take"
       )
     self.config, self.calibration = cfg, calibrated
-    self._side = cfg.data.image_size
     self._variables = jax.device_put(model.variables, jax.local_devices()[0])
-    detector = FewShotDetector(cfg.model, self._side)
+    side = cfg.data.image_size
+    detector = FewShotDetector(cfg.model, side)
     temperature = readout.temperature(cfg.loss)
 
     def encode_support(variables, images, keypoints, visible):
@@ -125,8 +105,7 @@ class KeypointDetector:
     def detect(variables, images, kernels):
       heatmaps: Any = detector.apply(variables, images, kernels, method=detector.detect)
       fused = fuse_heatmaps(heatmaps)[0]
-      stride = self._side / fused.shape[-1]
-      return readout.read_out(fused, stride, temperature), fused
+      return readout.read_out(fused, side / fused.shape[-1], temperature), fused
 
     self._encode_support, self._detect = jax.jit(encode_support), jax.jit(detect)
     self._has_warned = False
@@ -138,63 +117,39 @@ class KeypointDetector:
     boxes: Sequence[Box | None] | None = None,
     names: Sequence[str] | None = None,
   ) -> Support:
-    """Learns keypoint types from annotated images, once for any number of queries.
+    """Encodes the keypoint types of k annotated images, for any number of queries.
 
     Keypoints by name may differ between images: a name that an image does not have
-    counts as not visible there. A keypoint outside the square around a box is left
-    out, and the log tells.
+    counts as not visible there. A keypoint outside the square around a box is left out
+    with a warning.
 
     Args:
-      images: files, arrays or PIL images, see `photographs.read`.
-      keypoints: for each image, {name: point} or n points, see `Points`.
-      boxes: (x, y, w, h) of the object in each image; None is the whole image.
-      names: of n points; default "keypoint 1" and so on.
+      images: Files, arrays or PIL images, see `photographs.read`.
+      keypoints: Keypoints of each image, pixels: {name: (x, y)} or an array [n 2] (or
+        [n 3] with a visibility); None, NaN or v = 0 for those that are not visible.
+      boxes: (x, y, width, height) of the object in each image, pixels; None is the
+        whole image.
+      names: Names of the n points where they come without; default "keypoint 1" and so
+        on.
+
+    Returns:
+      The support for `predict` and `heatmaps`.
 
     Raises:
-      FileNotFoundError, ValueError: an image cannot be read, has no keypoints or one
-        outside it, or arguments do not fit together; says which.
+      FileNotFoundError: There is no such file.
+      ValueError: An image cannot be read, has no keypoints or one outside it, or the
+        arguments do not fit together. The message names the image.
     """
-    _require_list(images, "images")
-    labels = [photographs.describe(x, i, "support") for i, x in enumerate(images)]
-    if len(keypoints) != len(images):
-      raise ValueError(
-        f"keypoints: got {len(keypoints)} lists for {len(images)} support images"
-      )
-    names, points = points_by_name(keypoints, names, labels)
-    pixels = [photographs.read(x, label) for x, label in zip(images, labels)]
-    sizes = [x.shape[1::-1] for x in pixels]
-    known = np.array(
-      [
-        checked_box(box, size, label)
-        for box, size, label in zip(_per_image(boxes, len(labels)), sizes, labels)
-      ],
-      np.float64,
-    )
-    crops, matrices = self._crops(pixels, known)
-    visible = np.logical_not(np.isnan(points).any(-1))
-    for label, size, row, seen in zip(labels, sizes, points, visible):
-      check_points(label, size, row, seen, names)
-    placed, inside = augment.place_keypoints(
-      points, visible, matrices, np.arange(len(names)), (self._side, self._side)
-    )
-    for label, lost in zip(labels, visible & ~inside):
-      if lost.any():
-        _log.warning(
-          "%s: left out, since outside the square around the box: %s",
-          label,
-          ", ".join(np.array(names)[lost]),
-        )
-    if not inside.any():
-      raise ValueError("boxes: none has a keypoint in the square around it")
-    shots, types = _power_of_two(len(images), 1), _power_of_two(len(names), 8)
+    shots = supports.prepare(images, keypoints, boxes, names, self.config.data)
+    count, types = shots.visible.shape
+    sizes = power_of_two(count, 1), power_of_two(types, 8)
     kernels = self._encode_support(
       self._variables,
-      _padded(crops, (shots,))[None],
-      _padded(placed, (shots, types))[None],
-      _padded(inside, (shots, types))[None],
+      padded(shots.crops, sizes[:1])[None],
+      padded(shots.keypoints, sizes)[None],
+      padded(shots.visible, sizes)[None],
     )
-    places = search.relative_places(np.where(inside[..., None], points, np.nan), known)
-    return Support(names, np.asarray(inside.any(0)), places, kernels)
+    return Support(shots.names, np.asarray(shots.visible.any(0)), shots.places, kernels)
 
   def predict(
     self,
@@ -202,31 +157,37 @@ class KeypointDetector:
     query_images: Sequence[Photograph],
     boxes: Sequence[Box | None] | None = None,
   ) -> Prediction:
-    """Finds the keypoint types of the support in other images.
+    """Finds the keypoint types of the support in q other images.
 
     Args:
-      support: of `support`.
-      query_images: files, arrays or PIL images, see `photographs.read`.
-      boxes: (x, y, w, h) of the object in each image; None if it is to be searched
-        for, which costs about ten times as much.
+      support: The keypoint types, as returned by `support` of this detector.
+      query_images: Files, arrays or PIL images, see `photographs.read`.
+      boxes: (x, y, width, height) of the object in each image, pixels; None if the
+        object is to be searched for, which costs about ten times as much.
+
+    Returns:
+      One object for each image, in their order (r = q).
 
     Raises:
-      FileNotFoundError, ValueError: an image cannot be read, or a box is wrong; says
-        which.
+      FileNotFoundError: There is no such file.
+      ValueError: An image cannot be read, or a box is empty or outside its image. The
+        message names the image.
     """
-    labels = _query_labels(query_images)
-    boxes = _per_image(boxes, len(labels))
+    labels, boxes = _queries(query_images, boxes)
     dispatched = []
-    for first in range(0, len(labels), QUERY_BATCH):
-      part = slice(first, first + QUERY_BATCH)
-      crops, matrices = self._query_crops(
+    for part in batches.slices(len(labels)):
+      crops, matrices, known = self._query_crops(
         support, query_images[part], boxes[part], labels[part]
       )
       found, _ = self._run(crops, support)
-      dispatched.append((found, matrices))  # the next crops are cut meanwhile
-    parts = [self._result(jax.device_get(f), m, support) for f, m in dispatched]
-    keypoints, confidence, covariance = map(np.concatenate, zip(*parts))
-    return Prediction(keypoints, confidence, covariance, support.names)
+      dispatched.append((found, matrices, known))  # the next crops are cut meanwhile
+    parts = [
+      (known, *self._scored(jax.device_get(found), matrices, support))
+      for found, matrices, known in dispatched
+    ]
+    box, keypoints, confidence, covariance = map(np.concatenate, zip(*parts))
+    numbers = np.arange(len(labels))
+    return Prediction(numbers, box, keypoints, confidence, covariance, support.names)
 
   def heatmaps(
     self,
@@ -234,29 +195,34 @@ class KeypointDetector:
     query_images: Sequence[Photograph],
     boxes: Sequence[Box | None] | None = None,
   ) -> Heatmaps:
-    """Returns what `predict` reads the keypoints from, of at most `QUERY_BATCH` images.
+    """Returns the heat-maps from which `predict` reads the keypoints.
+
+    Args:
+      support: The keypoint types, as returned by `support` of this detector.
+      query_images: At most `QUERY_BATCH` (8) images, as for `predict`.
+      boxes: Boxes as for `predict`.
 
     Raises:
-      FileNotFoundError, ValueError: as of `predict`.
+      FileNotFoundError: There is no such file.
+      ValueError: There are too many images, or as `predict`.
     """
-    labels = _query_labels(query_images)
+    labels, boxes = _queries(query_images, boxes)
     if len(labels) > QUERY_BATCH:
       raise ValueError(
         f"query_images: got {len(labels)}, expected {QUERY_BATCH} at most"
       )
-    boxes = _per_image(boxes, len(labels))
-    crops, _ = self._query_crops(support, query_images, boxes, labels)
+    crops, _, _ = self._query_crops(support, query_images, boxes, labels)
     found, maps = self._run(crops, support)
     count, types = len(crops), len(support.names)
     maps, points = (np.asarray(x)[:count, :types] for x in (maps, found.keypoints))
-    return Heatmaps(crops, maps, points)
+    return Heatmaps(crops, maps, points, support.names)
 
   def _run(
     self, crops: UInt8[np.ndarray, "q l l 3"], support: Support
-  ) -> tuple[readout.Readout, jax.Array]:
-    """Starts the network on a batch; returns, with padding, what will be there."""
+  ) -> tuple[Readout, jax.Array]:
+    """Starts the network on a batch; returns readout and heat-maps, with padding."""
     size = 1 if len(crops) == 1 else QUERY_BATCH
-    return self._detect(self._variables, _padded(crops, (size,))[None], support.kernels)
+    return self._detect(self._variables, padded(crops, (size,))[None], support.kernels)
 
   def _query_crops(
     self,
@@ -264,8 +230,10 @@ class KeypointDetector:
     images: Sequence[Photograph],
     boxes: Sequence[Box | None],
     labels: Sequence[str],
-  ) -> tuple[UInt8[np.ndarray, "q l l 3"], Float[np.ndarray, "q 2 3"]]:
-    """Reads images, and crops the boxes, given or searched for."""
+  ) -> tuple[
+    UInt8[np.ndarray, "q l l 3"], Float[np.ndarray, "q 2 3"], Float[np.ndarray, "q 4"]
+  ]:
+    """Reads images; returns crops, matrices and the boxes, given or searched for."""
     pixels = [photographs.read(x, label) for x, label in zip(images, labels)]
     known = np.zeros((len(pixels), 4))
     for i, (box, image, label) in enumerate(zip(boxes, pixels, labels)):
@@ -274,48 +242,37 @@ class KeypointDetector:
     missing = [i for i, box in enumerate(boxes) if box is None]
     if missing:
       known[missing] = self._search(support, [pixels[i] for i in missing])
-    return self._crops(pixels, known)
+    return *batches.cut(pixels, known, self.config.data), known
 
   def _search(
     self, support: Support, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]
   ) -> Float[np.ndarray, "q 4"]:
     """Returns a box of the object in each image."""
+    cfg = self.config.data
 
     def look(numbers, boxes):
       dispatched = []
-      for first in range(0, len(boxes), QUERY_BATCH):
-        part = slice(first, first + QUERY_BATCH)
-        crops, matrices = self._crops([images[i] for i in numbers[part]], boxes[part])
+      for part in batches.slices(len(boxes)):
+        views = [images[i] for i in numbers[part]]
+        crops, matrices = batches.cut(views, boxes[part], cfg)
         dispatched.append((self._run(crops, support)[0], matrices))
-      parts = [_in_image(jax.device_get(f), m, support) for f, m in dispatched]
+      parts = [
+        batches.in_images(jax.device_get(found), matrices, support.shown)
+        for found, matrices in dispatched
+      ]
       keypoints, _, mass, _ = map(np.concatenate, zip(*parts))
       return keypoints, mass
 
-    return search.find_boxes(
-      look,
-      [image.shape[1::-1] for image in images],
-      support.places,
-      self.config.data.crop_margin,
-    )
+    sizes = [image.shape[1::-1] for image in images]
+    return search.find_boxes(look, sizes, support.places, cfg.crop_margin)
 
-  def _crops(
-    self,
-    images: Sequence[UInt8[np.ndarray, "_ _ 3"]],
-    boxes: Float[np.ndarray, "t 4"],
-  ) -> tuple[UInt8[np.ndarray, "t l l 3"], Float[np.ndarray, "t 2 3"]]:
-    """Returns the crops of boxes, and their matrices to the images."""
-    matrices = augment.evaluation_crops(boxes, self.config.data)
-    crops = [photographs.crop(x, m, self._side) for x, m in zip(images, matrices)]
-    return np.stack(crops), matrices
-
-  def _result(
-    self,
-    found: readout.Readout,
-    to_original: Float[np.ndarray, "q 2 3"],
-    support: Support,
+  def _scored(
+    self, found: Readout, to_original: Float[np.ndarray, "q 2 3"], support: Support
   ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns keypoints, confidence and covariance, pixels of the original images."""
-    keypoints, covariance, mass, peak = _in_image(found, to_original, support)
+    keypoints, covariance, mass, peak = batches.in_images(
+      found, to_original, support.shown
+    )
     if self.calibration is None:
       self._warn_once()
       confidence = mass
@@ -333,31 +290,10 @@ class KeypointDetector:
       self._has_warned = True
 
 
-def _in_image(
-  found: readout.Readout, to_original: Float[np.ndarray, "q 2 3"], support: Support
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-  """Drops the padding, and goes from crops to the original images.
-
-  Returns:
-    The fields of `Readout`; nan for what no support image shows.
-  """
-  count, types = len(to_original), len(support.names)
-  points, spread, *scores = (np.asarray(x)[:count, :types] for x in found)
-  matrix = to_original.astype(np.float64)
-  linear = matrix[:, None, :, :2]
-  fields = geometry.apply_affine(matrix, points), linear @ spread @ linear.mT, *scores
-  fields = [field.astype(np.float64) for field in fields]
-  for field in fields:
-    field[:, ~support.shown] = np.nan
-  keypoints, covariance, mass, peak = fields
-  return keypoints, covariance, mass, peak
-
-
-def _power_of_two(count: int, smallest: int) -> int:
-  return max(smallest, 1 << (count - 1).bit_length())
-
-
-def _padded(array: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
-  """Fills the first axes up with zeros."""
-  missing = [(0, size - there) for size, there in zip(sizes, array.shape)]
-  return np.pad(array, missing + [(0, 0)] * (array.ndim - len(sizes)))
+def _queries(
+  images: Sequence[Photograph], boxes: Sequence[Box | None] | None
+) -> tuple[list[str], Sequence[Box | None]]:
+  """Checks that there are query images; returns their labels and boxes."""
+  require_list(images, "query_images")
+  labels = [photographs.describe(x, i, "query") for i, x in enumerate(images)]
+  return labels, box_per_image(boxes, len(labels))

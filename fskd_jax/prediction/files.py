@@ -1,11 +1,12 @@
-"""Predictions as files: a table that grows row by row, and COCO keypoints at the end.
+"""Writes predictions: a table that grows row by row, and COCO keypoints at the end.
 
-predictions.csv gets a row as soon as an image is predicted: whatever ends the program,
-what was predicted until then is there. Both files hold every coordinate with its
-confidence; `fskd data convert` and `--keypoints` read both.
+predictions.csv gets a row as soon as an image is predicted, so that a program that is
+killed keeps its rows. Both files hold every coordinate with its confidence; `fskd data
+convert` and `--keypoints` read both.
 """
 
 import csv
+import dataclasses
 import io
 import pathlib
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from fskd_jax.data.labels.schema import (
 )
 from fskd_jax.files import append_text, write_json
 from fskd_jax.messages import printable
-from fskd_jax.prediction.detector import Prediction
+from fskd_jax.prediction.results import Prediction
 
 TABLE, COCO = "predictions.csv", "predictions.json"
 
@@ -36,11 +37,11 @@ def new_folder(path: pathlib.Path, others: Sequence[str] = ()) -> pathlib.Path:
   """Makes a folder for results, or takes one that holds none.
 
   Args:
-    path: of the folder.
-    others: what would be mixed with that of an earlier run, beside the two files.
+    path: Path of the folder.
+    others: Names of further results, beside the two files.
 
   Raises:
-    ValueError: it holds results of an earlier run.
+    ValueError: It holds results of an earlier run.
   """
   found = [name for name in (TABLE, COCO, *others) if (path / name).exists()]
   if found:
@@ -56,11 +57,12 @@ def inside(prediction: Prediction, size: tuple[int, int]) -> Prediction:
   """Moves keypoints beyond the edge of an image to its nearest pixel.
 
   Args:
-    prediction: with q = 1.
+    prediction: Objects of one image.
     size: (width, height) of the image.
   """
   limits = np.array(size, np.float64) - 1
-  return prediction._replace(keypoints=np.clip(prediction.keypoints, 0, limits))
+  points = np.clip(prediction.keypoints, 0, limits)
+  return dataclasses.replace(prediction, keypoints=points)
 
 
 class PredictionFiles:
@@ -74,9 +76,9 @@ class PredictionFiles:
     """Begins the table.
 
     Args:
-      folder: for both files.
-      names: of the keypoint types.
-      min_confidence: below it a keypoint has v = 0 in the COCO file.
+      folder: Folder of both files.
+      names: Names of the keypoint types.
+      min_confidence: Confidence below which a keypoint has v = 0 in the COCO file.
 
     Raises:
       FileExistsError: The folder holds a table.
@@ -98,13 +100,12 @@ class PredictionFiles:
   def __exit__(self, *_: object) -> None:
     self.close()
 
-  def kept(self, prediction: Prediction) -> Bool[np.ndarray, "q n"]:
-    """Returns which keypoints are confident enough, and shown by the support at all."""
-    shown = np.isfinite(prediction.keypoints).all(-1)
-    return shown & (prediction.confidence >= self._min_confidence)
+  def kept(self, prediction: Prediction) -> Bool[np.ndarray, "r n"]:
+    """Returns whether each keypoint is shown by the support and confident enough."""
+    return prediction.is_shown() & (prediction.confidence >= self._min_confidence)
 
   def confidences(self) -> Float[np.ndarray, " k"]:
-    """Returns the confidences of all keypoints so far that the support shows."""
+    """Returns the confidences of all keypoints added that the support shows."""
     return np.concatenate([np.empty(0), *self._confidence])
 
   def add(
@@ -115,19 +116,18 @@ class PredictionFiles:
     frame: int | None = None,
     box: Sequence[float] | None = None,
   ) -> None:
-    """Adds the prediction of a single image, moved inside it.
+    """Adds the prediction of a single object, with its keypoints moved into the image.
 
     Args:
-      name: of its file, or of the video.
-      size: its (width, height).
-      prediction: with q = 1.
-      frame: number of the frame, from 0, where the file is a video.
-      box: (x, y, w, h) of the object, if it was given.
+      name: Name of the file, or of the video.
+      size: (width, height) of the image.
+      prediction: One object (r = 1).
+      frame: Number of the frame, from 0, where the file is a video.
+      box: (x, y, width, height) of the object, if it was given.
     """
     name = printable(name)
     (points,), (confidence,) = inside(prediction, size).keypoints, prediction.confidence
-    (covariance,) = prediction.covariance
-    shown = np.isfinite(points).all(-1)
+    (covariance,), (shown,) = prediction.covariance, prediction.is_shown()
     cells = []
     for (x, y), sure, is_shown in zip(points, confidence, shown):
       cells += [f"{x:.4f}", f"{y:.4f}", f"{sure:.4f}"] if is_shown else ["", "", ""]
@@ -151,7 +151,7 @@ class PredictionFiles:
     self._more.append(({} if frame is None else {"video": name, "frame": frame}, about))
 
   def close(self) -> None:
-    """Writes predictions.json of what was added."""
+    """Writes predictions.json with all that was added."""
     categories = {SPECIES: Category(self._names)}
     labels = Labels(tuple(self._images), categories, self._min_confidence)
     boxed = tuple(

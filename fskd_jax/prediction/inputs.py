@@ -1,4 +1,4 @@
-"""Collects the query images and the marked support images of a command."""
+"""Collects query files, their boxes, and annotated support images."""
 
 import glob
 import os
@@ -11,29 +11,53 @@ from fskd_jax.files import read_json
 from fskd_jax.messages import first, printable, shown
 from fskd_jax.prediction import keypoint_files, photographs
 from fskd_jax.prediction.keypoint_files import Marked
+from fskd_jax.prediction.photographs import Decoded
 
 IMAGE_SUFFIXES = ".jpg .jpeg .png .bmp .gif .tif .tiff .webp .ppm .pgm".split()
-"""What is taken from a folder."""
+"""Suffixes of the files that are taken from a folder."""
 
 
 class Query(NamedTuple):
   """An image or video in which to find keypoints.
 
   Attributes:
-    path: of the file.
-    name: the part of it that differs between queries, with "/" between folders.
+    path: Path of the file.
+    name: The part of the path below the folder that all queries share, with "/".
   """
 
   path: pathlib.Path
   name: str
 
 
-def gather_queries(items: Iterable[str]) -> list[Query]:
-  """Returns the files that arguments name (`find_queries`), each once.
+class Annotated(NamedTuple):
+  """One object marked on a support image.
+
+  Attributes:
+    path: Path of the image.
+    image: The image, decoded once for all objects marked on it.
+    marked: Keypoints and box of the object.
+  """
+
+  path: pathlib.Path
+  image: Decoded
+  marked: Marked
+
+
+def gather_queries(items: Iterable[str | os.PathLike]) -> list[Query]:
+  """Returns the files that arguments name, each once.
+
+  Args:
+    items: Files, folders of images, or patterns, as for `find_queries`.
 
   Raises:
-    FileNotFoundError, ValueError: as of `find_queries`.
+    FileNotFoundError: There is no such file.
+    ValueError: There are no items, or a folder holds no images.
   """
+  if isinstance(items, (str, os.PathLike)):
+    raise ValueError(f"queries: got {shown(items)}, expected a list of paths")
+  items = [*items]
+  if not items:
+    raise ValueError("queries: got none")
   paths = {os.path.abspath(path): path for item in items for path in find_queries(item)}
   root = os.path.commonpath([os.path.dirname(path) for path in paths])
   return [
@@ -42,15 +66,15 @@ def gather_queries(items: Iterable[str]) -> list[Query]:
   ]
 
 
-def find_queries(item: str) -> list[pathlib.Path]:
-  """Returns the files that an argument names, in order.
+def find_queries(item: str | os.PathLike) -> list[pathlib.Path]:
+  """Returns the files that an argument names, sorted.
 
   Args:
-    item: a file, a folder of images, or a pattern.
+    item: A file, a folder of images, or a pattern such as "cats/*.jpg".
 
   Raises:
-    FileNotFoundError: there is no such file.
-    ValueError: a folder without images.
+    FileNotFoundError: There is no such file.
+    ValueError: The folder holds no images.
   """
   path = pathlib.Path(item)
   if path.is_dir():
@@ -60,7 +84,7 @@ def find_queries(item: str) -> list[pathlib.Path]:
     return found
   if path.exists():
     return [path]
-  found = [pathlib.Path(p) for p in sorted(glob.glob(item, recursive=True))]
+  found = [pathlib.Path(p) for p in sorted(glob.glob(os.fspath(item), recursive=True))]
   found = [p for p in found if p.is_file()]
   if not found:
     raise FileNotFoundError(f"there is no file {item}")
@@ -68,21 +92,21 @@ def find_queries(item: str) -> list[pathlib.Path]:
 
 
 def read_boxes(
-  path: str, queries: Sequence[Query]
+  path: str | os.PathLike, queries: Sequence[Query]
 ) -> dict[pathlib.Path, tuple[float, ...]]:
   """Reads boxes by file name: {"cat.jpg": [x, y, width, height]}.
 
   Args:
-    path: of the JSON file.
-    queries: to which the boxes belong, by `Query.name`, by path, or by the file name
-      alone.
+    path: Path of the JSON file.
+    queries: Queries to which the boxes belong, by `Query.name`, by path, or by the file
+      name alone.
 
   Returns:
-    Boxes by path of the query.
+    Boxes (x, y, width, height) by path of the query, pixels.
 
   Raises:
-    FileNotFoundError: there is no such file.
-    ValueError: it is no such JSON, or a name is that of no query, or of several.
+    FileNotFoundError: There is no such file.
+    ValueError: It is no such JSON, or a name is that of no query, or of several.
   """
   content = read_json(pathlib.Path(path))
   what = "expected JSON {file name: [x, y, width, height]}"
@@ -107,17 +131,18 @@ def read_boxes(
 
 
 def read_supports(
-  images: Sequence[str], files: Sequence[str]
-) -> list[tuple[pathlib.Path, Marked]]:
-  """Pairs every marked object with its image.
+  images: Sequence[str | os.PathLike], files: Sequence[str | os.PathLike]
+) -> list[Annotated]:
+  """Reads support images, each once, with the objects marked on them.
 
   Args:
-    images: files.
-    files: of keypoints; as many, or one for all.
+    images: Paths of the images.
+    files: Paths of the keypoint files, see `keypoint_files.read`: as many as images, or
+      one for all.
 
   Raises:
-    FileNotFoundError, ValueError: a file is missing or wrong, or was marked on an
-      image of another size.
+    FileNotFoundError: There is no such file.
+    ValueError: A file is wrong, or was marked on an image of another size.
   """
   if len(files) == 1:
     files = [*files] * len(images)
@@ -126,14 +151,29 @@ def read_supports(
       f"--keypoints: got {len(files)} files for {len(images)} support images, expected "
       "as many, or one for all"
     )
-  marked = []
-  for image, file in zip(map(pathlib.Path, images), map(pathlib.Path, files)):
-    for found in keypoint_files.read(file, image.name):
-      size = photographs.read(image, str(image)).shape[1::-1]
-      if found.size not in (None, size):
-        raise ValueError(
-          f"{file} was marked on {found.size[0]} x {found.size[1]} pixels, but {image} "
-          f"has {size[0]} x {size[1]} (turned as its EXIF data says)"
-        )
-      marked.append((image, found))
-  return marked
+  return [
+    annotated
+    for image, file in zip(images, files)
+    for annotated in _read_support(pathlib.Path(image), pathlib.Path(file))
+  ]
+
+
+def _read_support(path: pathlib.Path, file: pathlib.Path) -> list[Annotated]:
+  objects = keypoint_files.read(file, path.name)
+  image = Decoded(str(path), photographs.read(path, str(path)))
+  size = image.pixels.shape[1::-1]
+  for marked in objects:
+    if marked.size not in (None, size):
+      raise ValueError(
+        f"{file} was marked on {marked.size[0]} x {marked.size[1]} pixels, but {path} "
+        f"has {size[0]} x {size[1]} (turned as its EXIF data says)"
+      )
+  return [Annotated(path, image, marked) for marked in objects]
+
+
+def skeleton(
+  supports: Iterable[Annotated], names: Sequence[str]
+) -> list[tuple[int, int]]:
+  """Returns the bones of all skeletons marked, as pairs of indices into `names`."""
+  pairs = dict.fromkeys(pair for x in supports for pair in x.marked.skeleton)
+  return [(names.index(a), names.index(b)) for a, b in pairs]

@@ -13,16 +13,22 @@ _log = logging.getLogger(__name__)
 
 
 def load(path: str | os.PathLike) -> KeypointDetector:
-  """Loads a detector: `fskd_jax.load`.
+  """Loads a trained few-shot detector.
+
+    detector = fskd_jax.load("runs/faces")
+    detector = fskd_jax.load("faces.safetensors")
 
   Args:
-    path: folder of a run (its newest checkpoint), or a .safetensors file of
-      `fskd export`.
+    path: Folder of a run, of which the newest checkpoint is taken, or a .safetensors
+      file that `fskd export` wrote.
+
+  Returns:
+    The detector, on the first device, with its calibration if the run or file has one.
 
   Raises:
-    FileNotFoundError: there is no such file, or no checkpoint.
-    ValueError: it is an address, damaged, carries no configuration, or is of another
-      task.
+    FileNotFoundError: There is no such file, or the run has no checkpoint.
+    ValueError: The path is an address, the file is damaged or carries no configuration,
+      or the run is of another task.
   """
   path = local_path(path)
   if not path.is_dir():

@@ -1,12 +1,12 @@
 """Reads the user's images (paths, arrays, PIL images) as RGB and cuts crops from them.
 
-Unlike the images of a data set (`images`), a photograph is turned as its EXIF data
+Unlike the images of a data set (`data.images`), a photograph is turned as its EXIF data
 says, because its keypoints were clicked in a viewer that turned it.
 """
 
 import os
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -16,8 +16,21 @@ from fskd_jax import geometry
 from fskd_jax.data import images
 from fskd_jax.episode import BORDER_COLOR
 
-Photograph = str | os.PathLike | np.ndarray | Image.Image
-"""A file, an array as of `read`, or a PIL image."""
+
+class Decoded(NamedTuple):
+  """A photograph that was read before: decoded once for all who need its pixels.
+
+  Attributes:
+    name: Name in messages.
+    pixels: RGB, as returned by `read`.
+  """
+
+  name: str
+  pixels: UInt8[np.ndarray, "h w 3"]
+
+
+Photograph = str | os.PathLike | np.ndarray | Image.Image | Decoded
+"""A file, an array that `read` takes, a PIL image, or a photograph read before."""
 
 _MAX_LEVEL = 12
 """Halvings; no image has more."""
@@ -26,19 +39,21 @@ _MAX_LEVEL = 12
 def read(photograph: Photograph, name: str) -> UInt8[np.ndarray, "h w 3"]:
   """Returns the pixels of a photograph, turned as its EXIF data says.
 
-  16 bits per channel count by those in use (`images.scaled`). What is transparent
-  shows the colour that lies around every crop.
+  Images of 16 bits per channel are scaled by the range in use (`images.scaled`).
+  Transparent pixels get the colour that lies around every crop.
 
   Args:
-    photograph: a file; uint8, uint16 or, in 0..1, float [h w] or [h w 1, 3 or 4]
-      (RGB, perhaps alpha); or a PIL image.
-    name: what errors call it.
+    photograph: A file; an array [h w] or [h w 1, 3 or 4] (grey, RGB, RGB with alpha) of
+      uint8, uint16, or float in 0..1; a PIL image; or a photograph read before.
+    name: Name of the photograph in messages.
 
   Raises:
-    FileNotFoundError: there is no such file.
-    ValueError: not an image, broken, too large, of several pages, empty, or of another
-      kind.
+    FileNotFoundError: There is no such file.
+    ValueError: It is not an image, broken, too large, empty, has several pages, or is
+      an array of another kind.
   """
+  if isinstance(photograph, Decoded):
+    return photograph.pixels
   if isinstance(photograph, np.ndarray):
     return _from_array(photograph, name)
   if isinstance(photograph, Image.Image):
@@ -47,24 +62,33 @@ def read(photograph: Photograph, name: str) -> UInt8[np.ndarray, "h w 3"]:
     return _from_pil(image, name)
 
 
-def describe(photograph: Photograph, place: int, kind: str) -> str:
-  """Returns what errors call one of several photographs: its path, or its place."""
+def describe(photograph: Photograph, index: int, kind: str) -> str:
+  """Returns the name of a photograph in messages: its path, or its number.
+
+  Args:
+    photograph: One of several photographs.
+    index: Its index among them, from 0.
+    kind: "support" or "query".
+  """
+  if isinstance(photograph, Decoded):
+    return photograph.name
   if isinstance(photograph, (str, os.PathLike)):
     return os.fspath(photograph)
-  return f"{kind} image {place + 1}"
+  return f"{kind} image {index + 1}"
 
 
 def crop(
   image: UInt8[np.ndarray, "h w 3"], to_original: Float[np.ndarray, "2 3"], side: int
 ) -> UInt8[np.ndarray, "side side 3"]:
-  """Cuts a square crop as the executors do, but for one grey level of rounding.
+  """Cuts a square crop as the executors do, up to one grey level of rounding.
 
-  A large photograph is reduced as often as it takes, where they stop at three halvings.
+  A large photograph is halved as often as necessary; the executors halve three times at
+  most.
 
   Args:
     image: RGB.
-    to_original: pixels of the crop to pixels of the image.
-    side: of the crop.
+    to_original: Matrix from pixels of the crop to pixels of the image.
+    side: Side of the crop, pixels.
   """
   matrix = np.asarray(to_original, np.float64)
   level = geometry.reduction_level(matrix, _MAX_LEVEL)
@@ -104,9 +128,9 @@ def _from_array(array: np.ndarray, name: str) -> UInt8[np.ndarray, "h w 3"]:
     array = (array * 255).round().astype(np.uint8)
   if array.dtype != np.uint8:
     raise ValueError(f"{name}: {array.dtype} values, expected uint8, uint16 or float")
-  if array.shape[-1] == 1:
-    array = array.repeat(3, axis=-1)
-  return _opaque(Image.fromarray(array))
+  if array.shape[-1] == 4:
+    return _opaque(Image.fromarray(array))
+  return array if array.shape[-1] == 3 else array.repeat(3, axis=-1)
 
 
 def _from_pil(image: Image.Image, name: str) -> UInt8[np.ndarray, "h w 3"]:

@@ -1,4 +1,4 @@
-"""The pictures that `fskd predict` leaves: overlays, contact sheets, drawn videos."""
+"""Pictures beside prediction files: overlays, contact sheets, drawn videos."""
 
 import contextlib
 import fractions
@@ -17,8 +17,8 @@ from fskd_jax.pictures.predictions import (
   draw_marks,
   draw_prediction,
 )
-from fskd_jax.prediction import photographs, videos
-from fskd_jax.prediction.keypoint_files import Marked
+from fskd_jax.prediction import videos
+from fskd_jax.prediction.inputs import Annotated
 
 SHEET = 30
 """Images per contact sheet."""
@@ -27,23 +27,19 @@ OVERLAYS = "overlays"
 
 
 def support_marks(
-  path: pathlib.Path,
-  found: Marked,
-  names: Sequence[str],
-  skeleton: Sequence[tuple[int, int]],
+  annotated: Annotated, names: Sequence[str], skeleton: Sequence[tuple[int, int]]
 ) -> Marks:
   """Returns an annotated image, for the pictures.
 
   Args:
-    path: of the image.
-    found: what is marked on it.
-    names: of the keypoint types, in order.
-    skeleton: pairs of their numbers.
+    annotated: The image, and an object marked on it.
+    names: Names of the keypoint types, in order.
+    skeleton: Pairs of indices of types.
   """
-  points = [found.keypoints.get(name) or (np.nan, np.nan) for name in names]
+  points = [annotated.marked.keypoints.get(name) or (np.nan, np.nan) for name in names]
   return Marks(
-    title=path.name,
-    image=photographs.read(path, str(path)),
+    title=annotated.path.name,
+    image=annotated.image.pixels,
     keypoints=np.array(points, float),
     filled=np.ones(len(names), bool),
     skeleton=skeleton,
@@ -51,37 +47,37 @@ def support_marks(
 
 
 class Pictures:
-  """Draws into a folder; what fails is told and stops nothing."""
+  """Draws into a folder; a picture that fails is reported and stops nothing."""
 
   def __init__(
     self,
     folder: pathlib.Path,
     supports: Sequence[Marks],
     names: Sequence[str],
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
   ):
     """Makes the folder of the overlays.
 
     Args:
-      folder: of the results.
-      supports: the annotated images.
-      names: of the keypoint types.
-      tell: gets a sentence for every picture that fails.
+      folder: Folder of the results.
+      supports: The annotated images, as returned by `support_marks`.
+      names: Names of the keypoint types.
+      report: Function that takes a sentence for every picture that fails.
     """
     self._folder, self._supports, self._names = folder, supports, names
-    self._tell, self._sheets = tell, 0
+    self._report, self._sheets = report, 0
     self._thumbnails: list[tuple[str, Image.Image]] = []
     (folder / OVERLAYS).mkdir()
 
   def add(self, number: int, marks: Marks, confidence: Float[np.ndarray, " n"]) -> None:
-    """Draws the support beside a query, and remembers a thumbnail of it.
+    """Draws the support beside a query, and keeps a thumbnail of the query.
 
     Args:
-      number: of the query.
-      marks: its keypoints.
-      confidence: of them.
+      number: Number of the query, in the file name.
+      marks: The query image and its keypoints.
+      confidence: Confidence of each keypoint, 0..1.
     """
-    with self._telling(marks.title):
+    with self._reporting(marks.title):
       picture = draw_prediction(self._supports, marks, self._names, confidence)
       path = self._folder / OVERLAYS / f"{_stem(number, marks.title)}.jpg"
       write_picture(path, picture, quality=92)
@@ -91,7 +87,7 @@ class Pictures:
       self._draw_sheet()
 
   def finish(self) -> None:
-    """Draws the last contact sheet; a single image needs none."""
+    """Draws the last contact sheet, unless there is a single image only."""
     if len(self._thumbnails) > (self._sheets == 0):
       self._draw_sheet()
 
@@ -99,9 +95,9 @@ class Pictures:
   def video(
     self, number: int, name: str, rate: fractions.Fraction
   ) -> Iterator[Callable[[Marks], None]]:
-    """Makes a copy of a video; yields a function that draws and adds a frame."""
+    """Begins a copy of a video; yields a function that draws and adds a frame."""
     opened, add_frame = contextlib.ExitStack(), None
-    with self._telling(name):
+    with self._reporting(name):
       path = self._folder / f"{_stem(number, name)}.mp4"
       unfinished = opened.enter_context(atomic_path(path))
       add_frame = opened.enter_context(videos.writing(unfinished, rate))
@@ -111,7 +107,7 @@ class Pictures:
       if add_frame is None:
         return
       add_frame, write = None, add_frame  # after a failure, no frame is in its place
-      with self._telling(name):
+      with self._reporting(name):
         drawn = draw_marks(marks._replace(covariance=None), max(marks.image.shape))
         write(np.asarray(drawn))
         add_frame = write
@@ -119,22 +115,22 @@ class Pictures:
     try:
       yield add
     finally:
-      with self._telling(name):
+      with self._reporting(name):
         opened.close()
 
   def _draw_sheet(self) -> None:
     self._sheets += 1
     pictures, self._thumbnails = self._thumbnails, []
     name = f"contact_sheet_{self._sheets}.png"
-    with self._telling(name):
+    with self._reporting(name):
       write_picture(self._folder / name, draw_contact_sheet(pictures))
 
   @contextlib.contextmanager
-  def _telling(self, name: str) -> Iterator[None]:
+  def _reporting(self, name: str) -> Iterator[None]:
     try:
       yield
     except Exception as error:  # whatever it is, results are worth more
-      self._tell(f"{name}: {type(error).__name__}: {error}")
+      self._report(f"{name}: {type(error).__name__}: {error}")
 
 
 def _stem(number: int, name: str) -> str:

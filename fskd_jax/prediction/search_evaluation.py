@@ -25,7 +25,9 @@ from fskd_jax.metrics import reliability
 from fskd_jax.metrics import scores as metrics_scores
 from fskd_jax.metrics.results import SEARCH_WAYS
 from fskd_jax.models.build import Model
-from fskd_jax.prediction.detector import KeypointDetector, Prediction, Support
+from fskd_jax.prediction.detector import KeypointDetector
+from fskd_jax.prediction.results import Prediction
+from fskd_jax.prediction.supports import Support
 
 
 class _Scores:

@@ -12,7 +12,6 @@ from PIL import Image
 from fskd_jax.data.annotations import clip_box
 from fskd_jax.messages import shown
 from fskd_jax.prediction import photographs
-from fskd_jax.prediction.photographs import Photograph
 
 _log = logging.getLogger(__name__)
 
@@ -24,10 +23,15 @@ Points = Mapping[str, Any] | Sequence[Any] | np.ndarray
 
 
 def checked_box(box: Box | None, size: tuple[int, int], label: str) -> Box:
-  """Returns the part of a box inside its image of (width, height); of None the whole.
+  """Returns the part of a box inside its image.
+
+  Args:
+    box: (x, y, width, height), pixels; None is the whole image.
+    size: (width, height) of the image.
+    label: Name of the image in messages.
 
   Raises:
-    ValueError: it is no box, or empty, or outside; `label` says of which image.
+    ValueError: It is no box, or it is empty or outside the image.
   """
   if box is None:
     return (0, 0, *size)
@@ -48,15 +52,15 @@ def points_by_name(
   """Brings the keypoints of several images into one order.
 
   Args:
-    keypoints: of each image.
-    names: of the points where they come without; default "keypoint 1" and so on.
-    labels: what errors call the images.
+    keypoints: Keypoints of each image.
+    names: Names of the points where they come without; default "keypoint 1" and so on.
+    labels: Names of the images in messages.
 
   Returns:
     The names and float64 [k n 2], NaN where missing.
 
   Raises:
-    ValueError: names and points do not fit together, or an image shares no name with
+    ValueError: Names and points do not fit together, or an image shares no name with
       the others.
   """
   named = [points for points in keypoints if isinstance(points, Mapping)]
@@ -64,7 +68,7 @@ def points_by_name(
     if len(named) < len(keypoints) or names is not None:
       raise ValueError("keypoints: give all by name, or none and `names` apart")
     names = tuple(dict.fromkeys(name for points in named for name in points))
-    _tell_differences(named, names, labels)
+    _check_differences(named, names, labels)
     keypoints = [[points.get(name) for name in names] for points in named]
   elif names is None:
     names = tuple(f"keypoint {i + 1}" for i in range(max(map(len, keypoints))))
@@ -80,7 +84,7 @@ def points_by_name(
   return tuple(names), np.array(rows, np.float64).reshape(len(labels), len(names), 2)
 
 
-def _tell_differences(
+def _check_differences(
   keypoints: Sequence[Mapping[str, Any]],
   names: tuple[str, ...],
   labels: Sequence[str],
@@ -117,10 +121,17 @@ def check_points(
   visible: Bool[np.ndarray, " n"],
   names: Iterable[str],
 ) -> None:
-  """Checks that an image shows keypoints, and all inside its (width, height).
+  """Checks that an image shows keypoints, all of them inside it.
+
+  Args:
+    label: Name of the image in messages.
+    size: (width, height) of the image.
+    points: Keypoints, pixels.
+    visible: Whether each keypoint is annotated.
+    names: Names of the keypoints.
 
   Raises:
-    ValueError: names the image and the keypoint.
+    ValueError: No keypoint is visible, or one lies outside the image.
   """
   if not visible.any():
     raise ValueError(f"{label}: a support image without keypoints teaches nothing")
@@ -133,8 +144,13 @@ def check_points(
       )
 
 
-def _require_list(images: Any, name: str) -> None:
-  if isinstance(images, (str, os.PathLike, Image.Image)) or (
+def require_list(images: Any, name: str) -> None:
+  """Checks that images came as a list.
+
+  Raises:
+    ValueError: It is a single image, or an empty list; names the argument.
+  """
+  if isinstance(images, (str, os.PathLike, Image.Image, photographs.Decoded)) or (
     isinstance(images, np.ndarray) and images.ndim < 4
   ):
     raise ValueError(f"{name}: got a single image, expected a list of images")
@@ -142,12 +158,14 @@ def _require_list(images: Any, name: str) -> None:
     raise ValueError(f"{name}: got none")
 
 
-def _query_labels(query_images: Sequence[Photograph]) -> list[str]:
-  _require_list(query_images, "query_images")
-  return [photographs.describe(x, i, "query") for i, x in enumerate(query_images)]
+def box_per_image(
+  boxes: Sequence[Box | None] | None, count: int
+) -> Sequence[Box | None]:
+  """Returns the boxes, or None for each of `count` images.
 
-
-def _per_image(boxes: Sequence[Box | None] | None, count: int) -> Sequence[Box | None]:
+  Raises:
+    ValueError: There are more or fewer boxes than images.
+  """
   if boxes is None:
     return [None] * count
   if len(boxes) != count:

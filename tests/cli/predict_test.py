@@ -12,13 +12,13 @@ import time
 
 import numpy as np
 import pytest
+from helpers.predictions import of_points
 from PIL import Image
 
 from fskd_jax.cli import main
-from fskd_jax.cli import predict as cli_predict
 from fskd_jax.data.labels import formats
-from fskd_jax.prediction import keypoint_files, pictures, videos
-from fskd_jax.prediction.detector import Prediction, Support
+from fskd_jax.prediction import folders, keypoint_files, pictures, videos
+from fskd_jax.prediction.supports import Support
 
 NAMES = ("nose", "left eye", "tail, base", "never shown")
 SIZE = (40, 30)
@@ -53,8 +53,7 @@ class Detector:
     confidence = self._rng.uniform(*self._range, shape)
     points[:, ~support.shown], confidence[:, ~support.shown] = np.nan, 0
     self.boxes += boxes
-    covariance = np.tile(np.eye(2), (*shape, 1, 1))
-    return Prediction(points, confidence, covariance, NAMES)
+    return of_points(points, confidence, NAMES)
 
 
 @pytest.fixture
@@ -82,7 +81,7 @@ def run(folder, monkeypatch):
   """Runs the command with a detector."""
 
   def run(*queries, detector=None, out="out", more=()):
-    monkeypatch.setattr(cli_predict, "load", lambda _: detector or Detector())
+    monkeypatch.setattr(folders, "load", lambda _: detector or Detector())
     return main.main(command(folder, *queries, out=out, more=more))
 
   return run
@@ -330,13 +329,13 @@ def test_results_of_an_earlier_run_are_kept_apart(run, folder, capsys):
 def test_the_bar_counts_what_is_written(run, folder, monkeypatch):
   seen = []
 
-  class Bar(cli_predict.tqdm):
+  class Bar(folders.tqdm):
     def update(self, n=1):
       super().update(n)
       self.n = self.n if self.disable is False else self.n + n
       seen.append((self.n, len(rows_of(folder / "out"))))
 
-  monkeypatch.setattr(cli_predict, "tqdm", Bar)
+  monkeypatch.setattr(folders, "tqdm", Bar)
   for number in range(20):
     Image.new("RGB", SIZE).save(folder / "a" / f"x{number}.png")
   (folder / "a" / "broken.png").write_text("no image")
@@ -383,21 +382,21 @@ def test_an_interrupted_run_closes_its_files(run, folder):
 
 KILLED = """
 import sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = sys.argv[1:3]
 import predict_test
-from fskd_jax import cli
-from fskd_jax.commands import predict
-predict.load = lambda _: predict_test.Detector(pause=0.3)
-cli.main(sys.argv[2:])
+from fskd_jax.cli import main
+from fskd_jax.prediction import folders
+folders.load = lambda _: predict_test.Detector(pause=0.3)
+main.main(sys.argv[3:])
 """
 
 
 def test_a_killed_run_leaves_readable_rows(folder):
   for number in range(200):
     Image.new("RGB", SIZE).save(folder / "a" / f"x{number}.png")
-  here = str(pathlib.Path(__file__).parent)
+  here, helpers = map(str, pathlib.Path(__file__).parents[:2])
   process = subprocess.Popen(
-    [sys.executable, "-c", KILLED, here, *command(folder, "a")],
+    [sys.executable, "-c", KILLED, here, helpers, *command(folder, "a")],
     stderr=subprocess.DEVNULL,
   )
   table = folder / "out" / "predictions.csv"

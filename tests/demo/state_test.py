@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from helpers.predictions import assert_same, of_points
 from PIL import Image
 
 from fskd_jax.cli import main
@@ -175,9 +176,7 @@ def test_clicks_mean_what_is_drawn_there(size):
 def test_legends_show_names_as_text(page):
   page = state.place_keypoint(page, "<b>nose</b>", (3.0, 4.0))
   assert "&lt;b&gt;nose" in drawing.support_legend(page)
-  found = state.Prediction(
-    np.zeros((1, 1, 2)), np.array([[0.7]]), np.ones((1, 1, 2, 2)), state.names(page)
-  )
+  found = of_points(np.zeros((1, 1, 2)), np.array([[0.7]]), state.names(page))
   page = state.add(page, "query", _pictures("q.jpg"))._replace(prediction=found)
   assert "&lt;b&gt;nose" in drawing.query_legend(page, 0.5)
   assert "70 %" in drawing.query_legend(page, 0.5)
@@ -232,13 +231,12 @@ def test_numbers_are_those_of_the_command_and_of_the_api(
 
   marked = read_supports([str(supports[0]), str(supports[2])], [str(marks)])
   support = detector.support(
-    [path for path, _ in marked],
-    [found.keypoints for _, found in marked],
-    [found.box for _, found in marked],
+    [x.path for x in marked],
+    [x.marked.keypoints for x in marked],
+    [x.marked.box for x in marked],
   )
   found = detector.predict(support, queries, [box, *[None] * (len(queries) - 1)])
-  for ours, theirs in zip(page.prediction, found):
-    np.testing.assert_array_equal(ours, theirs)
+  assert_same(page.prediction, found)
 
 
 def test_predicting_needs_marks_and_queries(page, detector):

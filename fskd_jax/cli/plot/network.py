@@ -139,12 +139,12 @@ def _input(
 
 
 def _run_heatmaps(args: argparse.Namespace) -> int:
-  marked = read_supports(args.support, args.keypoints)
+  supports = read_supports(args.support, args.keypoints)
   detector = load(args.workdir or args.weights)
   support = detector.support(
-    [path for path, _ in marked],
-    [found.keypoints for _, found in marked],
-    [found.box for _, found in marked],
+    [x.image for x in supports],
+    [x.marked.keypoints for x in supports],
+    [x.marked.box for x in supports],
   )
   names = args.names or _shown(support.names, support.shown)[:MAX_ROWS]
   if unknown := set(names) - set(_shown(support.names, support.shown)):
@@ -157,15 +157,15 @@ def _run_heatmaps(args: argparse.Namespace) -> int:
   rows = []
   for name in names:
     n = support.names.index(name)
-    path, point = next(
-      (path, point)
-      for path, found in marked
-      if (point := found.keypoints.get(name)) is not None
+    image, point = next(
+      (x.image, point)
+      for x in supports
+      if (point := x.marked.keypoints.get(name)) is not None
     )
     rows.append(
       KeypointView(
         title=name,
-        support=photographs.read(path, str(path)),
+        support=image.pixels,
         place=point,
         found=seen.keypoints[0, n],
         confidence=confidence[n],

@@ -1,0 +1,79 @@
+"""The keypoints found in images, as rows of objects."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prediction:
+  """The keypoints of r objects, each with the number of its image.
+
+  Today's search finds one object per image: row i then belongs to image i. Coordinates
+  are pixel indices of the images: the centre of the first pixel is (0, 0).
+
+    prediction = detector.predict(support, ["bob.jpg", "eve.png"])
+    nose = prediction.names.index("nose")
+    x, y = prediction.keypoints[0, nose]
+    sure = prediction[prediction.confidence.mean(1) > 0.5]
+    for found in prediction.of_image(1):
+      print(found.box[0], found.keypoints[0])
+
+  Attributes:
+    image: Number of each object's image among the query images, from 0.
+    box: (x, y, width, height) of each object, pixels: the one given, clipped to its
+      image, or the one found by the search, which may reach beyond the image.
+    keypoints: (x, y) of each keypoint, pixels; NaN for types that no support image
+      shows.
+    confidence: Probability of each keypoint that it is visible and lies within a tenth
+      of the longer box side, 0..1; 0 for types that no support image shows. A raw score
+      if the detector is not calibrated.
+    covariance: Covariance matrix of each keypoint's location, square pixels; NaN for
+      types that no support image shows.
+    names: Names of the n keypoint types.
+  """
+
+  image: Int[np.ndarray, " r"]
+  box: Float[np.ndarray, "r 4"]
+  keypoints: Float[np.ndarray, "r n 2"]
+  confidence: Float[np.ndarray, "r n"]
+  covariance: Float[np.ndarray, "r n 2 2"]
+  names: tuple[str, ...]
+
+  def __len__(self) -> int:
+    """Returns the number of objects."""
+    return len(self.image)
+
+  def __getitem__(self, rows: Any) -> "Prediction":
+    """Returns some of the objects.
+
+    Args:
+      rows: A slice, an array of numbers or bool, or one number, which gives a
+        prediction of one object.
+
+    Raises:
+      IndexError: There is no such row.
+    """
+    if isinstance(rows, (int, np.integer)):
+      rows = [rows]
+    arrays = {
+      field.name: getattr(self, field.name)[rows]
+      for field in dataclasses.fields(self)
+      if field.name != "names"
+    }
+    return Prediction(**arrays, names=self.names)
+
+  def __iter__(self) -> Iterator["Prediction"]:
+    """Yields the objects one by one, each as a prediction of one row."""
+    return (self[row] for row in range(len(self)))
+
+  def of_image(self, number: int) -> "Prediction":
+    """Returns the objects found in one image, given by its number from 0."""
+    return self[self.image == number]
+
+  def is_shown(self) -> Bool[np.ndarray, "r n"]:
+    """Returns whether some support image shows the type of each keypoint."""
+    return np.logical_not(np.isnan(self.keypoints).any(-1))
