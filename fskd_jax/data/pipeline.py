@@ -37,21 +37,64 @@ def episode_batches(
     ValueError, FileNotFoundError: An image is broken or missing, or an episode cannot
       be drawn; the message names it.
   """
-  # TensorFlow would take the memory of the accelerators, which belong to JAX.
-  tf.config.set_visible_devices([], "GPU")
-  size = crop_size(sampler.cfg)
   under_way: collections.deque[Sequence[int]] = collections.deque()
   example = plan_batch(sampler, [0], batch_size)
   # TensorFlow crashes on arrays without elements: an empty support bypasses it.
   left_out = {}
   if not example.support.images.size:
-    nothing = np.zeros((batch_size, 0, *size, 3), np.uint8)
+    nothing = np.zeros((batch_size, 0, *crop_size(sampler.cfg), 3), np.uint8)
     left_out = {"support": example.support._replace(images=nothing)}
+  indices = _recorded(index_batches, under_way)
+  batches = _dataset(dataset, sampler, indices, example, tuple(left_out)).prefetch(2)
+  try:
+    for batch in batches.as_numpy_iterator():
+      under_way.popleft()
+      yield cast(EpisodeBatch, batch)._replace(**left_out)
+    return
+  except tf.errors.OpError as error:
+    # The traceback would keep the iterator, whose threads never let Python end.
+    failure = error.with_traceback(None)
+    failure.__context__ = None
+  if under_way:
+    _replay(dataset, sampler, under_way[0])
+  raise failure
+
+
+def episode_dataset(
+  dataset: KeypointDataset,
+  sampler: Sampler,
+  index_batches: Iterable[Sequence[int]],
+  batch_size: int,
+) -> tf.data.Dataset:
+  """Returns the batches of `episode_batches` as a `tf.data.Dataset` of tensors.
+
+  Errors are TensorFlow's own and do not name the image.
+
+  Args:
+    dataset: The images that the sampler's plans refer to.
+    sampler: The sampler of the episodes, with at least one support image each.
+    index_batches: The episode indices of each batch; a list, if the result is to be
+      iterated more than once.
+    batch_size: The number of episodes in a batch; shorter lists are padded.
+  """
+  return _dataset(dataset, sampler, index_batches, plan_batch(sampler, [0], batch_size))
+
+
+def _dataset(
+  dataset: KeypointDataset,
+  sampler: Sampler,
+  index_batches: Iterable[Sequence[int]],
+  example: EpisodeBatch,
+  left_out: Sequence[str] = (),
+) -> tf.data.Dataset:
+  """Returns batches like the example, but empty in the fields `left_out`."""
+  # TensorFlow would take the memory of the accelerators, which belong to JAX.
+  tf.config.set_visible_devices([], "GPU")
+  size, batch_size = crop_size(sampler.cfg), len(example.episode_index)
   without: Any = dict.fromkeys(left_out, ())
 
   def plans() -> Iterator[EpisodeBatch]:
     for indices in index_batches:
-      under_way.append(indices)
       yield plan_batch(sampler, indices, batch_size)._replace(**without)
 
   def load(episode: EpisodeBatch) -> EpisodeBatch:
@@ -67,25 +110,21 @@ def episode_batches(
     lambda field: tf.TensorSpec(field.shape, field.dtype),
     example._replace(**without),
   )
-  batches = (
+  return (
     tf.data.Dataset.from_generator(plans, output_signature=signature)
     .unbatch()
     .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     .batch(batch_size, drop_remainder=True)
-    .prefetch(2)
   )
-  try:
-    for batch in batches.as_numpy_iterator():
-      under_way.popleft()
-      yield cast(EpisodeBatch, batch)._replace(**left_out)
-    return
-  except tf.errors.OpError as error:
-    # The traceback would keep the iterator, whose threads never let Python end.
-    failure = error.with_traceback(None)
-    failure.__context__ = None
-  if under_way:
-    _replay(dataset, sampler, under_way[0])
-  raise failure
+
+
+def _recorded(
+  index_batches: Iterable[Sequence[int]], under_way: collections.deque[Sequence[int]]
+) -> Iterator[Sequence[int]]:
+  """Yields the lists of indices, each after it was appended to `under_way`."""
+  for indices in index_batches:
+    under_way.append(indices)
+    yield indices
 
 
 def _replay(dataset: KeypointDataset, sampler: Sampler, indices: Sequence[int]) -> None:
