@@ -1,6 +1,16 @@
 """Few-shot keypoint detection in JAX.
 
-The public names are imported when they are first used: JAX alone takes seconds.
+    import fskd_jax
+
+    detector = fskd_jax.load("runs/faces")
+    support = detector.support(["ann.jpg"], [{"nose": (61, 70), "left eye": (48, 52)}])
+    prediction = detector.predict(support, ["bob.jpg", "eve.png"])
+
+* `load` returns the `KeypointDetector` of a run or of an exported file.
+* `Support` holds the keypoint types to look for, `Prediction` the keypoints found.
+* `Config` describes an experiment; `train` and `evaluate` run it.
+
+The public names are imported when they are first used, because JAX alone takes seconds.
 """
 
 import importlib

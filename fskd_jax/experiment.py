@@ -29,6 +29,16 @@ def make_task(cfg: Config) -> Task:
 def train(cfg: Config, workdir: str | os.PathLike) -> TrainState:
   """Trains, or resumes the training in `workdir`; see `training.loop.train`.
 
+    cfg = load_config("configs/quickstart.py")
+    state = fskd_jax.train(cfg, "runs/quickstart")
+
+  Args:
+    cfg: The experiment.
+    workdir: Folder of the run; made if it is missing.
+
+  Returns:
+    The state after the last step.
+
   Raises:
     ValueError: The configuration is wrong, or the workdir belongs to another one or
       is in use.
@@ -45,6 +55,8 @@ def evaluate(
   change: Callable[[Config], Config] = lambda cfg: cfg,
 ) -> dict[str, Any]:
   """Evaluates the newest checkpoint of a run, and writes the results below it.
+
+    results = fskd_jax.evaluate("runs/quickstart")
 
   Args:
     workdir: Folder of the run.

@@ -1,6 +1,6 @@
 """Reads the keypoints of single images from the files of annotation tools.
 
-Read is all that `labels.formats` reads, which includes the files that `fskd predict`
+These are all formats of `labels.formats`, which include the files that `fskd predict`
 writes, and plain JSON ({name: [x, y]}).
 """
 
@@ -22,10 +22,10 @@ class Marked(NamedTuple):
   """One object marked in an image; pixel indices of the image as it was shown.
 
   Attributes:
-    keypoints: name -> (x, y), None where not visible.
-    box: (x, y, w, h), or None.
-    skeleton: pairs of names, for drawing.
-    size: (width, height) of the image in which it was marked, or None.
+    keypoints: (x, y) by name; None where not visible.
+    box: (x, y, width, height), or None.
+    skeleton: Pairs of names, for drawing.
+    size: (width, height) of the image on which it was marked, or None.
   """
 
   keypoints: dict[str, tuple[float, float] | None]
@@ -35,19 +35,19 @@ class Marked(NamedTuple):
 
 
 def read(path: pathlib.Path, image: str) -> list[Marked]:
-  """Reads what is marked in one image.
+  """Reads the objects marked in one image.
 
   Args:
-    path: .json, .csv, .h5 or .xml.
-    image: name of the image file, by which files of many images are searched. A file
-      of one image is taken for this one, whatever it is called there.
+    path: Path of a .json, .csv, .h5 or .xml file.
+    image: Name of the image file, by which files of many images are searched. A file of
+      a single image is taken for this one, whatever the image is called there.
 
   Returns:
-    One for each object.
+    The objects marked.
 
   Raises:
-    FileNotFoundError: there is no such file.
-    ValueError: the file cannot be understood, or does not have the image.
+    FileNotFoundError: There is no such file.
+    ValueError: The file cannot be read, or does not have the image.
   """
   if not path.is_file():
     raise FileNotFoundError(f"there is no keypoint file {path}")

@@ -1,9 +1,8 @@
-"""Searches for the object when no box is given; detectors work at one scale only.
+"""Searches for the object when no box is given: detectors only work at one scale.
 
-The whole image and its most confident smaller window each tell, by the keypoints found
-there, a square that brings the object to the scale of the support. The detector looks
-at both; the one where it is more confident tells the box. Measured in
-docs/prediction.md.
+The keypoints found in the whole image, and those found in its most confident smaller
+window, each give a square that brings the object to the scale of the support. The
+detector is run in both, and the square with the higher score is the box.
 """
 
 import math
@@ -23,10 +22,10 @@ Never a calibrated confidence: a calibration is fitted on crops that show the ob
 it knows nothing of windows beside it, and may hardly differ between windows."""
 
 WINDOW = 0.5
-"""Side of the smaller windows, as a part of the image's longer side."""
+"""Side of the smaller windows, as a fraction of the image's longer side."""
 
 SMALLEST = 0.15
-"""The same of the boxes that keypoints are taken to tell."""
+"""Least side of the boxes estimated from keypoints, as the same fraction."""
 
 
 def find_boxes(
@@ -37,13 +36,15 @@ def find_boxes(
 ) -> Float[np.ndarray, "q 4"]:
   """Returns a box (x, y, w, h) of the object in each image, pixels.
 
-  It is the whole image if no support image has two keypoints, which make a scale.
+  The box is the whole image if no support image has two keypoints, which define a
+  scale.
 
   Args:
-    look: the detector.
+    look: Function that runs the detector in boxes.
     sizes: (width, height) of the images.
-    places: of the support's keypoints, see `relative_places`; nan where not visible.
-    crop_margin: side of a crop over the longer side of its box.
+    places: Relative places of the support's keypoints, see `relative_places`; NaN where
+      not visible.
+    crop_margin: Ratio of the side of a crop to the longer side of its box.
   """
   if np.isfinite(places).all(-1).sum(1).max() < 2:
     return np.array([(0, 0, *size) for size in sizes], np.float64)
@@ -103,15 +104,16 @@ def square_from_keypoints(
   places: Float[np.ndarray, "k n 2"],
   size: tuple[int, int],
 ) -> Float[np.ndarray, "3"] | None:
-  """Returns the square in which predicted keypoints lie as those of the support do.
+  """Returns the square that places predicted keypoints as the support's in their box.
 
-  Place and spread of the keypoints are compared, each weighted by its squared
-  score; of several support images the mean counts.
+  The weighted mean and spread of the keypoints are compared, with the squared scores as
+  weights. The squares of several support images are averaged.
 
   Args:
-    keypoints: pixels; nan where there is none.
-    scores: of them, above 0.
-    places: of the support's keypoints, see `relative_places`; nan where not visible.
+    keypoints: Predicted keypoints, pixels; NaN where there is none.
+    scores: Scores of the keypoints, above 0.
+    places: Relative places of the support's keypoints, see `relative_places`; NaN where
+      not visible.
     size: (width, height) of the image.
 
   Returns:
@@ -143,13 +145,15 @@ def _zoom(
   numbers: Int[np.ndarray, " w"],
   squares: Float[np.ndarray, "w 3"],
 ) -> tuple[Float[np.ndarray, "w 3"], Float[np.ndarray, " w"]]:
-  """Looks at squares; returns those that the keypoints tell, and their mean scores."""
+  """Runs the detector in squares; returns the squares estimated, and mean scores."""
   keypoints, scores = look(numbers, to_boxes(squares))
-  told = [
+  estimated = [
     square_from_keypoints(points, sure, places, sizes[i])
     for points, sure, i in zip(keypoints, scores, numbers)
   ]
-  squares = np.array([old if new is None else new for old, new in zip(squares, told)])
+  squares = np.array(
+    [old if new is None else new for old, new in zip(squares, estimated)]
+  )
   return squares, np.nanmean(scores, axis=1)
 
 

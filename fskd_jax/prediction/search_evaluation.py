@@ -1,7 +1,7 @@
-"""How much a detector loses where nobody gives it the box of the object.
+"""Measures the loss of accuracy when the box of the object is not given.
 
-The queries of an evaluation once more, through the detector that users call: with the
-boxes given, and in the whole images, where it has to search.
+The detector that users call predicts the queries of an evaluation twice: with their
+boxes, and without, so that it has to search.
 """
 
 import functools
@@ -48,7 +48,7 @@ class _Scores:
     to_crop = geometry.invert_affine(query.to_original[0].astype(np.float64))
     count = len(found.names)
     points[0, :, :count] = geometry.apply_affine(to_crop, found.keypoints)
-    points[:, :, ~asked] = 0.0  # nan there; nobody asks
+    points[:, :, ~asked] = 0.0  # NaN there; not scored
     self._pck.add(batch, points, species)
     errors = np.linalg.norm(points[0] - query.keypoints[0], axis=-1)
     sides = query.box[0, :, 2:].max(-1) / geometry.affine_scale(query.to_original[0])
@@ -57,7 +57,7 @@ class _Scores:
     self._correct.append(correct[:, asked].ravel())
 
   def summary(self) -> dict[str, Any]:
-    """Returns PCK by threshold, and the confidence beside what is right."""
+    """Returns PCK by threshold, mean confidence and the fraction that is right."""
     confidence, correct = map(np.concatenate, (self._confidence, self._correct))
     return {
       "pck": self._pck.summary()["pck"],
@@ -84,16 +84,16 @@ def compare(
   """Scores a detector with the boxes of the queries given, and without them.
 
   Args:
-    detector: of the run; calibrated, or its confidence is a raw score.
-    feed: has the images.
-    sampler: of the setting; its crops are those of prediction.
-    cfg: thresholds, and how many episodes: the first `search_episodes` of them.
-    label: of the progress bar; none is shown without.
+    detector: The detector of the run; if not calibrated, confidence is a raw score.
+    feed: The data set.
+    sampler: The sampler of the setting.
+    cfg: Thresholds and number of episodes: the first `search_episodes` are used.
+    label: Label of the progress bar; without it no bar is shown.
 
   Returns:
     "episodes", and for each of `SEARCH_WAYS`: "pck" by threshold as
-    `scores.episode_mean`, the mean "confidence", the part that is "right" (visible and
-    found within `calibration.THRESHOLD`), and the "calibration_error"; all 0..1.
+    `scores.episode_mean`, the mean "confidence", the fraction that is "right" (visible
+    and found within `calibration.THRESHOLD`), and the "calibration_error"; all 0..1.
   """
   count = min(cfg.search_episodes, cfg.episodes)
   scores = {way: _Scores(feed, cfg) for way in SEARCH_WAYS}

@@ -17,9 +17,9 @@ class Video(NamedTuple):
   """An open video.
 
   Attributes:
-    rate: frames per second.
-    count: of frames as the file says, 0 if it does not.
-    frames: RGB, turned as the camera was held.
+    rate: Frames per second.
+    count: Number of frames by the file's header, 0 if it has none.
+    frames: RGB frames, turned as the camera was held.
   """
 
   rate: fractions.Fraction
@@ -31,7 +31,7 @@ def require() -> Any:
   """Returns PyAV.
 
   Raises:
-    ImportError: it is not installed; says how to.
+    ImportError: PyAV is not installed; the message gives the command.
   """
   try:
     return importlib.import_module("av")
@@ -46,8 +46,8 @@ def reading(path: pathlib.Path) -> Iterator[Video]:
   """Opens a video.
 
   Raises:
-    ValueError: it is no video, is broken, or has no frames; while iterating, and after
-      all frames that can be decoded, also that there were more.
+    ValueError: It is not a video, broken, or without frames. While iterating, after all
+      frames that can be decoded: frames are missing or damaged.
   """
   av = require()
   try:
@@ -91,10 +91,10 @@ def writing(
 
 
 def _frames(container: Any, path: pathlib.Path) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-  """Yields what can be decoded; raises afterwards if that is not all.
+  """Yields all frames that can be decoded, then raises if some were lost.
 
   Raises:
-    ValueError: packets or seconds are missing, or frames are damaged.
+    ValueError: Packets or seconds are missing, or frames are damaged.
   """
   av, stream = require(), container.streams.video[0]
   packets = shown = damaged = 0
@@ -124,12 +124,12 @@ def _frames(container: Any, path: pathlib.Path) -> Iterator[UInt8[np.ndarray, "h
 
 
 def _estimate(container: Any, stream: Any, end: float) -> int:
-  """Returns how many frames a file without their number has; 0 if it seems whole.
+  """Returns the number of frames by the duration; 0 if the file seems whole.
 
   Args:
-    container: of the stream.
-    stream: of the frames.
-    end: time of the last frame, seconds.
+    container: The open file.
+    stream: The stream of the frames.
+    end: Time of the last frame, seconds.
   """
   if not container.duration or not stream.average_rate:
     return 0
