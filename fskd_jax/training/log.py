@@ -26,34 +26,34 @@ class TrainLog:
     cfg: Config,
     writer: MetricWriter,
     *,
-    first: int,
+    steps_done: int,
     seconds: float,
     images_per_step: int,
   ):
     """Shows the progress bar.
 
     Args:
-      cfg: its name, and how often to write.
-      writer: of the run.
-      first: steps done in earlier runs.
-      seconds: of training in earlier runs.
-      images_per_step: over all devices.
+      cfg: The experiment: its name, its steps, and how often to write.
+      writer: The writer of the run.
+      steps_done: Number of steps done before.
+      seconds: Training time until then.
+      images_per_step: Number of images of a step, over all devices.
     """
     train = cfg.train
     self._every, self._writer = train.log_every, writer
     self._images = images_per_step
     self._pending: list[Mapping[str, Any]] = []
-    self._step, self._seconds, self._started = first, seconds, 0.0
+    self._step, self._seconds, self._started = steps_done, seconds, 0.0
     self._bar = tqdm(
       total=train.steps,
-      initial=first,
+      initial=steps_done,
       desc=cfg.name,
       unit="step",
       disable=not parallel.is_main_process(),
     )
 
   def add(self, step: int, metrics: Mapping[str, Any]) -> None:
-    """Takes the metrics of a step, which may still be in the making."""
+    """Adds the metrics of a step, which the devices may still be computing."""
     if self._step % self._every == 0:
       self.flush()
     if not self._pending:
@@ -62,32 +62,31 @@ class TrainLog:
     self._step = step
 
   def flush(self) -> None:
-    """Writes the averages of what was added since the last time.
+    """Writes the averages of the steps added since the last call.
 
     Raises:
-      FloatingPointError: the loss of a step is not finite.
+      FloatingPointError: A metric of a step is not finite.
     """
     if not self._pending:
       return
     values = jax.device_get(self._pending)
-    first = self._step - len(values) + 1
     self._pending = []
     seconds = time.perf_counter() - self._started
-    for step, found in enumerate(values, first):
+    for step, metrics in enumerate(values, self._step - len(values) + 1):
       # A finite loss with an infinite gradient has spoilt the parameters already.
-      if not all(map(np.isfinite, found.values())):
-        numbers = ", ".join(f"{name} {value}" for name, value in found.items())
+      if not all(map(np.isfinite, metrics.values())):
+        numbers = ", ".join(f"{name} {value}" for name, value in metrics.items())
         raise FloatingPointError(
           f"step {step} is not finite: {numbers}; the last checkpoint is kept. "
           "Try a smaller optim.learning_rate, or optim.clip_norm=1"
         )
     averages = {
-      f"train/{name}": float(np.mean([found[name] for found in values]))
+      f"train/{name}": float(np.mean([metrics[name] for metrics in values]))
       for name in values[0]
     }
     self._seconds += seconds
     averages["train/images_per_second"] = self._images * len(values) / seconds
-    averages["train/seconds"] = self._seconds  # of all runs, without validation
+    averages["train/seconds"] = self._seconds  # since step 0, without validation
     self._writer.scalars(self._step, averages)
     self._bar.set_postfix_str(
       f"loss {averages['train/loss']:.4f}, "
@@ -106,7 +105,7 @@ class TrainLog:
 
 
 def recorded_seconds(metrics: pathlib.Path) -> float:
-  """Returns the training time of earlier runs, whose lines the writer has kept."""
+  """Returns the training time until the last line of a metrics file, or 0."""
   if not parallel.is_main_process() or not metrics.is_file():
     return 0.0
   lines = metrics_lines.read(metrics)

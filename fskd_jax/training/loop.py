@@ -1,10 +1,11 @@
-"""Training loop: from a task, a configuration and a folder to a trained network."""
+"""Training: `fit`, the bare loop, and `train`, the loop with a folder of records."""
 
 import collections
 import contextlib
-import functools
 import logging
 import os
+import pathlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ from fskd_jax import config
 from fskd_jax.config import Config
 from fskd_jax.data import fingerprint
 from fskd_jax.data.feed import Feed
-from fskd_jax.data.plans import train_index_batches
+from fskd_jax.data.plans import Sampler, train_index_batches
 from fskd_jax.device import parallel, processes
 from fskd_jax.files import write_picture
 from fskd_jax.interop.pretrained import pretrained_variables
@@ -24,99 +25,186 @@ from fskd_jax.training import optim
 from fskd_jax.training import state as train_state
 from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.training.log import TrainLog, recorded_seconds
-from fskd_jax.training.task import Task
+from fskd_jax.training.state import TrainState
+from fskd_jax.training.task import Task, Validator
 from fskd_jax.training.workdir import local_path
 from fskd_jax.training.writer import METRICS_FILE, MetricWriter
 
 _log = logging.getLogger(__name__)
 
+AfterStep = Callable[[int, TrainState, Mapping[str, Any]], None]
 
-def train(
-  task: Task, cfg: Config, workdir: str | os.PathLike
-) -> train_state.TrainState:
-  """Trains, or resumes the training that `workdir` holds.
+
+def fit(
+  task: Task,
+  feed: Feed,
+  state: TrainState,
+  cfg: Config,
+  *,
+  sampler: Sampler | None = None,
+  after_step: AfterStep | None = None,
+) -> TrainState:
+  """Trains until step `cfg.train.steps`, and writes nothing.
+
+  This is all that `train` computes, for programs that keep their own records:
+
+      task = experiment.make_task(cfg)
+      feed = Feed.open(cfg.data, cfg.train.backend)
+      state = loop.fit(task, feed, loop.new_state(task, cfg), cfg, after_step=print)
+
+  Args:
+    task: The task to train.
+    feed: The data set, opened for `cfg.train.backend`.
+    state: The state to go on from. It stays usable.
+    cfg: The experiment. Step s draws the same episodes wherever training starts.
+    sampler: The source of the episodes; `task.sampler(feed)` by default.
+    after_step: Function to call with the step, its state and its metrics, which the
+      devices may still be computing. The next step uses the state up: copy what you
+      keep (`jax.device_get`).
+
+  Returns:
+    The state after the last step.
+
+  Raises:
+    ValueError: The episodes of a step do not divide among the devices, or the data set
+      holds too little for an episode.
+  """
+  _check_devices(cfg)
+  backend, episodes = cfg.train.backend, cfg.train.episodes_per_step
+  first, hosts = int(state.step), jax.process_count()
+  step_fn = parallel.parallelize_training(task.train_step(_optimizer(cfg)), backend)
+  state = parallel.replicate(state, backend)
+  indices = train_index_batches(first, episodes, jax.process_index(), hosts)
+  sampler = sampler or task.sampler(feed)
+  with feed.batches(sampler, indices, episodes // hosts) as batches:
+    for step, batch in zip(range(first + 1, cfg.train.steps + 1), batches):
+      state, metrics = step_fn(state, batch, feed.store)
+      if after_step:
+        after_step(step, state, metrics)
+  return state
+
+
+def new_state(task: Task, cfg: Config) -> TrainState:
+  """Returns the state before the first step, with the weights of `model.pretrained`.
+
+  Raises:
+    FileNotFoundError, ValueError: There is no such file, or it does not fit.
+  """
+  variables = task.init_variables()
+  if cfg.model.pretrained:
+    variables = processes.together(
+      lambda: pretrained_variables(variables, cfg.model.pretrained, cfg.model)
+    )
+  return train_state.init_state(variables, _optimizer(cfg))
+
+
+def train(task: Task, cfg: Config, workdir: str | os.PathLike) -> TrainState:
+  """Trains, or resumes the training in a workdir.
 
   Writes checkpoints/, metrics.jsonl, TensorBoard events, pictures/ and curves.png
   below the workdir. A resumed run repeats the uninterrupted one bit for bit.
 
   Args:
-    task: What is trained.
+    task: The task to train.
     cfg: The experiment.
-    workdir: Made when missing; of the same experiment otherwise.
+    workdir: The folder of the run, made when missing.
 
   Raises:
     ValueError: The workdir belongs to another configuration, is an address, or is in
       use by another training.
     OSError: The workdir cannot be written to.
-    FloatingPointError: the loss is not finite; the last checkpoint is kept.
+    FloatingPointError: The loss is not finite. The last checkpoint is kept.
   """
   _check_devices(cfg)
-  workdir, settings = local_path(workdir), cfg.train
+  workdir = local_path(workdir)
   with contextlib.closing(
-    CheckpointStore(workdir, keep=settings.keep_checkpoints)
+    CheckpointStore(workdir, keep=cfg.train.keep_checkpoints)
   ) as checkpoints:
+    # What may be refused comes before the long and before the written.
     checkpoints.check_config(config.to_dict(cfg), config.may_change())
-    place = functools.partial(parallel.replicate, backend=settings.backend)
-    feed = Feed.open(cfg.data, settings.backend)
-    sampler = task.sampler(feed)
-    tx = optim.make_optimizer(cfg.optim, settings.steps, cfg.model.freeze_until)
-    state = _first_state(cfg, task, tx, checkpoints)
+    feed = Feed.open(cfg.data, cfg.train.backend)
+    sampler, validator = task.sampler(feed), task.validator(feed)
+    task.check_evaluation(feed)
+    state = _first_state(task, cfg, checkpoints)
     processes.check_same(
       lambda: fingerprint.of_variables(int(state.step), _variables(state)),
       "is the workdir, or the file of model.pretrained, another one?",
     )
     _log.info("%s", _description(cfg, feed, state))
-
-    step_fn = parallel.parallelize_training(task.train_step(tx), settings.backend)
-    state = place(state)
-    first, host, num_hosts = int(state.step), jax.process_index(), jax.process_count()
-    indices = train_index_batches(first, settings.episodes_per_step, host, num_hosts)
-    validator = task.validator(feed)
-    task.check_evaluation(feed)
+    first = int(state.step)
     with (
-      feed.batches(
-        sampler, indices, settings.episodes_per_step // num_hosts
-      ) as batches,
       MetricWriter(workdir, first + 1) as writer,
       TrainLog(
         cfg,
         writer,
-        first=first,
+        steps_done=first,
         seconds=recorded_seconds(workdir / METRICS_FILE),
         images_per_step=task.images_per_step,
       ) as log,
     ):
-      for step, batch in zip(range(first + 1, settings.steps + 1), batches):
-        state, metrics = step_fn(state, batch, feed.store)
-        log.add(step, metrics)
+      records = _Records(cfg, workdir, checkpoints, writer, log, validator)
+      state = fit(
+        task, feed, state, cfg, sampler=sampler, after_step=records.after_step
+      )
+  if parallel.is_main_process():
+    curves = draw_curves({workdir.name: workdir / METRICS_FILE})
+    write_picture(workdir / "curves.png", curves)
+  return state
 
-        def due(every: int, step: int = step) -> bool:
-          return step % every == 0 or step == settings.steps
 
-        if validator.is_possible and due(settings.validate_every):
-          log.flush()
-          writer.scalars(step, validator.scores(state))
-        if validator.is_possible and due(settings.picture_every):
-          log.flush()
-          pixels = validator.picture(state, f"step {step}")
-          writer.image(step, "validation", pixels)
-          if parallel.is_main_process():
-            write_picture(workdir / "pictures" / f"step_{step:07d}.png", pixels)
-        if due(settings.checkpoint_every):
-          # Last, so that a run killed at any time resumes with nothing left out.
-          log.flush()  # stops the run when a number is not finite: never saved
-          checkpoints.save(step, state, config.to_dict(cfg))
+class _Records:
+  """Keeps the records of a run: metrics, validation, pictures and checkpoints."""
+
+  def __init__(
+    self,
+    cfg: Config,
+    workdir: pathlib.Path,
+    checkpoints: CheckpointStore,
+    writer: MetricWriter,
+    log: TrainLog,
+    validator: Validator,
+  ):
+    self._cfg, self._workdir, self._checkpoints = cfg, workdir, checkpoints
+    self._writer, self._log, self._validator = writer, log, validator
+
+  def after_step(
+    self, step: int, state: TrainState, metrics: Mapping[str, Any]
+  ) -> None:
+    """Logs a step, and does what is due after it."""
+    settings = self._cfg.train
+    self._log.add(step, metrics)
+    if self._validator.is_possible and self._is_due(step, settings.validate_every):
+      self._validate(step, state)
+    if self._validator.is_possible and self._is_due(step, settings.picture_every):
+      self._draw(step, state)
+    if self._is_due(step, settings.checkpoint_every):
+      # Last, so that a run killed at any time resumes with nothing left out.
+      self._save(step, state)
+
+  def _is_due(self, step: int, every: int) -> bool:
+    return step % every == 0 or step == self._cfg.train.steps
+
+  def _validate(self, step: int, state: TrainState) -> None:
+    self._log.flush()  # before: the time of a validation is not that of training
+    self._writer.scalars(step, self._validator.scores(state))
+
+  def _draw(self, step: int, state: TrainState) -> None:
+    self._log.flush()
+    pixels = self._validator.picture(state, f"step {step}")
+    self._writer.image(step, "validation", pixels)
     if parallel.is_main_process():
-      curves = draw_curves({workdir.name: workdir / METRICS_FILE})
-      write_picture(workdir / "curves.png", curves)
-    return state
+      write_picture(self._workdir / "pictures" / f"step_{step:07d}.png", pixels)
+
+  def _save(self, step: int, state: TrainState) -> None:
+    self._log.flush()  # stops the run when a number is not finite: never saved
+    self._checkpoints.save(step, state, config.to_dict(self._cfg))
 
 
 def _check_devices(cfg: Config) -> None:
-  """Checks that the episodes of a step can be shared out among the devices.
+  """Checks that the episodes of a step divide among the devices.
 
   Raises:
-    ValueError: they cannot; names a number that can.
+    ValueError: They do not; the message names a number that does.
   """
   episodes, single = cfg.train.episodes_per_step, cfg.train.backend == "single"
   devices = 1 if single else jax.device_count()
@@ -140,31 +228,27 @@ def _check_devices(cfg: Config) -> None:
     )
 
 
-def _first_state(
-  cfg: Config,
-  task: Task,
-  tx: optax.GradientTransformation,
-  checkpoints: CheckpointStore,
-) -> train_state.TrainState:
+def _first_state(task: Task, cfg: Config, checkpoints: CheckpointStore) -> TrainState:
   """Returns the newest checkpoint, or the state before the first step."""
-  variables = task.init_variables()
-  restored = checkpoints.restore_latest(train_state.init_state(variables, tx))
-  if restored is not None:
-    state, step = restored
-    _log.info("resuming after step %d of %d", step, cfg.train.steps)
-    return state
-  if cfg.model.pretrained:
-    variables = processes.together(
-      lambda: pretrained_variables(variables, cfg.model.pretrained, cfg.model)
-    )
-  return train_state.init_state(variables, tx)
+  tx = _optimizer(cfg)
+  template = jax.eval_shape(lambda: train_state.init_state(task.init_variables(), tx))
+  restored = checkpoints.restore_latest(template)
+  if restored is None:
+    return new_state(task, cfg)
+  state, step = restored
+  _log.info("resuming after step %d of %d", step, cfg.train.steps)
+  return state
 
 
-def _variables(state: train_state.TrainState) -> dict[str, Any]:
+def _optimizer(cfg: Config) -> optax.GradientTransformation:
+  return optim.make_optimizer(cfg.optim, cfg.train.steps, cfg.model.freeze_until)
+
+
+def _variables(state: TrainState) -> dict[str, Any]:
   return {"params": state.params, "batch_stats": state.batch_stats}
 
 
-def _description(cfg: Config, feed: Feed, state: train_state.TrainState) -> str:
+def _description(cfg: Config, feed: Feed, state: TrainState) -> str:
   sizes = ", ".join(
     f"{name} {len(instances)} of {len({i.species for i in instances})} species"
     for name, instances in feed.splits._asdict().items()

@@ -1,4 +1,4 @@
-"""Protocols of a task: what the training loop and the scripts ask of it."""
+"""Protocols of a task, as the training loop and the scripts use it."""
 
 import os
 from collections.abc import Callable
@@ -17,20 +17,20 @@ class Validator(Protocol):
 
   @property
   def is_possible(self) -> bool:
-    """Says whether there is a validation split."""
+    """Whether a validation split exists."""
     ...
 
   def scores(self, state: TrainState) -> dict[str, float]:
-    """Returns numbers for the record, by name."""
+    """Returns numbers for the metrics file, by name."""
     ...
 
   def picture(self, state: TrainState, title: str) -> np.ndarray:
-    """Draws predictions, uint8 [h w 3]."""
+    """Returns drawn predictions, uint8 [h w 3]."""
     ...
 
 
 class Task(Protocol):
-  """A kind of experiment: a network, what it sees, and how it is scored."""
+  """A kind of experiment: a network, its episodes, its step and its scores."""
 
   @property
   def images_per_step(self) -> int:
@@ -38,11 +38,11 @@ class Task(Protocol):
     ...
 
   def init_variables(self) -> dict[str, Any]:
-    """Draws {"params", "batch_stats"} of an untrained network."""
+    """Returns {"params", "batch_stats"} of an untrained network."""
     ...
 
   def sampler(self, feed: Feed) -> Sampler:
-    """Returns the sampler of training."""
+    """Returns the source of the training episodes."""
     ...
 
   def train_step(self, tx: optax.GradientTransformation) -> Callable[..., Any]:
@@ -50,19 +50,21 @@ class Task(Protocol):
     ...
 
   def validator(self, feed: Feed) -> Validator:
-    """Returns what scores the network during training."""
+    """Returns the validator of a training."""
     ...
 
   def check_evaluation(self, feed: Feed) -> None:
     """Checks, before training, that the settings of the evaluation can be scored.
 
+    Settings without instances cause a warning.
+
     Raises:
-      ValueError: one cannot; those that hold nothing are told by a warning.
+      ValueError: A setting has instances, but too few.
     """
     ...
 
   def evaluate(
     self, variables: Any, step: int, workdir: str | os.PathLike
   ) -> dict[str, Any]:
-    """Evaluates variables in every setting; writes and returns what it found."""
+    """Evaluates variables in every setting; writes and returns the results."""
     ...

@@ -27,15 +27,15 @@ METRICS_FILE = "metrics.jsonl"
 
 
 class MetricWriter:
-  """Writes `<workdir>/metrics.jsonl` and an event file in `<workdir>`."""
+  """Writer of `<workdir>/metrics.jsonl` and of an event file beside it."""
 
   def __init__(self, workdir: str | pathlib.Path, first_step: int = 0):
-    """Opens the files for appending.
+    """Begins a new event file, and cuts the lines that are to be written again.
 
     Args:
-      workdir: made if it is missing.
-      first_step: the first step this run will write. What an earlier run wrote for
-        it and for later ones is removed, so that no step appears twice.
+      workdir: The folder of the run, made when missing.
+      first_step: The first step to come. Lines of this and of later steps, from a run
+        that was killed, are removed, so that no step appears twice.
     """
     self._enabled = jax.process_index() == 0
     if not self._enabled:
@@ -52,7 +52,7 @@ class MetricWriter:
     self._write_event(step=first_step, session_log=start)
 
   def scalars(self, step: int, values: Mapping[str, Any]) -> None:
-    """Writes one line, flushed: {"step": 10, "train/loss": 0.5, ..}.
+    """Writes one line: {"step": 10, "train/loss": 0.5, ..}.
 
     Numbers that are not finite become null in the line.
     """
@@ -86,7 +86,7 @@ class MetricWriter:
     self._write_event(step=step, summary=summary_pb2.Summary(value=[value]))
 
   def close(self) -> None:
-    """Closes both files."""
+    """Closes the event file."""
     if self._enabled:
       self._events.close()
 
