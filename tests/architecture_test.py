@@ -60,7 +60,7 @@ WRITES = {
   "ZipFile", "RecordWriter", "imsave", "tofile",
 }  # fmt: skip
 
-DOORS = {"files", "checkpoints"}
+DOORS = {"files", "checkpoints", "self._checkpoints"}
 """The module, and a `CheckpointStore`."""
 
 SOURCES = sorted(pathlib.Path(fskd_jax.__path__[0]).rglob("*.py"))
