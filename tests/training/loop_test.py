@@ -1,6 +1,7 @@
 """The bare loop of training against the run that keeps records."""
 
 import contextlib
+from typing import Any
 
 import jax
 import pytest
@@ -43,7 +44,7 @@ def test_a_sampler_of_ones_own_is_drawn_from(parts):
   task, feed, start, cfg = parts
   own, drawn = task.sampler(feed), []
 
-  class Sampler:
+  class Recording:
     def __getattr__(self, name):
       return getattr(own, name)
 
@@ -52,7 +53,8 @@ def test_a_sampler_of_ones_own_is_drawn_from(parts):
       return own.plan(index)
 
   expected = jax.device_get(loop.fit(task, feed, start, cfg))
-  found = loop.fit(task, feed, start, cfg, sampler=Sampler())
+  sampler: Any = Recording()
+  found = loop.fit(task, feed, start, cfg, sampler=sampler)
   shapes.assert_identical(jax.device_get(found), expected)
   count = cfg.train.steps * cfg.train.episodes_per_step
   assert {*range(count)} <= {*drawn}
