@@ -12,6 +12,7 @@ The functions take NumPy or JAX arrays alike and return the kind they were given
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Float32
 
 Array = Any
 """A NumPy or a JAX array: everything here works on both."""
@@ -19,6 +20,61 @@ Array = Any
 GAUSSIAN_CUT = 4.6052
 """Largest exponent of pooling weights and targets: beyond it they are below 1 % of
 the peak and count as 0 (docs/algorithm.md#pooling)."""
+
+
+CROP_MARGIN = 1.25
+"""Usual width of a crop over the longer side of the box that it shows."""
+
+
+def box_center(boxes: Array) -> Array:
+  """Returns the centres of boxes (x, y, w, h), which cover the pixels x .. x + w - 1.
+
+  Args:
+    boxes: [..., 4], pixels.
+
+  Returns:
+    [..., 2], (x, y) pixel indices.
+  """
+  return boxes[..., :2] + (boxes[..., 2:] - 1) / 2
+
+
+def crop_axes(
+  angle: np.ndarray | float, mirrored: np.ndarray | bool
+) -> Float[np.ndarray, "*b 2 2"]:
+  """Returns the x and y axes of crops in their original images, as columns.
+
+  Args:
+    angle: [...], the angle of the crop's x axis, radians; positive is clockwise.
+    mirrored: [...], whether left and right of the crop are exchanged.
+  """
+  angle, mirrored = np.broadcast_arrays(angle, mirrored)
+  cos, sin, sign = np.cos(angle), np.sin(angle), np.where(mirrored, -1.0, 1.0)
+  rows = np.stack([sign * cos, -sin], -1), np.stack([sign * sin, cos], -1)
+  return np.stack(rows, axis=-2)
+
+
+def crop_matrix(
+  center: Float[np.ndarray, "*b 2"],
+  width: np.ndarray | float,
+  angle: np.ndarray | float,
+  mirrored: np.ndarray | bool,
+  size: tuple[int, int],
+) -> Float32[np.ndarray, "*b 2 3"]:
+  """Returns the matrices from pixels of crops to pixels of their original images.
+
+  Args:
+    center: [..., 2], (x, y) of the crop's centre, pixels of the original image.
+    width: [...], the width of the crop, pixels of the original image; at least 1 is
+      used, so that the matrix can be inverted.
+    angle: [...], see `crop_axes`.
+    mirrored: [...], see `crop_axes`.
+    size: (height, width) of the crop in its own pixels.
+  """
+  scale = np.maximum(width, 1.0) / size[1]
+  linear = crop_axes(angle, mirrored) * scale[..., None, None]
+  middle = np.array([size[1] - 1, size[0] - 1]) / 2
+  shift = center - linear @ middle
+  return np.concatenate([linear, shift[..., None]], axis=-1).astype(np.float32)
 
 
 def cell_centers(num_cells: int, stride: float) -> np.ndarray:

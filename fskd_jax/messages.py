@@ -26,7 +26,7 @@ DAMAGE = (
 """Errors that damaged content causes in libraries that do not check for it."""
 
 
-def first(cases: Iterable[str], separator: str = "; ") -> str:
+def join_first(cases: Iterable[str], separator: str = "; ") -> str:
   """Joins the first cases, and adds the number of those left out."""
   cases = [*cases]
   more = f" and {len(cases) - SHOWN} more" if len(cases) > SHOWN else ""
@@ -53,7 +53,7 @@ def printable(name: str) -> str:
 def raise_if(cases: Sequence[str], kind: Callable[[str], Exception], what: str) -> None:
   """Raises an error that lists the first cases, if there are any."""
   if cases:
-    raise kind(f"{what}: {first(cases)}")
+    raise kind(f"{what}: {join_first(cases)}")
 
 
 def shown(value: Any) -> str:

@@ -131,3 +131,36 @@ def test_jax_arrays_come_back_as_jax_arrays_with_the_same_values():
     result = function(*map(jnp.asarray, arguments))
     assert isinstance(result, jnp.ndarray)
     np.testing.assert_allclose(result, function(*arguments), rtol=1e-5, atol=1e-5)
+
+
+def test_box_center_is_the_mean_of_the_covered_pixels():
+  boxes = np.array([[3.0, 5, 1, 1], [10, 20, 4, 7]])
+  np.testing.assert_allclose(geometry.box_center(boxes), [[3, 5], [11.5, 23]])
+
+
+@pytest.mark.parametrize("mirrored", (False, True))
+def test_crop_matrix_keeps_center_width_and_orientation(mirrored):
+  center, angle, size = np.array([40.0, 70.0]), 0.3, (64, 48)
+  matrix = geometry.crop_matrix(center, 96.0, angle, mirrored, size)
+  corners = np.array([[-0.5, -0.5], [47.5, -0.5], [-0.5, 63.5], [47.5, 63.5]])
+  image = geometry.apply_affine(matrix, corners)
+  np.testing.assert_allclose(image.mean(0), center, atol=1e-4)
+  across, down = image[1] - image[0], image[2] - image[0]
+  sign = -1 if mirrored else 1
+  expected = sign * 96 * np.array([np.cos(angle), np.sin(angle)])
+  np.testing.assert_allclose(across, expected, rtol=1e-5)
+  np.testing.assert_allclose(down, 128 * np.array([-np.sin(angle), np.cos(angle)]))
+
+
+def test_crop_matrices_of_many_boxes_are_those_of_each():
+  rng = np.random.default_rng(0)
+  centers, widths = rng.uniform(0, 99, (6, 2)), rng.uniform(0, 50, 6)
+  widths[0] = 0.0  # counts as 1
+  angles, mirrored = rng.uniform(-3, 3, 6), rng.random(6) < 0.5
+  many = geometry.crop_matrix(centers, widths, angles, mirrored, (32, 24))
+  one = [
+    geometry.crop_matrix(c, max(w, 1.0), a, m, (32, 24))
+    for c, w, a, m in zip(centers, widths, angles, mirrored)
+  ]
+  np.testing.assert_allclose(many, one, rtol=1e-6)
+  assert many.dtype == np.float32

@@ -10,7 +10,7 @@ import time
 from tqdm import tqdm
 
 from fskd_jax.files import write_json
-from fskd_jax.messages import first
+from fskd_jax.messages import join_first
 
 _REFERENCE, _OTHER = "MP-100 reference pairs", "MP-100, not the reference's pairs"
 
@@ -143,4 +143,4 @@ def _text(results: dict, proper: int) -> str:
 
 
 def _told(lost: dict[str, str]) -> str:
-  return first(f"{name} ({problem})" for name, problem in lost.items())
+  return join_first(f"{name} ({problem})" for name, problem in lost.items())

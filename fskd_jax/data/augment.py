@@ -46,9 +46,10 @@ def training_crops(
   mirrored = rng.random(num) < cfg.flip_probability
   turned = rng.random(num) < cfg.rotation_probability
   limit = np.deg2rad(cfg.rotation_degrees)
-  axes = _crop_axes(mirrored, rng.uniform(-limit, limit, num) * turned)
+  angles = rng.uniform(-limit, limit, num) * turned
+  axes = geometry.crop_axes(angles, mirrored)
 
-  offsets = box_centers(boxes) - (image_sizes - 1) / 2
+  offsets = geometry.box_center(boxes) - (image_sizes - 1) / 2
   centers = np.einsum("tij,ti->tj", axes, offsets)
   if cfg.crop == "context":
     # Extents of a rectangle along turned axes: the sum of |cos| and |sin| parts.
@@ -65,12 +66,7 @@ def training_crops(
   sides = sides / rng.uniform(*cfg.scale_range, num)
   centers = centers + rng.uniform(-cfg.shift, cfg.shift, (num, 2)) * sides[:, None]
   origins = (image_sizes - 1) / 2 + np.einsum("tij,tj->ti", axes, centers)
-  return _square_crops(axes, origins, sides, cfg.image_size)
-
-
-def box_centers(boxes: Float[np.ndarray, "t 4"]) -> Float[np.ndarray, "t 2"]:
-  """Returns the pixel indices of the centres of boxes (x, y, w, h)."""
-  return boxes[:, :2] + (boxes[:, 2:] - 1) / 2
+  return geometry.crop_matrix(origins, sides, angles, mirrored, _size(cfg))
 
 
 def evaluation_crops(
@@ -81,7 +77,7 @@ def evaluation_crops(
   Source: our own; the original code draws random crops for testing, too.
   """
   sides = cfg.crop_margin * boxes[:, 2:].max(axis=1)
-  return _square_crops(_upright(boxes), box_centers(boxes), sides, cfg.image_size)
+  return _upright(geometry.box_center(boxes), sides, cfg)
 
 
 def reference_crops(
@@ -110,7 +106,7 @@ def reference_crops(
   margins = np.floor(REFERENCE_CONTEXT * rng.integers(0, room, endpoint=True))
   low, high = low - margins[0], high + margins[1]
   sides = (high - low + 1).max(axis=1)
-  return _square_crops(_upright(boxes), (low + high) / 2, sides, cfg.image_size)
+  return _upright((low + high) / 2, sides, cfg)
 
 
 def place_keypoints(
@@ -150,26 +146,11 @@ def place_keypoints(
   return np.where(visible[..., None], moved, clamped).astype(np.float32), visible
 
 
-def _upright(boxes: Float[np.ndarray, "t 4"]) -> Float[np.ndarray, "t 2 2"]:
-  return np.broadcast_to(np.eye(2), (len(boxes), 2, 2))
-
-
-def _crop_axes(
-  mirrored: Bool[np.ndarray, " t"], angles: Float[np.ndarray, " t"]
-) -> Float[np.ndarray, "t 2 2"]:
-  """Returns the crop's x and y axes in the original image, as columns."""
-  cos, sin = np.cos(angles), np.sin(angles)
-  sign = np.where(mirrored, -1.0, 1.0)
-  return np.stack([sign * cos, -sin, sign * sin, cos], axis=-1).reshape(-1, 2, 2)
-
-
-def _square_crops(
-  axes: Float[np.ndarray, "t 2 2"],
-  centers: Float[np.ndarray, "t 2"],
-  sides: Float[np.ndarray, " t"],
-  image_size: int,
+def _upright(
+  centers: Float[np.ndarray, "t 2"], sides: Float[np.ndarray, " t"], cfg: DataConfig
 ) -> Float32[np.ndarray, "t 2 3"]:
-  # A box without extent must still give a matrix that can be inverted.
-  linear = axes * (np.maximum(sides, 1.0) / image_size)[:, None, None]
-  shift = centers - linear.sum(axis=2) * (image_size - 1) / 2
-  return np.concatenate([linear, shift[..., None]], axis=2).astype(np.float32)
+  return geometry.crop_matrix(centers, sides, 0.0, False, _size(cfg))
+
+
+def _size(cfg: DataConfig) -> tuple[int, int]:
+  return cfg.image_size, cfg.image_size

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from fskd_jax.messages import first
+from fskd_jax.messages import join_first
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ def check_same(facts: Callable[[], Mapping[str, Any]], hint: str = "") -> None:
       differences.append(f"{name} is " + ", ".join(map(_who, having.items())))
   if differences:
     raise ValueError(
-      f"the processes of this run differ: {first(differences)}"
+      f"the processes of this run differ: {join_first(differences)}"
       + (f"; {hint}" if hint else "")
     )
 
@@ -79,7 +79,7 @@ def together(work: Callable[[], T]) -> T:
     raise failure
   failed = [f"process {i}: {message}" for i, message in enumerate(messages) if message]
   if failed:
-    raise ValueError(first(failed))
+    raise ValueError(join_first(failed))
   return cast(T, result)
 
 

@@ -4,6 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from fskd_jax.config import LossConfig
+from fskd_jax.episode import EpisodeBatch, all_views
+
 CANDIDATES = 8
 """Points drawn in the box, and again in the image, per point wanted."""
 
@@ -85,6 +88,23 @@ def sampling_box(
   low = jnp.where(is_box, jnp.maximum(center - half, whole[0]), whole[0])
   high = jnp.where(is_box, jnp.minimum(center + half, whole[1]), whole[1])
   return low, high
+
+
+def of_batch(
+  batch: EpisodeBatch, loss: LossConfig, seed: int, image_size: int
+) -> Float[Array, "b t num 2"]:
+  """Returns the negatives of all images of a batch under the settings of a loss."""
+  views = all_views(batch)
+  return sample_batch_negatives(
+    seed,
+    batch.episode_index,
+    views.keypoints,
+    views.visible,
+    image_size=image_size,
+    num=loss.negatives_per_image,
+    distance=loss.negative_distance,
+    box_scale=loss.negative_box_scale,
+  )
 
 
 def sample_batch_negatives(

@@ -158,16 +158,7 @@ def _mfcl_term(
     )
   points = views.keypoints
   if loss.negatives_per_image:
-    sampled = negatives.sample_batch_negatives(
-      seed,
-      batch.episode_index,
-      views.keypoints,
-      views.visible,
-      image_size=detector.image_size,
-      num=loss.negatives_per_image,
-      distance=loss.negative_distance,
-      box_scale=loss.negative_box_scale,
-    )
+    sampled = negatives.of_batch(batch, loss, seed, detector.image_size)
     points = jnp.concatenate([points, sampled], axis=2)
   pooled = pool_features(
     features,

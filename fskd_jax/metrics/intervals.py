@@ -29,7 +29,7 @@ class Interval(NamedTuple):
   high: np.ndarray
 
 
-def points(interval: Interval) -> str:
+def format_points(interval: Interval) -> str:
   """Formats a difference of parts of 1 in points, "+1.2 (+0.1 to +2.3)"."""
   mean, low, high = (100 * float(x) for x in interval)
   return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"

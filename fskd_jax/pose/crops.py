@@ -11,13 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
+from fskd_jax import geometry
 from fskd_jax.config import PoseConfig
 
-MARGIN = 1.25
-"""The crop's extent over that of the box, once that has the crop's aspect."""
-
 HALF_BODY_MARGIN = 1.5
-"""The same for the hull of half a body's keypoints."""
+"""Width of a crop of half a body over the hull of its keypoints, as `CROP_MARGIN`."""
 
 HALF_BODY_MIN_VISIBLE = 8
 """Persons with no more visible keypoints are never halved."""
@@ -35,9 +33,9 @@ def evaluation_crop(
   Returns:
     `to_original`.
   """
-  x, y, w, h = np.asarray(box, np.float64)
-  center = np.array([x + (w - 1) / 2, y + (h - 1) / 2])
-  return similarity(center, MARGIN * fitted_width(w, h, size), 0.0, False, size)
+  box = np.asarray(box, np.float64)
+  width = geometry.CROP_MARGIN * fitted_width(box[2], box[3], size)
+  return geometry.crop_matrix(geometry.box_center(box), width, 0.0, False, size)
 
 
 def fitted_width(width: float, height: float, size: tuple[int, int]) -> float:
@@ -46,30 +44,6 @@ def fitted_width(width: float, height: float, size: tuple[int, int]) -> float:
   A box without extent counts as one pixel, so that its matrix can be inverted.
   """
   return max(width, height * size[1] / size[0], 1.0)
-
-
-def similarity(
-  center: Float[np.ndarray, "2"],
-  width: float,
-  angle: float,
-  mirrored: bool,
-  size: tuple[int, int],
-) -> Float32[np.ndarray, "2 3"]:
-  """Returns the crop with this centre and width in the original image.
-
-  Args:
-    center: (x, y) in pixels of the original image.
-    width: of what the crop shows, pixels of the original image.
-    angle: of the crop's x axis in the image, radians; positive is clockwise.
-    mirrored: left and right of the crop change places.
-    size: (height, width) of the crop.
-  """
-  cos, sin = np.cos(angle), np.sin(angle)
-  sign = -1.0 if mirrored else 1.0
-  linear = np.array([[sign * cos, -sin], [sign * sin, cos]]) * (width / size[1])
-  middle = np.array([size[1] - 1, size[0] - 1]) / 2
-  shift = center - linear @ middle
-  return np.concatenate([linear, shift[:, None]], axis=1).astype(np.float32)
 
 
 def training_crop(
@@ -100,9 +74,9 @@ def training_crop(
 
   Source: docs/transpose.md#crops-of-persons.
   """
-  x, y, w, h = np.asarray(box, np.float64)
-  center = np.array([x + (w - 1) / 2, y + (h - 1) / 2])
-  width = MARGIN * fitted_width(w, h, size)
+  box = np.asarray(box, np.float64)
+  center = geometry.box_center(box)
+  width = geometry.CROP_MARGIN * fitted_width(box[2], box[3], size)
   if (
     lower.any()
     and visible.sum() > HALF_BODY_MIN_VISIBLE
@@ -117,7 +91,7 @@ def training_crop(
   if rng.random() < cfg.rotation_probability:
     angle = np.deg2rad(cfg.rotation_std * np.clip(rng.standard_normal(), -2, 2))
   mirrored = rng.random() < flip_probability
-  return similarity(center, width, angle, mirrored, size)
+  return geometry.crop_matrix(center, width, angle, mirrored, size)
 
 
 def _half_body(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from fskd_jax.data import coco_file
 from fskd_jax.files import read_json
-from fskd_jax.messages import first, printable, shown
+from fskd_jax.messages import join_first, printable, shown
 from fskd_jax.prediction import keypoint_files, photographs
 from fskd_jax.prediction.keypoint_files import Marked
 from fskd_jax.prediction.photographs import Decoded
@@ -119,7 +119,7 @@ def read_boxes(
     found = [q for q in queries if name in (q.name, str(q.path))]
     found = found or [q for q in queries if q.path.name == name]
     if len(found) != 1:
-      names = first(shown(query.name) for query in found or queries)
+      names = join_first(shown(query.name) for query in found or queries)
       raise ValueError(
         f"{path}: {shown(name)} is the name of {len(found)} of the {len(queries)} "
         f"queries; expected one of {names}"

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
+from fskd_jax import geometry
+
 Look = Callable[
   [Int[np.ndarray, " w"], Float[np.ndarray, "w 4"]],
   tuple[Float[np.ndarray, "w n 2"], Float[np.ndarray, "w n"]],
@@ -94,8 +96,8 @@ def relative_places(
   keypoints: Float[np.ndarray, "k n 2"], boxes: Float[np.ndarray, "k 4"]
 ) -> Float[np.ndarray, "k n 2"]:
   """Returns keypoints from the centre of the box, in units of its longer side."""
-  centers = boxes[:, :2] + (boxes[:, 2:] - 1) / 2
-  return (keypoints - centers[:, None]) / boxes[:, None, 2:].max(-1, keepdims=True)
+  centers = geometry.box_center(boxes)[:, None]
+  return (keypoints - centers) / boxes[:, None, 2:].max(-1, keepdims=True)
 
 
 def square_from_keypoints(

@@ -56,7 +56,7 @@ def test_the_crop_is_the_fields_but_for_its_half_pixel(degrees):
   field = field_affine(center, 180.0, angle, SIZE)
   np.testing.assert_allclose(field, MEASURED[degrees], atol=1e-5)
   ours = geometry.invert_affine(
-    crops.similarity(center, 180.0, angle, False, SIZE).astype(np.float64)
+    geometry.crop_matrix(center, 180.0, angle, False, SIZE).astype(np.float64)
   )
   np.testing.assert_allclose(ours[:, :2], field[:, :2], rtol=1e-3)
   corners = np.array([[0, 0], [191, 0], [0, 255], [191, 255]], np.float64)

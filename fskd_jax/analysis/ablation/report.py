@@ -8,7 +8,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from fskd_jax.analysis.ablation.run import BASELINE, VARIANTS
-from fskd_jax.metrics.intervals import Interval, crossed_bootstrap, points
+from fskd_jax.metrics.intervals import Interval, crossed_bootstrap, format_points
 
 THRESHOLD = "0.1"
 
@@ -109,7 +109,7 @@ def markdown(found: Sequence[Difference]) -> str:
 
 
 def _difference(interval: Interval) -> str:
-  text = points(interval)
+  text = format_points(interval)
   return f"**{text}**" if interval.low > 0 or interval.high < 0 else text
 
 

@@ -93,7 +93,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """Changed fields of the configuration, by variant."""
 
 
-def varied(cfg: Config, overrides: Mapping[str, Any]) -> Config:
+def with_overrides(cfg: Config, overrides: Mapping[str, Any]) -> Config:
   """Returns a configuration with fields replaced, {"section.field": value}.
 
   Raises:
@@ -140,7 +140,7 @@ def run(
   unknown = [name for name in variants if name not in VARIANTS]
   if unknown:
     raise ValueError(f"unknown variants {unknown}; there are {list(VARIANTS)}")
-  configs = {name: varied(cfg, VARIANTS[name]) for name in variants}
+  configs = {name: with_overrides(cfg, VARIANTS[name]) for name in variants}
   jobs = [(name, seed) for seed in seeds for name in variants]
   index, count = shard
   for name, seed in jobs[index::count]:
@@ -153,7 +153,7 @@ def run(
 
 def run_one(cfg: Config, name: str, seed: int, folder: pathlib.Path) -> dict[str, Any]:
   """Trains a variant unless it is trained, and scores it."""
-  cfg = varied(cfg, {"train.seed": seed})
+  cfg = with_overrides(cfg, {"train.seed": seed})
   workdir = folder / "runs" / f"{name.replace(' ', '_')}-{seed}"
   start = time.perf_counter()
   experiment.train(cfg, workdir)

@@ -1,7 +1,6 @@
 """Reads features of a detector's encoder at keypoints and other points."""
 
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -101,10 +100,6 @@ def unit(features: Float[np.ndarray, "... c"]) -> Float[np.ndarray, "... c"]:
   return features / np.maximum(lengths, 1e-12)
 
 
-def joined(parts: list[PooledFeatures]) -> PooledFeatures:
-  """Joins what several settings gave."""
-  return PooledFeatures(*functools.reduce(_joined, parts))
-
-
-def _joined(first: PooledFeatures, second: PooledFeatures) -> PooledFeatures:
-  return PooledFeatures(*(np.concatenate(pair) for pair in zip(first, second)))
+def concatenate(parts: Sequence[PooledFeatures]) -> PooledFeatures:
+  """Concatenates the features of several settings."""
+  return PooledFeatures(*map(np.concatenate, zip(*parts)))

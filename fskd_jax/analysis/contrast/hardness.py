@@ -19,7 +19,7 @@ from fskd_jax.analysis.contrast.features import reader, unit
 from fskd_jax.config import Config, LossConfig
 from fskd_jax.data.feed import Feed
 from fskd_jax.episode import EpisodeBatch
-from fskd_jax.few_shot.negatives import sample_batch_negatives
+from fskd_jax.few_shot import negatives
 
 VALUES: dict[str, tuple[float, ...]] = {
   "negative_box_scale": (0.8, 1.15, 1.5, 2.0),
@@ -41,23 +41,6 @@ PAPER = {
 }
 
 
-def points(
-  batch: EpisodeBatch, cfg: Config, loss: LossConfig
-) -> Float[Array, "b t g 2"]:
-  """Returns the negatives of a batch under the settings of a loss."""
-  views = episode.all_views(batch)
-  return sample_batch_negatives(
-    cfg.train.seed,
-    batch.episode_index,
-    views.keypoints,
-    views.visible,
-    image_size=cfg.data.image_size,
-    num=loss.negatives_per_image,
-    distance=loss.negative_distance,
-    box_scale=loss.negative_box_scale,
-  )
-
-
 def settings(loss: LossConfig) -> dict[tuple[str, float], LossConfig]:
   """Returns the paper's settings with one field varied at a time."""
   paper = dataclasses.replace(loss, **PAPER)
@@ -73,8 +56,14 @@ def draw_points(
 ) -> dict[tuple[str, float], Float[np.ndarray, "b t g 2"]]:
   """Returns the negatives of a batch under every setting."""
   losses = settings(cfg.loss)
-  draw = jax.jit(lambda batch: [points(batch, cfg, x) for x in losses.values()])
+  draw = jax.jit(lambda batch: _sample_negatives(batch, cfg))
   return dict(zip(losses, map(np.asarray, draw(batch))))
+
+
+def _sample_negatives(batch: EpisodeBatch, cfg: Config) -> list[Array]:
+  """Returns the negatives [b t g 2] of a batch under every setting."""
+  seed, side = cfg.train.seed, cfg.data.image_size
+  return [negatives.of_batch(batch, x, seed, side) for x in settings(cfg.loss).values()]
 
 
 def measure(
@@ -100,8 +89,7 @@ def measure(
 
   def all_points(batch: EpisodeBatch) -> Array:
     anchors = episode.all_views(batch).keypoints
-    drawn = [points(batch, cfg, loss) for loss in losses.values()]
-    return jnp.concatenate([anchors, *drawn], axis=2)
+    return jnp.concatenate([anchors, *_sample_negatives(batch, cfg)], axis=2)
 
   read = reader(cfg, all_points)
   cosines = np.concatenate(
@@ -133,14 +121,14 @@ def anchor_cosines(
     visible: Whether each of the n keypoints is visible.
   """
   vectors, count = unit(features), visible.shape[-1]
-  anchors, negatives = vectors[:, :, :count], vectors[:, :, count:]
-  return np.einsum("btnc,btgc->btng", anchors, negatives)[visible]
+  anchors, others = vectors[:, :, :count], vectors[:, :, count:]
+  return np.einsum("btnc,btgc->btng", anchors, others)[visible]
 
 
 def draw(
   image: UInt8[np.ndarray, "l l 3"],
   keypoints: Float[np.ndarray, "n 2"],
-  negatives: Mapping[tuple[str, float], Float[np.ndarray, "g 2"]],
+  drawn: Mapping[tuple[str, float], Float[np.ndarray, "g 2"]],
   found: Mapping[str, Mapping[float, Mapping[str, float]]],
 ) -> Figure:
   """Draws the negatives of an image under every setting, one row per field.
@@ -148,7 +136,7 @@ def draw(
   Args:
     image: The image as the network sees it.
     keypoints: The visible keypoints, pixels of the image.
-    negatives: The negatives by field and value, pixels of the image.
+    drawn: The negatives by field and value, pixels of the image.
     found: The result of `measure`.
   """
   columns = max(map(len, VALUES.values()))
@@ -161,9 +149,7 @@ def draw(
     for axis, value, number in zip(line, values, shown):
       axis.imshow(image)
       axis.scatter(*keypoints.T, s=22, c="yellow", edgecolors="black", linewidths=0.6)
-      axis.scatter(
-        *negatives[field, value].T, s=16, c="red", marker="x", linewidths=1.2
-      )
+      axis.scatter(*drawn[field, value].T, s=16, c="red", marker="x", linewidths=1.2)
       side = image.shape[0]
       axis.set(xlim=(-0.5, side - 0.5), ylim=(side - 0.5, -0.5))
       axis.set_xticks([])

@@ -7,20 +7,17 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from fskd_jax import geometry
 from fskd_jax.analysis.mp100.metrics import Pairs
 from fskd_jax.analysis.mp100.pairs import MP100Episode
-from fskd_jax.data import augment
 from fskd_jax.data.published.mp100 import MAX_KEYPOINTS, MP100Object
 from fskd_jax.models.build import Model
 from fskd_jax.prediction.detector import KeypointDetector
 
-CROP_MARGIN = 1.25
-"""The crop is a square about the box, so many times its longer side."""
-
 
 def detector_of(model: Model) -> KeypointDetector:
   """Returns the detector of a model, with the crops of MP-100."""
-  data = dataclasses.replace(model.config.data, crop_margin=CROP_MARGIN)
+  data = dataclasses.replace(model.config.data, crop_margin=geometry.CROP_MARGIN)
   return KeypointDetector(
     model._replace(config=dataclasses.replace(model.config, data=data))
   )
@@ -70,7 +67,7 @@ def _predict(
   detector: KeypointDetector, episode: MP100Episode, images: pathlib.Path
 ) -> Float[np.ndarray, "q n 2"]:
   boxes = [query.box for query in episode.queries]
-  centers = augment.box_centers(np.array(boxes))[:, None]
+  centers = geometry.box_center(np.array(boxes))[:, None]
   shape = (len(boxes), len(episode.support[0].visible), 2)
   points = [_shown(x) for x in episode.support]
   useful = [i for i, row in enumerate(points) if np.isfinite(row).any()]
@@ -87,8 +84,8 @@ def _predict(
 
 def _shown(support: MP100Object) -> Float[np.ndarray, "n 2"]:
   """Returns the keypoints inside the support crop, nan for others."""
-  points, half = support.keypoints, CROP_MARGIN * max(support.box[2:]) / 2
-  inside = np.abs(points - augment.box_centers(np.array([support.box]))) <= half
+  points, half = support.keypoints, geometry.CROP_MARGIN * max(support.box[2:]) / 2
+  inside = np.abs(points - geometry.box_center(np.array(support.box))) <= half
   inside &= (points >= -0.5) & (points <= np.array(support.image_size) - 0.5)
   return np.where((support.visible & inside.all(1))[:, None], points, np.nan)
 

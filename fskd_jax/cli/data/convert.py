@@ -9,13 +9,8 @@ import argparse
 import pathlib
 
 from fskd_jax.cli.arguments import probability
+from fskd_jax.data.labels import completion, formats, label_studio, schema
 from fskd_jax.files import atomic_path
-
-FORMATS = (
-  "coco", "deeplabcut", "deeplabcut-h5", "lightning-pose", "sleap", "labelme",
-  "label-studio", "cvat",
-)  # fmt: skip
-"""Keys of `data.labels.formats.FORMATS`, which `--help` need not import."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument("--out", type=pathlib.Path, required=True, help="new file")
   parser.add_argument(
-    "--to", choices=FORMATS, default="coco", help="format of --out (%(default)s)"
+    "--to",
+    choices=formats.FORMATS,
+    default="coco",
+    help="format of --out (%(default)s)",
   )
   parser.add_argument(
     "--images",
@@ -65,8 +63,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
   """Converts labels, and prints a summary and the losses."""
-  from fskd_jax.data.labels import completion, formats, label_studio, schema
-
   formats.check_out(args.to, args.out)
   source = ", ".join(map(str, args.source))
   labels = schema.merge([formats.read(path) for path in args.source])
@@ -75,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     labels = schema.with_names(labels, names, source)
   labels = schema.with_species(labels, args.species)
   if args.from_one:
-    labels = schema.counted_from_zero(labels)
+    labels = schema.count_from_zero(labels)
   labels = labels._replace(least_confidence=args.min_likelihood)
   doubtful = 0
   if "confidence" not in formats.FORMATS[args.to].keeps:

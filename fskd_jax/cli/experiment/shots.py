@@ -9,7 +9,7 @@ import pathlib
 
 from fskd_jax.files import write_json, write_picture
 from fskd_jax.metrics import results
-from fskd_jax.metrics.intervals import points
+from fskd_jax.metrics.intervals import format_points
 from fskd_jax.training.runs import load_run, open_feed
 
 TYPES = ("base", "novel")
@@ -81,5 +81,5 @@ def run(args: argparse.Namespace) -> int:
     print(f"{setting}, PCK@{threshold:g} in % and the gain over one shot")
     for row in rows:
       mean = 100 * float(row.pck.mean)
-      print(f"  {row.shots}: {mean:.1f}  {points(row.gain)}")
+      print(f"  {row.shots}: {mean:.1f}  {format_points(row.gain)}")
   return 0

@@ -1,40 +1,29 @@
 """fskd plot: attention of TransPose (dependency, affected, sheet, gradients ...).
 
-Of a run or of a file of weights, on the user's own photograph.
+The model is that of a run or a file of weights, the photograph any of the user's.
 """
 
 import argparse
-import functools
 import pathlib
-from typing import NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from fskd_jax import config, geometry
-from fskd_jax.analysis.attention import gradients, pictures
-from fskd_jax.analysis.attention import maps as attention
+from fskd_jax import geometry
+from fskd_jax.analysis.attention import explain, gradients, maps, pictures
 from fskd_jax.cli.plot.out import add_out, save
 from fskd_jax.cli.pose_source import add_source, load_pose_model
-from fskd_jax.config import Config
+from fskd_jax.config import Config, crop_size
 from fskd_jax.device import store
-from fskd_jax.heatmaps import decoding
-from fskd_jax.models.transformer import sine_position_embedding
-from fskd_jax.models.transpose import HEATMAP_STRIDE, attention_maps
-from fskd_jax.pose import crops, prediction, step
+from fskd_jax.models.transpose import HEATMAP_STRIDE
+from fskd_jax.pose import crops, prediction
 from fskd_jax.prediction import photographs
 
-MAPS = {
-  "dependency": (attention.dependency_map, "where each prediction reads from"),
-  "affected": (attention.affected_map, "what reads from each predicted place"),
-}
-
 COLUMNS = "  pearson spearman    error"
-"""Of the table, for each quantity; attention is no gradient and has no error."""
+"""Heads of the columns of a quantity; attention, not being a gradient, has no error."""
 
 SEPARATOR = " · "
-"""Between the parts of a heading."""
+"""Separator of the parts of a heading."""
 
 
 def add_dependency(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +42,10 @@ def add_sheet(parser: argparse.ArgumentParser) -> None:
   _add_photograph(parser)
   _add_attention(parser)
   parser.add_argument(
-    "--map", choices=MAPS, default="dependency", help="which (%(default)s)"
+    "--map",
+    choices=explain.MAPS,
+    default="dependency",
+    help="kind of map (%(default)s)",
   )
   parser.set_defaults(run=_run_sheet)
 
@@ -62,7 +54,7 @@ def add_gradients(parser: argparse.ArgumentParser) -> None:
   """Declares the arguments of `fskd plot gradients`."""
   _add_network(parser)
   _add_photograph(parser)
-  parser.add_argument("--keypoint", help="name; default: the one found most surely")
+  parser.add_argument("--keypoint", help="name; default: the most confident one")
   parser.set_defaults(run=_run_gradients)
 
 
@@ -76,7 +68,7 @@ def _add_map(parser: argparse.ArgumentParser, name: str) -> None:
   _add_network(parser)
   _add_photograph(parser)
   _add_attention(parser)
-  parser.add_argument("--layer", type=int, help="from 0; default: the last")
+  parser.add_argument("--layer", type=int, help="from 0; default: the last layer")
   parser.set_defaults(run=_run_maps, map=name)
 
 
@@ -89,71 +81,63 @@ def _add_photograph(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("--image", required=True, help="a photograph")
   parser.add_argument(
     "--box", type=float, nargs=4, metavar=("X", "Y", "W", "H"),
-    help="of the person, pixels; default: the whole photograph",
+    help="box of the person, pixels; default: the whole photograph",
   )  # fmt: skip
 
 
 def _add_attention(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument("--head", type=int, help="from 0; default: mean of all")
+  parser.add_argument(
+    "--head", type=int, help="number from 0; default: the mean of all"
+  )
   threshold = parser.add_mutually_exclusive_group()
   threshold.add_argument(
-    "--threshold", type=float, default=attention.THRESHOLD,
-    help="weights at or below it are not drawn (%(default)s)",
+    "--threshold", type=float, default=maps.THRESHOLD,
+    help="largest weight that is not drawn (%(default)s)",
   )  # fmt: skip
   threshold.add_argument(
     "--relative-threshold", type=float, metavar="F",
-    help="instead: F times the weight that uniform attention gives",
+    help="threshold of F times the weight in uniform attention",
   )  # fmt: skip
 
 
-class _Explained(NamedTuple):
-  """A photograph and what the model made of it.
-
-  Attributes:
-    crop: uint8 [H W 3].
-    points: [n 2], predictions in pixels of the crop.
-    maps: [layers n H W], attention for every pixel of the crop.
-    threshold: Below it nothing is drawn.
-    label: of the colour bar.
-  """
-
-  crop: np.ndarray
-  points: np.ndarray
-  maps: np.ndarray
-  threshold: float
-  label: str
-
-
 def _run_maps(args: argparse.Namespace) -> int:
-  cfg, variables = load_pose_model(args)
+  model = load_pose_model(args)
+  cfg = model.config
   layers = range(cfg.model.transformer.layers)
   layer = layers[-1] if args.layer is None else args.layer
   if layer not in layers:
     raise ValueError(f"--layer {layer}: the model has the layers 0..{layers[-1]}")
-  shown = _explain(args, cfg, variables)
+  _check_head(args, cfg)
+  crop = _crop(args, crop_size(cfg.data))
+  shown = explain.explain(model, crop, args.map, args.head)
+  threshold, label = _scale(args, cfg)
   figure = pictures.draw_maps(
-    shown.crop,
+    crop,
     shown.maps[layer],
     shown.points,
     cfg.data.base,
-    threshold=shown.threshold,
+    threshold=threshold,
     heading=_heading(args, cfg, f"layer {layer} of 0..{layers[-1]}"),
-    label=shown.label,
+    label=label,
   )
   return save(figure, args.out)
 
 
 def _run_sheet(args: argparse.Namespace) -> int:
-  cfg, variables = load_pose_model(args)
-  shown = _explain(args, cfg, variables)
+  model = load_pose_model(args)
+  cfg = model.config
+  _check_head(args, cfg)
+  crop = _crop(args, crop_size(cfg.data))
+  shown = explain.explain(model, crop, args.map, args.head)
+  threshold, label = _scale(args, cfg)
   figure = pictures.draw_sheet(
-    shown.crop,
+    crop,
     shown.maps,
     shown.points,
     cfg.data.base,
-    threshold=shown.threshold,
+    threshold=threshold,
     heading=_heading(args, cfg, "all layers"),
-    label=shown.label,
+    label=label,
   )
   return save(figure, args.out)
 
@@ -163,7 +147,7 @@ def _run_gradients(args: argparse.Namespace) -> int:
   names = cfg.data.base
   if args.keypoint not in (None, *names):
     raise ValueError(f"--keypoint {args.keypoint}: the model has {', '.join(names)}")
-  crop = _crop(args, config.crop_size(cfg.data))
+  crop = _crop(args, crop_size(cfg.data))
   found = gradients.token_gradients(prediction.build_model(cfg), variables, crop)
   rows = [gradients.compare(found, keypoint) for keypoint in range(len(names))]
   print(_table(names, rows))
@@ -178,49 +162,29 @@ def _run_gradients(args: argparse.Namespace) -> int:
 
 
 def _run_position_similarity(args: argparse.Namespace) -> int:
-  cfg, variables = load_pose_model(args)
-  transformer, grid = cfg.model.transformer, _grid(cfg)
-  if transformer.position == "none":
-    raise ValueError(f"{args.workdir or args.weights} has no position embedding")
-  if transformer.position == "sine":
-    embedding = sine_position_embedding(*grid, transformer.width)
-  else:
-    embedding = variables["params"]["encoder"]["transformer"]["position"]
-  what = f"{transformer.position} position embedding"
+  model = load_pose_model(args)
+  cfg = model.config
+  similarities, grid = explain.position_similarities(model), explain.token_grid(cfg)
+  what = f"{cfg.model.transformer.position} position embedding"
   heading = SEPARATOR.join([what, _source(args, cfg)])
-  similarities = attention.cosine_similarities(embedding)
   return save(pictures.draw_position_similarity(similarities, grid, heading), args.out)
 
 
-def _explain(args: argparse.Namespace, cfg: Config, variables: dict) -> _Explained:
+def _check_head(args: argparse.Namespace, cfg: Config) -> None:
   heads = range(cfg.model.transformer.heads)
   if args.head is not None and args.head not in heads:
     raise ValueError(f"--head {args.head}: the model has the heads 0..{heads[-1]}")
-  size, grid = config.crop_size(cfg.data), _grid(cfg)
-  crop = _crop(args, size)
-  with jax.default_matmul_precision("highest"):
-    run = jax.jit(functools.partial(attention_maps, prediction.build_model(cfg)))
-    heatmaps, weights = run(variables, crop[None])
-  heatmaps = step.score_maps(heatmaps, cfg.loss)
-  found = decoding.decode(heatmaps[0], HEATMAP_STRIDE, cfg.pose.decoding)
-  points = np.asarray(found)[:, :2]
-  weights = np.asarray(weights)[:, 0]
-  weights = weights.mean(1) if args.head is None else weights[:, args.head]
-  cut = MAPS[args.map][0]
-  tokens = [attention.token_at(point, size, grid) for point in points]
-  maps = np.stack([cut(weights, token, grid) for token in tokens], axis=1)
-  uniform = attention.relative_threshold(1.0, grid)
+
+
+def _scale(args: argparse.Namespace, cfg: Config) -> tuple[float, str]:
+  """Returns the threshold of maps, and the label of their colour bar."""
+  grid = explain.token_grid(cfg)
   threshold = args.threshold
   if args.relative_threshold is not None:
-    threshold = attention.relative_threshold(args.relative_threshold, grid)
+    threshold = maps.relative_threshold(args.relative_threshold, grid)
   above = f" above {threshold:.2g}" if threshold > 0 else ""
-  return _Explained(
-    crop=crop,
-    points=points,
-    maps=attention.upsample(maps, size),
-    threshold=threshold,
-    label=f"attention{above} (uniform: {uniform:.2g})",
-  )
+  uniform = maps.relative_threshold(1.0, grid)
+  return threshold, f"attention{above} (uniform: {uniform:.2g})"
 
 
 def _crop(
@@ -237,18 +201,12 @@ def _crop(
   return store.crop(image, crops.evaluation_crop(box, size), size)
 
 
-def _grid(cfg: Config) -> tuple[int, int]:
-  height, width = config.crop_size(cfg.data)
-  (stride,) = cfg.model.strides
-  return height // stride, width // stride
-
-
 def _heading(args: argparse.Namespace, cfg: Config, layers: str) -> str:
   count = cfg.model.transformer.heads
   heads = f"mean of {count} heads" if count > 1 else "one head"
   if args.head is not None:
     heads = f"head {args.head} of 0..{count - 1}"
-  what = f"{args.map}: {MAPS[args.map][1]}"
+  what = f"{args.map}: {explain.MAPS[args.map][1]}"
   return SEPARATOR.join([what, f"{layers}, {heads}", _source(args, cfg)])
 
 
@@ -260,7 +218,7 @@ def _source(args: argparse.Namespace, cfg: Config) -> str:
 
 
 def _table(names: tuple[str, ...], rows: list[dict[str, gradients.Agreement]]) -> str:
-  """Writes the agreement of every keypoint, and the means."""
+  """Formats the agreement of every keypoint, and the means."""
   width = max(map(len, (*names, "keypoint")))
   lines = [
     "agreement with the exact gradient, over tokens reached through attention alone",

@@ -84,7 +84,7 @@ def _run_prototypes(args: argparse.Namespace) -> int:
       if len(getattr(feed.types, kind))
     ]
     studies[pathlib.Path(workdir).name] = prototypes.study(
-      features.joined(parts), feed.dataset.keypoint_names
+      features.concatenate(parts), feed.dataset.keypoint_names
     )
   print(json.dumps({k: prototypes.numbers(v) for k, v in studies.items()}, indent=2))
   return save(prototypes.draw(studies), args.out)

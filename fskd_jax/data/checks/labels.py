@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from fskd_jax.data.coco_file import CocoFile
 from fskd_jax.data.splits import flip_permutation, mirror_name
-from fskd_jax.messages import first
+from fskd_jax.messages import join_first
 
 
 class Summary(NamedTuple):
@@ -46,9 +46,8 @@ def _visibility(names: dict[str, list[int]]) -> str:
     "missing (v = 0)"
   )
   most = collections.Counter({n: c[0] for n, c in names.items() if c[0]}).most_common()
-  return text + (
-    f"; missing most: {first((f'{n} ({k})' for n, k in most), ', ')}" if most else ""
-  )
+  counts = join_first((f"{name} ({count})" for name, count in most), ", ")
+  return f"{text}; missing most: {counts}" if most else text
 
 
 def _sides(names: list[str]) -> tuple[str, list[tuple[str, str]]]:
@@ -61,7 +60,7 @@ def _sides(names: list[str]) -> tuple[str, list[tuple[str, str]]]:
     if mirror_name(name) not in (name, names[partner])
   ]
   what = "names of a side whose other side is missing: a mirror does not exchange them"
-  text = first(pairs, ", ") if pairs else "none"
+  text = join_first(pairs, ", ") if pairs else "none"
   return f"exchanged by a mirror: {text}", [(what, name) for name in alone]
 
 

@@ -25,7 +25,7 @@ from fskd_jax.data.labels.schema import (
   Labels,
   gather,
 )
-from fskd_jax.messages import first, shown
+from fskd_jax.messages import join_first, shown
 
 _MOST_BYTES = 2**28
 _MOST_LEVELS = 64
@@ -125,7 +125,8 @@ def _read_image(
     label = shape.get("label", "")
     if known and shape.tag in ("skeleton", "points", "box") and label not in known:
       raise ValueError(
-        f"{where}: unknown label {shown(label)}; the file lists {first(known, ', ')}"
+        f"{where}: unknown label {shown(label)}; the file lists "
+        f"{join_first(known, ', ')}"
       )
     group = shape.get("group_id", "0")
     group = None if group == "0" else group

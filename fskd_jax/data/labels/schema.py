@@ -159,10 +159,10 @@ def trusted_only(labels: Labels) -> tuple[Labels, int]:
   return labels._replace(images=images), dropped
 
 
-def counted_from_zero(labels: Labels) -> Labels:
+def count_from_zero(labels: Labels) -> Labels:
   """Subtracts 1 from the coordinates of keypoints and of the corners of boxes."""
 
-  def moved(found: LabelledObject) -> LabelledObject:
+  def shift(found: LabelledObject) -> LabelledObject:
     keypoints = {
       name: point._replace(x=point.x - 1, y=point.y - 1)
       for name, point in found.keypoints.items()
@@ -172,7 +172,7 @@ def counted_from_zero(labels: Labels) -> Labels:
     x, y, *size = found.box
     return found._replace(keypoints=keypoints, box=(x - 1, y - 1, *size))
 
-  return labels._replace(images=_with_objects(moved, labels.images))
+  return labels._replace(images=_with_objects(shift, labels.images))
 
 
 def merge(parts: Sequence[Labels]) -> Labels:

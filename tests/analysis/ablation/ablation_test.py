@@ -13,7 +13,7 @@ from fskd_jax.analysis.ablation.run import BASELINE, VARIANTS
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_variant_is_a_configuration(name):
   cfg = quickstart.get_config()
-  changed = run.varied(cfg, VARIANTS[name])
+  changed = run.with_overrides(cfg, VARIANTS[name])
   flat, before = config.flatten(changed), config.flatten(cfg)
   assert {k for k in flat if flat[k] != before[k]} <= set(VARIANTS[name])
   assert name == BASELINE or flat != before
@@ -21,7 +21,7 @@ def test_every_variant_is_a_configuration(name):
 
 def test_a_field_that_is_not_there_is_named():
   with pytest.raises(ValueError, match=r"loss\.heatmaps"):
-    run.varied(quickstart.get_config(), {"loss.heatmaps": "mse"})
+    run.with_overrides(quickstart.get_config(), {"loss.heatmaps": "mse"})
 
 
 def test_unknown_variants_are_refused_before_anything_runs(tmp_path):
