@@ -1,7 +1,6 @@
 """Collects an episode as the network sees it, and the heat-maps of a prediction."""
 
 import functools
-import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,9 +19,8 @@ from fskd_jax.heatmaps import losses
 from fskd_jax.models.aggregator import pooling_weights
 from fskd_jax.models.detector import FewShotDetector
 from fskd_jax.pictures.network import EpisodeInput, KeypointView
-from fskd_jax.prediction import photographs
 from fskd_jax.prediction.detector import KeypointDetector
-from fskd_jax.prediction.keypoint_files import Marked
+from fskd_jax.prediction.inputs import Annotated
 
 TRAINING = "train"
 """Setting of training: random crops and colours, auxiliary types, negatives."""
@@ -115,7 +113,7 @@ class QueryViews(NamedTuple):
 
 def query_views(
   detector: KeypointDetector,
-  marked: Sequence[tuple[pathlib.Path, Marked]],
+  supports: Sequence[Annotated],
   query: UInt8[np.ndarray, "h w 3"],
   *,
   box: Sequence[float] | None,
@@ -126,7 +124,7 @@ def query_views(
 
   Args:
     detector: The detector.
-    marked: The support images with their marks.
+    supports: The objects marked on support images.
     query: The query image, RGB.
     box: (x, y, w, h) of the object in pixels of the query; None to search for it.
     names: The keypoint types; None for the first ones of the support.
@@ -136,9 +134,9 @@ def query_views(
     ValueError: The support does not show a named type.
   """
   support = detector.support(
-    [path for path, _ in marked],
-    [found.keypoints for _, found in marked],
-    [found.box for _, found in marked],
+    [x.image for x in supports],
+    [x.marked.keypoints for x in supports],
+    [x.marked.box for x in supports],
   )
   shown = [name for name, is_shown in zip(support.names, support.shown) if is_shown]
   names = names or shown[:most]
@@ -151,15 +149,15 @@ def query_views(
   rows = []
   for name in names:
     n = support.names.index(name)
-    path, point = next(
-      (path, point)
-      for path, found in marked
-      if (point := found.keypoints.get(name)) is not None
+    image, point = next(
+      (x.image, point)
+      for x in supports
+      if (point := x.marked.keypoints.get(name)) is not None
     )
     rows.append(
       KeypointView(
         title=name,
-        support=photographs.read(path, str(path)),
+        support=image.pixels,
         place=point,
         found=seen.keypoints[0, n],
         confidence=confidence[n],

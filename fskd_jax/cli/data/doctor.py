@@ -8,6 +8,7 @@ import pathlib
 
 from tqdm import tqdm
 
+from fskd_jax.data.checks import doctor
 from fskd_jax.files import write_text
 
 
@@ -23,8 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
   """Prints the report."""
-  from fskd_jax.data.checks import doctor
-
   report = doctor.examine(args.path, lambda x: tqdm(x, unit="image", leave=False))
   print(doctor.text(report, args.cases))
   if args.json:

@@ -8,6 +8,8 @@ import argparse
 import logging
 import pathlib
 
+from fskd_jax.analysis.ablation import report
+from fskd_jax.analysis.ablation import run as ablation_run
 from fskd_jax.config import Config
 from fskd_jax.files import write_picture, write_text
 from fskd_jax.training.runs import load_config
@@ -33,9 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
   """Runs the missing variants, and reports all results."""
-  from fskd_jax.analysis.ablation import report
-  from fskd_jax.analysis.ablation import run as ablation_run
-
   logging.basicConfig(format="%(message)s")
   logging.getLogger("fskd_jax").setLevel(logging.INFO)
   index, _, count = args.shard.partition("/")

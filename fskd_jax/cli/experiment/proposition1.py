@@ -5,6 +5,7 @@ import json
 import pathlib
 import time
 
+from fskd_jax.analysis import proposition1
 from fskd_jax.files import write_json, write_picture
 
 
@@ -18,8 +19,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
   """Writes proposition1.json and proposition1.png, and prints the numbers."""
-  from fskd_jax.analysis import proposition1
-
   if args.trials < 1:
     raise ValueError(f"--trials {args.trials}: expected at least 1")
   start = time.perf_counter()

@@ -7,6 +7,7 @@ Several runs are treated as one detector with several training seeds.
 import argparse
 import pathlib
 
+from fskd_jax.analysis import shots
 from fskd_jax.files import write_json, write_picture
 from fskd_jax.metrics import results
 from fskd_jax.metrics.intervals import format_points
@@ -33,8 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
   """Writes shots.json and shots.png, and prints a table."""
-  from fskd_jax.analysis import shots
-
   if args.shots < 2 or args.episodes < 1:
     raise ValueError(
       f"--shots {args.shots} --episodes {args.episodes}: expected at least 2 shots and "

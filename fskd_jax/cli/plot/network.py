@@ -23,8 +23,9 @@ def add_episode(parser: argparse.ArgumentParser) -> None:
   source.add_argument("--workdir", help="folder of a run")
   source.add_argument("--config", help="configuration file, if there is no run yet")
   parser.add_argument(
-    "--setting", default=TRAINING,
-    help="train, or a setting of the evaluation such as unseen/base (%(default)s)",
+    "--setting",
+    default=TRAINING,
+    help="train, or a setting of the evaluation as unseen/base (%(default)s)",
   )  # fmt: skip
   parser.add_argument(
     "--index", type=int, default=0, help="number of the episode (%(default)s)"
