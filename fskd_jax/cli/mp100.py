@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
   args.out.mkdir(parents=True)
   for name, content in contents.items():
     write_json(args.out / name, content, indent=1)
+  print(_text(contents["results.json"], pairs.episodes_of(args.annotations)))
   return 0
 
 

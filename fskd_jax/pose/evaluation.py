@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from fskd_jax import geometry
 from fskd_jax.config import Config, crop_size
 from fskd_jax.data import resident, sources
 from fskd_jax.data.annotations import Instance
@@ -200,7 +201,8 @@ def _coco_results(
 ) -> list[dict[str, Any]]:
   size = crop_size(cfg.data)
   widths = [
-    crops.MARGIN * crops.fitted_width(*person.box[2:], size) for person in boxes.persons
+    geometry.CROP_MARGIN * crops.fitted_width(*person.box[2:], size)
+    for person in boxes.persons
   ]
   return coco.results(
     predicted,

@@ -16,7 +16,7 @@ SIZES = st.tuples(st.integers(1, 512), st.integers(1, 512))
 
 @given(CENTERS, WIDTHS, ANGLES, st.booleans(), SIZES)
 def test_the_middle_of_the_crop_is_its_center(center, width, angle, mirrored, size):
-  matrix = crops.similarity(center, width, angle, mirrored, size)
+  matrix = geometry.crop_matrix(center, width, angle, mirrored, size)
   middle = np.array([[size[1] - 1, size[0] - 1]]) / 2
   np.testing.assert_allclose(
     geometry.apply_affine(matrix, middle), center[None], rtol=1e-5, atol=1e-2
@@ -27,7 +27,7 @@ def test_the_middle_of_the_crop_is_its_center(center, width, angle, mirrored, si
 @given(CENTERS, WIDTHS, ANGLES, SIZES)
 def test_a_mirrored_crop_is_the_crop_of_mirrored_pixels(center, width, angle, size):
   upright, mirrored = (
-    crops.similarity(center, width, angle, flag, size) for flag in (False, True)
+    geometry.crop_matrix(center, width, angle, flag, size) for flag in (False, True)
   )
   mirror = np.array([[-1.0, 0, size[1] - 1], [0, 1, 0]])
   np.testing.assert_allclose(
@@ -41,7 +41,7 @@ def test_a_mirrored_crop_is_the_crop_of_mirrored_pixels(center, width, angle, si
 @given(CENTERS, st.floats(1, 500), st.floats(1, 500), st.sampled_from([32, 64, 192]))
 def test_square_crops_are_those_of_the_few_shot_detector(corner, w, h, side):
   box = np.array([*corner, w, h])
-  cfg = DataConfig(image_size=side, crop_margin=crops.MARGIN)
+  cfg = DataConfig(image_size=side, crop_margin=geometry.CROP_MARGIN)
   np.testing.assert_allclose(
     crops.evaluation_crop(box, (side, side)),
     augment.evaluation_crops(box[None], cfg)[0],
