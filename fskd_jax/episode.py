@@ -42,6 +42,10 @@ class Views(NamedTuple):
   image_size: Any
   instance: Any
 
+  def annotations(self) -> tuple[Any, Any, Any]:
+    """Returns images, keypoints and visible: what a detector needs of a support."""
+    return self.images, self.keypoints, self.visible
+
 
 class EpisodeBatch(NamedTuple):
   """A batch of episodes: annotated support images, and annotated query images.

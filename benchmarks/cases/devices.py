@@ -26,6 +26,7 @@ from benchmarks.harness import collectives, runner
 from benchmarks.harness.problem import Setup
 from benchmarks.opponents import ours
 from configs import lightweight, quickstart
+from fskd_jax.config import rates
 from fskd_jax.device import parallel
 from fskd_jax.few_shot import step as few_shot_step
 from fskd_jax.models.build import count_parameters
@@ -99,11 +100,12 @@ def measure(
   cfg = CONFIGS[model]()
   cfg.model.batch_norm = batch_norm
   detector = FewShotDetector(cfg.model, SIDE)
-  tx = optim.make_optimizer(cfg.optim, cfg.train.steps, cfg.model.freeze_until)
+  tx = optim.make_optimizer(cfg.optim, cfg.train.steps, rates(cfg))
   step = functools.partial(
     few_shot_step.train_step,
     detector=detector,
     tx=tx,
+    rates=rates(cfg),
     loss=cfg.loss,
     seed=0,
     rotate_support=False,

@@ -21,7 +21,7 @@ from PIL import Image
 from benchmarks.cases import evaluation, training
 from benchmarks.harness.problem import Builder, Problem, Setup, Side
 from benchmarks.opponents import ours
-from fskd_jax.config import Config
+from fskd_jax.config import Config, rates
 from fskd_jax.data.creatures import dataset
 from fskd_jax.data.feed import Feed
 from fskd_jax.data.plans import train_index_batches
@@ -166,11 +166,12 @@ def _step(
   cfg, feed = _open_feed(make, executor)
   stream = _Stream(cfg, feed)
   detector = FewShotDetector(cfg.model, cfg.data.image_size)
-  tx = optim.make_optimizer(cfg.optim, cfg.train.steps, cfg.model.freeze_until)
+  tx = optim.make_optimizer(cfg.optim, cfg.train.steps, rates(cfg))
   step = functools.partial(
     few_shot_step.train_step,
     detector=detector,
     tx=tx,
+    rates=rates(cfg),
     loss=cfg.loss,
     seed=cfg.train.seed,
     rotate_support=cfg.train.rotate_support,

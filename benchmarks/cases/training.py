@@ -18,7 +18,7 @@ from benchmarks.harness.problem import Builder, Problem, Setup, Side
 from benchmarks.opponents import ours, pytorch, torch_literal, torch_twin
 from configs import lightweight
 from fskd_jax import episode
-from fskd_jax.config import Config
+from fskd_jax.config import Config, rates
 from fskd_jax.episode import EpisodeBatch
 from fskd_jax.few_shot import negatives
 from fskd_jax.few_shot import step as few_shot_step
@@ -88,11 +88,12 @@ def our_step(
   cfg = configuration(precision)
   cfg.model = ours.model_config(precision, **changes)
   detector = FewShotDetector(cfg.model, side)
-  tx = optim.make_optimizer(cfg.optim, cfg.train.steps, cfg.model.freeze_until)
+  tx = optim.make_optimizer(cfg.optim, cfg.train.steps, rates(cfg))
   step = functools.partial(
     few_shot_step.train_step,
     detector=detector,
     tx=tx,
+    rates=rates(cfg),
     loss=cfg.loss,
     seed=cfg.train.seed,
     rotate_support=False,

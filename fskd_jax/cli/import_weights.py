@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
   if checkpoints.is_dir() and any(checkpoints.iterdir()):
     raise ValueError(f"{args.workdir} holds checkpoints already; name a new workdir")
   cfg, variables = load_file(args.file, args.config)
-  tx = optim.make_optimizer(cfg.optim, cfg.train.steps, cfg.model.freeze_until)
+  tx = optim.make_optimizer(cfg.optim, cfg.train.steps, config.rates(cfg))
   state = train_state.init_state(variables, tx)
   with contextlib.closing(
     CheckpointStore(args.workdir, keep=cfg.train.keep_checkpoints)

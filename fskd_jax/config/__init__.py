@@ -1,6 +1,6 @@
 """Configuration: schema, checks, and conversion to plain values."""
 
-from fskd_jax.config.encoders import coarsest_stride, offered_strides
+from fskd_jax.config.encoders import coarsest_stride, offered_strides, rates
 from fskd_jax.config.fields import walk
 from fskd_jax.config.schema import (
   Config,
@@ -39,6 +39,7 @@ __all__ = [
   "from_dict",
   "may_change",
   "offered_strides",
+  "rates",
   "shared",
   "to_dict",
   "validate",

@@ -1,32 +1,146 @@
-"""Strides that the encoders offer."""
+"""Table of the encoders: what a configuration may ask of each, without building it.
 
-from fskd_jax.config.schema import ModelConfig
+By the same keys, `models.encoder.BUILDERS` builds them and
+`interop.encoder_names.NAMES` knows the names of their published weights.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from fskd_jax.config.schema import Config, ModelConfig
+
+Triple = tuple[float, float, float]
+Rates = tuple[tuple[str, float], ...]
+"""Patterns of parameter names, each with the factor on its learning rate."""
+
+IMAGE_MEAN: Triple = (0.485, 0.456, 0.406)
+IMAGE_STD: Triple = (0.229, 0.224, 0.225)
+"""Mean and deviation of ImageNet, RGB in 0..1."""
 
 
-def coarsest_stride(model: ModelConfig) -> int:
-  """Returns the stride of the coarsest map computed: image sides are multiples of it.
+class EncoderSpec(NamedTuple):
+  """One encoder.
+
+  Attributes:
+    strides: Function from a model to the strides of the feature maps on offer.
+    multiple: Function from a model to the number that divides the sides of images.
+    stages: Pattern of the module names of each stage, from the image on; regular
+      expressions for whole names below `encoder` (or `encoder/backbone`).
+    freezes: Whether `model.freeze_until` takes the stages. Off where there are no
+      published weights: random stages would be frozen.
+    mean: Mean of the images the encoder expects as zero, RGB in 0..1.
+    std: Deviation of the images from `mean` that the encoder expects as one.
+  """
+
+  strides: Callable[[ModelConfig], tuple[int, ...]]
+  multiple: Callable[[ModelConfig], int]
+  stages: Mapping[str, str]
+  freezes: bool = True
+  mean: Triple = IMAGE_MEAN
+  std: Triple = IMAGE_STD
+
+
+def _small_strides(model: ModelConfig) -> tuple[int, ...]:
+  return tuple(2**i for i in range(3, len(model.small_widths) + 1))
+
+
+_LAYERS = {f"layer{i}": rf"layer{i}(_\d+)?" for i in range(1, 5)}
+
+ENCODERS: dict[str, EncoderSpec] = {
+  "resnet50": EncoderSpec(
+    strides=lambda model: (8, 16, 32),
+    # Nothing is built beyond the last map that is used.
+    multiple=lambda model: max(model.strides),
+    stages={"stem": "conv1|bn1", **_LAYERS},
+  ),
+  "hrnet": EncoderSpec(
+    strides=lambda model: (4,),
+    multiple=lambda model: 16,
+    stages={
+      "stem": "(conv|bn)[12]",
+      "layer1": r"layer1_\d+",
+      "stage2": r"(transition1|stage2)_\d+",
+      "stage3": r"(transition2|stage3)_\d+",
+    },
+  ),
+  "small": EncoderSpec(
+    strides=_small_strides,
+    multiple=lambda model: max(_small_strides(model)),
+    stages={"stem": "conv1|bn1", **_LAYERS},
+    freezes=False,
+  ),
+}
+
+
+def encoder_spec(model: ModelConfig) -> EncoderSpec:
+  """Returns the row of the encoder of a model.
 
   Raises:
-    ValueError: there is no such encoder.
+    ValueError: There is no such encoder.
   """
-  if model.encoder == "hrnet":
-    return 16
-  offered = offered_strides(model)
-  # ResNet stops at the last map that is used; the small encoder goes all the way down.
-  used = model.strides if model.encoder == "resnet50" else ()
-  return max(used or offered)
+  if model.encoder not in ENCODERS:
+    raise ValueError(next(encoder_problems(model)))
+  return ENCODERS[model.encoder]
 
 
 def offered_strides(model: ModelConfig) -> tuple[int, ...]:
-  """Returns the strides of the feature maps that an encoder has.
+  """Returns the strides of the feature maps that the encoder of a model offers.
 
   Raises:
-    ValueError: there is no such encoder.
+    ValueError: There is no such encoder.
   """
-  if model.encoder == "resnet50":
-    return (8, 16, 32)
-  if model.encoder == "hrnet":
-    return (4,)
-  if model.encoder == "small":
-    return tuple(2**i for i in range(3, len(model.small_widths) + 1))
-  raise ValueError(f"model.encoder = {model.encoder!r}: there is no such encoder")
+  return encoder_spec(model).strides(model)
+
+
+def coarsest_stride(model: ModelConfig) -> int:
+  """Returns the stride of the coarsest map computed, which divides the image sides.
+
+  Raises:
+    ValueError: There is no such encoder.
+  """
+  return encoder_spec(model).multiple(model)
+
+
+def encoder_problems(model: ModelConfig) -> Iterator[str]:
+  """Yields what keeps the encoder of a model from being built."""
+  if model.encoder not in ENCODERS:
+    names = ", ".join(map(repr, ENCODERS))
+    yield f"model.encoder = {model.encoder!r}: choose one of {names}"
+    return
+  spec = ENCODERS[model.encoder]
+  offered = spec.strides(model)
+  if not model.strides or not {*model.strides} <= {*offered}:
+    yield f"model.strides = {model.strides}: {model.encoder} offers {offered}"
+  if model.transformer.layers and len(model.strides) != 1:
+    yield f"model.strides = {model.strides}: the transformer works on one feature map"
+  stages = ("", *spec.stages) if spec.freezes else ("",)
+  if model.freeze_until not in stages:
+    yield (
+      f"model.freeze_until = {model.freeze_until!r}: {model.encoder} takes "
+      f"{', '.join(map(repr, stages))}"
+    )
+
+
+def rates(cfg: Config) -> Rates:
+  """Returns the factors on the learning rate: `model.freeze_until`, then `optim.rates`.
+
+  See `training.optim.factors` for how they apply.
+  """
+  return (*frozen(cfg.model), *cfg.optim.rates)
+
+
+def frozen(model: ModelConfig) -> Rates:
+  """Returns `model.freeze_until` as a factor of 0 on the encoder's first stages.
+
+  Raises:
+    ValueError: There is no such encoder, or it has no such stage.
+  """
+  if not model.freeze_until:
+    return ()
+  if problems := [p for p in encoder_problems(model) if "freeze_until" in p]:
+    raise ValueError(problems[0])
+  stages = encoder_spec(model).stages
+  names = [*stages]
+  frozen_stages = names[: names.index(model.freeze_until) + 1]
+  patterns = "|".join(stages[name] for name in frozen_stages)
+  return ((f"encoder/(backbone/)?({patterns})/", 0.0),)

@@ -105,7 +105,7 @@ class ModelConfig:
   and of the pretrained weights.
   """
 
-  encoder: str = one_of("resnet50", "hrnet", "small")
+  encoder: str = text("resnet50")  # a row of `encoders.ENCODERS`
   # Feature maps used; see `offered_strides`.
   strides: tuple[int, ...] = number((32,), 1, 1024)
   resnet_blocks: tuple[int, ...] = number((3, 4, 6, 2), 1, 1000)  # of layer1 .. layer4
@@ -121,7 +121,7 @@ class ModelConfig:
   mds_widths: tuple[int, ...] = number((512, 512, 1024), 1, 100_000)  # descriptor
   kernel_sizes: tuple[int, ...] = number((1, 3, 5), 1, 99)
   kernel_generator: str = one_of(  # all but the first are ablations
-    "srm_crm", "no_srm", "no_crm", "linear", "diagonal", "prototype"
+    "srm_crm", "no_srm", "no_crm", "linear", "prototype"
   )
   shared_crm: bool = switch(True)  # one CRM for all kernel sizes of a scale
   residual_crm: bool = switch(False)  # kernel = prototype + CRM, second layer near 0
@@ -137,8 +137,9 @@ class ModelConfig:
   heatmap_scale: tuple[float, ...] = number((2.0,), 1, 64)
   compute_dtype: str = one_of("float32", "bfloat16")  # of encoder and SMD matmuls
   pretrained: str = local_path()  # weights file for the encoder (torchvision names)
-  # Encoder stages up to this one get no gradient; "": all get one.
-  freeze_until: str = one_of("layer3", "", "stem", "layer1", "layer2", "layer4")
+  # Encoder stages up to this one stay as they are and get no gradient; "": all learn.
+  # Their batch statistics are still recorded, unless `batch_norm` is "frozen".
+  freeze_until: str = text("layer3")
   # Parity: the original's int() of centres.
   truncate_pooling_center: bool = switch(False)
 
@@ -173,6 +174,10 @@ class OptimConfig:
   warmup_steps: int = count(0, 0)
   weight_decay: float = number(0.0, 0, 1e3)  # adamw
   clip_norm: float = number(0.0, 0, 1e9)  # global gradient norm; 0 is off
+  # (pattern, factor) pairs, the factor being on the rate of every parameter whose name
+  # ("encoder/conv1/kernel") begins with the regular expression; 0 freezes. The first
+  # pattern that fits counts, after `model.freeze_until`.
+  rates: tuple[tuple[str, float], ...] = ()
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -186,6 +191,13 @@ class TrainConfig:
   # Every image of an episode serves as support once.
   rotate_support: bool = switch(False)
   seed: int = random_seed(0)
+  # Trained parameters to start from: the workdir of a run, or a file of `fskd export`
+  # or of this model's PyTorch names (.safetensors, .pth).
+  init_from: str = local_path()
+  # (pattern, replacement) pairs: a parameter of `init_from` is loaded where its name
+  # begins with the regular expression, under the name that has the replacement in its
+  # place; an empty name leaves it out. The first pattern that fits counts. (): all.
+  init_patterns: tuple[tuple[str, str], ...] = ()
   log_every: int = count(20, may_change=True)  # steps
   validate_every: int = count(1_000, may_change=True)
   validation_episodes: int = count(100, may_change=True)

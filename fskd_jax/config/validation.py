@@ -2,12 +2,13 @@
 
 import copy
 import functools
+import re
 from collections.abc import Iterable, Iterator
 
 from fskd_jax.config import fields
-from fskd_jax.config.encoders import coarsest_stride, offered_strides
+from fskd_jax.config.encoders import coarsest_stride, encoder_problems
 from fskd_jax.config.fields import walk
-from fskd_jax.config.schema import Config, DataConfig, ModelConfig
+from fskd_jax.config.schema import Config, DataConfig, ModelConfig, OptimConfig
 
 _SETTINGS = {
   "few_shot": tuple(
@@ -73,11 +74,29 @@ def _run_problems(cfg: Config) -> Iterator[str]:
       f"optim.warmup_steps = {warmup}: must be below train.steps = {train.steps}; a "
       f"tenth of them is {train.steps // 10}"
     )
+  yield from _pattern_problems(cfg.optim, cfg.train.init_patterns)
   if not cfg.eval.thresholds:
     yield "eval.thresholds is empty: name at least one"
   allowed = _SETTINGS[cfg.task]
   if not cfg.eval.settings or not {*cfg.eval.settings} <= {*allowed}:
     yield f"eval.settings = {cfg.eval.settings}: choose of {allowed}"
+
+
+def _pattern_problems(
+  optim: OptimConfig, init_patterns: tuple[tuple[str, str], ...]
+) -> Iterator[str]:
+  for pattern, factor in optim.rates:
+    if not 0 <= factor <= 1e6:
+      yield f"optim.rates: the factor {factor:g} of {pattern!r} must lie in [0, 1e+06]"
+  for field, pairs in (
+    ("optim.rates", optim.rates),
+    ("train.init_patterns", init_patterns),
+  ):
+    for pattern, *_ in pairs:
+      try:
+        re.compile(pattern)
+      except re.error as error:
+        yield f"{field}: {pattern!r} is no regular expression: {error}"
 
 
 def _task_problems(cfg: Config) -> Iterator[str]:
@@ -119,12 +138,8 @@ def _model_problems(model: ModelConfig, data: DataConfig) -> Iterator[str]:
   if len(model.small_widths) < 3:
     yield f"model.small_widths = {model.small_widths}: at least 3, for stride 8"
     return
-  strides = offered_strides(model)
-  coarsest = coarsest_stride(model)
-  if not model.strides or any(s not in strides for s in model.strides):
-    yield f"model.strides = {model.strides}: {model.encoder} offers {strides}"
-  if model.transformer.layers and len(model.strides) != 1:
-    yield f"model.strides = {model.strides}: the transformer works on one feature map"
+  impossible = [*encoder_problems(model)]
+  yield from impossible
   if model.transformer.layers and model.transformer.width % model.transformer.heads:
     yield (
       f"model.transformer.width = {model.transformer.width}: must be a multiple of "
@@ -141,6 +156,7 @@ def _model_problems(model: ModelConfig, data: DataConfig) -> Iterator[str]:
     yield "model.bias_net = True: model.head = 'mds' has no kernels to add it to"
   if list(model.strides) != sorted(model.strides):
     yield f"model.strides = {model.strides}: must ascend"
+  coarsest = 1 if impossible else coarsest_stride(model)
   for field in ("image_size", "image_width"):
     if getattr(data, field) % coarsest:
       yield f"data.{field} = {getattr(data, field)}: must be a multiple of {coarsest}"

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from fskd_jax import episode
 from fskd_jax.config import LossConfig
+from fskd_jax.config.encoders import Rates
 from fskd_jax.device import color
 from fskd_jax.device import store as image_store
 from fskd_jax.device.store import with_pixels
@@ -37,6 +38,7 @@ def train_step(
   seed: int,
   rotate_support: bool,
   color_jitter: float = 0.0,
+  rates: Rates = (),
   axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
   """Does one update on this device's episodes.
@@ -55,6 +57,7 @@ def train_step(
     seed: of the sampled negatives and colours.
     rotate_support: let every image of an episode be the support once.
     color_jitter: see `color.jitter`.
+    rates: The factors that `tx` was made with, see `optim.factors`.
     axis_name: the device axis; None for a single device.
 
   Returns:
@@ -87,7 +90,7 @@ def train_step(
     terms,
     weights,
     tx=tx,
-    freeze_until=detector.config.freeze_until,
+    rates=rates,
     axis_name=axis_name,
   )
 
@@ -185,5 +188,7 @@ def _rotated(batch: EpisodeBatch) -> EpisodeBatch:
   return EpisodeBatch(
     jax.tree.map(lambda x: x[:, :shots], views),
     jax.tree.map(lambda x: x[:, shots:], views),
-    *(jnp.repeat(field, num_images, axis=0) for field in batch[2:]),
+    keypoint_ids=jnp.repeat(batch.keypoint_ids, num_images, axis=0),
+    is_auxiliary=jnp.repeat(batch.is_auxiliary, num_images, axis=0),
+    episode_index=jnp.repeat(batch.episode_index, num_images, axis=0),
   )

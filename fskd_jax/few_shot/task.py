@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import optax
 
-from fskd_jax.config import Config
+from fskd_jax.config import Config, rates
 from fskd_jax.data.feed import Feed
 from fskd_jax.few_shot import evaluation
 from fskd_jax.few_shot import step as few_shot_step
@@ -57,6 +57,7 @@ class FewShotTask:
       seed=self._cfg.train.seed,
       rotate_support=self._cfg.train.rotate_support,
       color_jitter=self._cfg.data.color_jitter,
+      rates=rates(self._cfg),
     )
 
   def validator(self, feed: Feed) -> "FewShotValidator":

@@ -9,7 +9,7 @@ import numpy as np
 from fskd_jax.config import Config
 from fskd_jax.interop import state_dicts
 from fskd_jax.interop.entries import COUNTER
-from fskd_jax.interop.stages import ORDER, run_stages, seeded_inputs
+from fskd_jax.interop.stages import order, run_stages, seeded_inputs
 from fskd_jax.models.build import Model, make_model
 
 
@@ -93,5 +93,6 @@ def _compare_stages(a: Model, b: Model) -> list[Difference]:
   with jax.default_matmul_precision("highest"):
     first, second = run_a(a.variables, inputs), run_b(b.variables, inputs)
   # Compilation sorts the names; this is the order of work.
-  names = sorted(first, key=lambda n: [not n.startswith(start) for start in ORDER])
+  starts = order(a.config.model)
+  names = sorted(first, key=lambda n: [not n.startswith(start) for start in starts])
   return [difference(name, first[name], second[name]) for name in names]

@@ -11,18 +11,13 @@ from flax import traverse_util
 from fskd_jax.config import ModelConfig
 from fskd_jax.interop import entries
 from fskd_jax.interop import transpose as transpose_names
+from fskd_jax.interop.encoder_names import NAMES
 from fskd_jax.interop.weights import read_weights
-from fskd_jax.models.resnet import STAGES
 
 _log = logging.getLogger(__name__)
 
-UNUSED = (
-  "fc.",
-  *("transition3.", "stage4.", "stage3.3.fuse_layers.1.", "stage3.3.fuse_layers.2."),
-  *("incre_modules.", "downsamp_modules.", "classifier."),
-  *("deconv_layers.", "final_layer."),
-)
-"""What comes after our encoders in torchvision's ResNet, HRNet and TransPose."""
+HEAD = ("deconv_layers.", "final_layer.")
+"""Prefixes of what comes after the encoder in a TransPose."""
 
 
 def pretrained_variables(
@@ -70,8 +65,10 @@ def load_pretrained(
     ValueError: there are no such files for this encoder; lists every tensor that is
       missing, unexpected, of a wrong shape or not finite.
   """
-  if config.encoder == "small":
-    raise ValueError("no weights fit model.encoder='small'; take 'resnet50' or 'hrnet'")
+  encoder = NAMES[config.encoder]
+  if encoder is None:
+    known = ", ".join(repr(name) for name, names in NAMES.items() if names)
+    raise ValueError(f"no weights fit model.encoder={config.encoder!r}; take {known}")
   state_dict = {
     name: x
     for name, x in entries.without_parallel_prefix(state_dict).items()
@@ -96,8 +93,8 @@ def load_pretrained(
     for name in state_dict
     if name not in expected
     and (
-      name.startswith(UNUSED)
-      or name.startswith(tuple(STAGES))
+      name.startswith(encoder.unused + HEAD)
+      or name.startswith(encoder.blocks)
       and _block(name) not in blocks
     )
   ]

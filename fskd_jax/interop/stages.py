@@ -9,17 +9,26 @@ import flax.linen as nn
 import numpy as np
 from jaxtyping import Array
 
-from fskd_jax.config import Config, crop_size
+from fskd_jax.config import Config, ModelConfig, crop_size
+from fskd_jax.config.encoders import encoder_spec
 from fskd_jax.episode import EpisodeBatch, Views
 from fskd_jax.models.detector import FewShotDetector
 from fskd_jax.models.transpose import TransPose
 
 NUM_TYPES = 5
-ORDER = (
-  *("encoder stem", "encoder layer", "encoder stage", "encoder tokens"),
-  *("encoder attention", "encoder map", "prototypes", "kernels"),
-)
-"""How the names start, in the order of work; heat-maps come last."""
+
+
+def order(model: ModelConfig) -> list[str]:
+  """Returns how the names of the stages start, in the order of work, up to kernels."""
+  stages = [f"encoder {stage}" for stage in encoder_spec(model).stages]
+  parts = (
+    "encoder tokens",
+    "encoder attention",
+    "encoder map",
+    "prototypes",
+    "kernels",
+  )
+  return [*stages, *parts]
 
 
 def seeded_inputs(cfg: Config) -> Any:
@@ -54,34 +63,37 @@ def run_stages(
     output: Any = model.apply(variables, inputs, train=False)
   if isinstance(model, TransPose):
     return stages | {"heat-maps": output}
-  groups: Any = model.apply(variables, *inputs.support[:3], method="encode_support")
+  groups: Any = model.apply(
+    variables, *inputs.support.annotations(), method="encode_support"
+  )
   names = itertools.product(model.config.strides, model.config.kernel_sizes)
   for (stride, size), kernels in zip(names, groups, strict=True):
     stages[f"kernels, stride {stride}, size {size}"] = kernels.taps
   return stages
 
 
-def _stages(path: tuple[str, ...], result: Any, config: Any) -> dict[str, Array]:
+def _stages(
+  path: tuple[str, ...], result: Any, config: ModelConfig
+) -> dict[str, Array]:
   part, *inner = path
   if part == "encoder" and not inner:
     return {f"encoder map, stride {s}": x for s, x in zip(config.strides, result)}
   if part == "encoder":
-    return _encoder_stage("/".join(inner).removeprefix("backbone/"), result)
+    return _encoder_stage("/".join(inner).removeprefix("backbone/"), result, config)
   if part.startswith("upsampler_") and not inner:
     stride, size = part.removeprefix("upsampler_").split("_")
     return {f"heat-maps, stride {stride}, size {size}": result}
   return {}
 
 
-def _encoder_stage(inner: str, result: Any) -> dict[str, Array]:
-  if inner == "bn1":
-    return {"encoder stem": result}
+def _encoder_stage(inner: str, result: Any, config: ModelConfig) -> dict[str, Array]:
   if inner == "reduce":
     return {"encoder tokens": result}
-  # The last block of a stage is what stays; of HRNet's branches, the finest.
-  if stage := re.fullmatch(r"(layer\d|stage\d)(_\d+)?", inner):
-    finest = result[0] if isinstance(result, list) else result
-    return {f"encoder {stage[1]}": finest}
+  # The last module of a stage is what stays; of HRNet's branches, the finest.
+  for stage, pattern in encoder_spec(config).stages.items():
+    if re.fullmatch(pattern, inner):
+      finest = result[0] if isinstance(result, list) else result
+      return {f"encoder {stage}": finest}
   if layer := re.fullmatch(r"transformer/layer(\d+)", inner):
     return {f"encoder attention {int(layer[1]) + 1:2d}": result}
   return {}

@@ -13,10 +13,9 @@ import numpy as np
 from fskd_jax.config import ModelConfig
 from fskd_jax.interop import entries
 from fskd_jax.interop import transpose as transpose_names
+from fskd_jax.interop.encoder_names import NAMES
 from fskd_jax.interop.entries import Entry
-from fskd_jax.interop.transpose import BLOCK_NAMES
 from fskd_jax.models.detector import FewShotDetector, init_variables
-from fskd_jax.models.resnet import STAGES
 
 ENCODER = "encoder."
 
@@ -72,19 +71,10 @@ def detector_table(config: ModelConfig, image_size: int = 32) -> list[Entry]:
 
 
 def _encoder_names(config: ModelConfig) -> dict[str, str]:
-  if config.transformer.layers or config.encoder != "resnet50":
+  names = NAMES[config.encoder]
+  if config.transformer.layers or not names or not names.detector:
     return transpose_names.encoder_names(config, ENCODER)
-  # The original's index counts all of layer1 as 4 and every later block on from 5.
-  root = "encoder.encoder_list."
-  names = {"encoder/conv1": root + "0", "encoder/bn1": root + "1"}
-  index = 5
-  for stage, num_blocks in zip(STAGES, config.resnet_blocks):
-    for block in range(num_blocks):
-      number = f"4.{block}" if stage == "layer1" else index
-      index += stage != "layer1"
-      for flax, torch in BLOCK_NAMES.items():
-        names[f"encoder/{stage}_{block}/{flax}"] = f"{root}{number}.{torch}"
-  return names
+  return {f"encoder/{path}": name for path, name in names.detector(config).items()}
 
 
 def _head_names(config: ModelConfig) -> dict[str, str]:

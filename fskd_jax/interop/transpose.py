@@ -8,23 +8,12 @@ import numpy as np
 
 from fskd_jax.config import ModelConfig
 from fskd_jax.interop import entries
+from fskd_jax.interop.encoder_names import NAMES
 from fskd_jax.interop.entries import Entry
-from fskd_jax.models.hrnet import NUM_BLOCKS, STAGES
 from fskd_jax.models.transformer import sine_position_embedding
 from fskd_jax.models.transpose import TransPose, init_variables
 
 POSITION = "pos_embedding"
-BLOCK_NAMES = {
-  "conv1": "conv1",
-  "bn1": "bn1",
-  "conv2": "conv2",
-  "bn2": "bn2",
-  "conv3": "conv3",
-  "bn3": "bn3",
-  "downsample_conv": "downsample.0",
-  "downsample_bn": "downsample.1",
-}
-"""Of residual blocks: torchvision's, too."""
 HEAD_NAMES = {"final": "final_layer"} | {
   f"deconv{kind}_{i}": f"deconv_layers.{3 * i + offset}"
   for i in range(3)  # at most, after a stride of 32
@@ -87,31 +76,19 @@ def transpose_table(
 
 
 def encoder_names(config: ModelConfig, prefix: str = "") -> dict[str, str]:
-  """Maps the modules of `encoder` to the official names with a prefix before them.
+  """Returns the official names of the modules of `encoder`, each after a prefix.
 
-  The small encoder is not among them.
+  An encoder without published weights has none: its modules go by their own names.
   """
-  backbone = "encoder/"
-  names = {}
+  root, names = "encoder/", {}
   if config.transformer.layers:
-    backbone += "backbone/"
     names |= {"encoder/reduce": "reduce", "encoder/transformer/position": POSITION}
     for i in range(config.transformer.layers):
       names |= _layer_names(f"encoder/transformer/layer{i}/", i)
-  if config.encoder == "resnet50":
-    names |= resnet_names(backbone, config.resnet_blocks)
-  if config.encoder == "hrnet":
-    names |= _hrnet_names(backbone)
+    root = "encoder/backbone/"
+  if backbone := NAMES[config.encoder]:
+    names |= {root + path: name for path, name in backbone.published(config).items()}
   return {path: prefix + name for path, name in names.items()}
-
-
-def resnet_names(root: str, blocks: tuple[int, ...]) -> dict[str, str]:
-  """Maps the modules of `ResNet50` below `root`; the same as torchvision's names."""
-  names = {f"{root}{name}": name for name in ("conv1", "bn1")}
-  for stage, num_blocks in enumerate(blocks, 1):
-    for i in range(num_blocks):
-      names |= _block_names(f"{root}layer{stage}_{i}/", f"layer{stage}.{i}.")
-  return names
 
 
 def sine_tensor(
@@ -167,14 +144,6 @@ def _is_sine(embedding: np.ndarray) -> bool:
   )
 
 
-def _block_names(flax: str, torch: str) -> dict[str, str]:
-  return {flax + name: torch + official for name, official in BLOCK_NAMES.items()}
-
-
-def _conv_norm_names(flax: str, torch: str) -> dict[str, str]:
-  return {f"{flax}/conv": f"{torch}.0", f"{flax}/bn": f"{torch}.1"}
-
-
 def _layer_names(flax: str, number: int) -> dict[str, str]:
   torch = f"global_encoder.layers.{number}."
   names = {
@@ -184,34 +153,3 @@ def _layer_names(flax: str, number: int) -> dict[str, str]:
   }
   same = ("linear1", "linear2", "norm1", "norm2")
   return names | {flax + name: torch + name for name in same}
-
-
-def _hrnet_names(root: str) -> dict[str, str]:
-  names = {root + name: name for name in ("conv1", "bn1", "conv2", "bn2")}
-  for i in range(NUM_BLOCKS):
-    names |= _block_names(f"{root}layer1_{i}/", f"layer1.{i}.")
-  # A branch that only changes its channels has one level less.
-  names |= _conv_norm_names(f"{root}transition1_0", "transition1.0")
-  names |= _conv_norm_names(f"{root}transition1_1", "transition1.1.0")
-  names |= _conv_norm_names(f"{root}transition2_2", "transition2.2.0")
-  for stage, (num_branches, num_modules) in STAGES.items():
-    for number in range(num_modules):
-      flax, torch = f"{root}{stage}_{number}/", f"{stage}.{number}."
-      names |= _module_names(flax, torch, num_branches)
-  return names
-
-
-def _module_names(flax: str, torch: str, num_branches: int) -> dict[str, str]:
-  names = {}
-  for i in range(num_branches):
-    for block in range(NUM_BLOCKS):
-      names |= _block_names(
-        f"{flax}branch{i}_{block}/", f"{torch}branches.{i}.{block}."
-      )
-    for j in range(num_branches):
-      fuse, official = f"{flax}fuse{i}_{j}", f"{torch}fuse_layers.{i}.{j}"
-      if j > i:
-        names |= _conv_norm_names(fuse, official)
-      for step in range(i - j):
-        names |= _conv_norm_names(f"{fuse}_{step}", f"{official}.{step}")
-  return names

@@ -15,21 +15,22 @@ from fskd_jax import episode
 from fskd_jax.config import ModelConfig
 from fskd_jax.episode import EpisodeBatch, Views
 from fskd_jax.models.aggregator import masked_mean, pool_features
-from fskd_jax.models.encoder import build_encoder, normalize_images
-from fskd_jax.models.kernels import KernelGenerator, Kernels, materialize
+from fskd_jax.models.chunks import map_in_chunks
+from fskd_jax.models.encoder import build_encoder, normalize_for
+from fskd_jax.models.kernels import KernelGenerator, Kernels
 from fskd_jax.models.mds import Modulator
 from fskd_jax.models.smd import detect_keypoints
-from fskd_jax.models.turns import in_turns
 from fskd_jax.models.upsample import HeatmapUpsampler, resize_bilinear
 
 
 class DetectorOutput(NamedTuple):
-  """What the detector says about episodes.
+  """Output of the detector for episodes.
 
   Attributes:
-    heatmaps: one float32 [b m n h w] per group, that is stride and kernel size
-      (all sizes of the first stride first). With rotated support, b is b * t.
-    features: float32 [b t h w c], the coarsest map of every image (support first).
+    heatmaps: Heat-maps of every group, float32 [b m n h w]. A group is a stride and a
+      kernel size; all sizes of the first stride come first. With rotated support, b is
+      b * t.
+    features: Coarsest feature map of every image, float32 [b t h w c], support first.
   """
 
   heatmaps: tuple[Float[Array, "b m n h w"], ...]
@@ -43,9 +44,14 @@ class FewShotDetector(nn.Module):
   `modulator_{stride}`) and `upsampler_{stride}_{kernel size}`.
 
   Attributes:
-    config: the architecture.
-    image_size: side of the input, pixels.
-    axis_name: device axis over which batch statistics are synchronised.
+    config: The architecture.
+    image_size: Side of the input, pixels.
+    axis_name: Device axis over which the configured encoder synchronises its batch
+      statistics.
+    own_encoder: Module to use instead of the encoder that `config` names; its
+      parameters live under `encoder`, too. Called as `own_encoder(images, train=...)`
+      with images [t L L 3] normalised by `normalize_for`, it returns a tuple of maps
+      [t h w c], one for each of `config.strides`.
 
   Source: docs/algorithm.md.
   """
@@ -53,11 +59,16 @@ class FewShotDetector(nn.Module):
   config: ModelConfig
   image_size: int
   axis_name: str | None = None
+  own_encoder: nn.Module | None = None
 
   def setup(self) -> None:
     """Names the parts."""
     config = self.config
-    self.encoder = build_encoder(config, self.image_size, self.axis_name)
+    self.encoder = (
+      build_encoder(config, self.image_size, self.axis_name)
+      if self.own_encoder is None
+      else self.own_encoder.clone(parent=None, name=None)  # named `encoder` here
+    )
     self.kernel_generator = {
       str(stride): KernelGenerator(
         config.kernel_sizes,
@@ -85,10 +96,10 @@ class FewShotDetector(nn.Module):
     """Detects the support keypoints of each episode in its query images.
 
     Args:
-      batch: episodes; the annotations of the query are not looked at unless the
-        support is rotated.
-      train: batch norm by the statistics of this batch, recorded in `batch_stats`.
-      rotate_support: let every image of an episode be support once, see
+      batch: Episodes. The annotations of the query are used with rotated support only.
+      train: Whether batch norm uses the statistics of this batch and records them in
+        `batch_stats`.
+      rotate_support: Whether every image of an episode is support once, see
         `episode.rotate_support`.
 
     Raises:
@@ -103,7 +114,7 @@ class FewShotDetector(nn.Module):
         "expected the same numbers of episodes and keypoint types"
       )
     support, query = (
-      views._replace(images=normalize_images(views.images))
+      views._replace(images=normalize_for(self.config, views.images))
       for views in (batch.support, batch.query)
     )
     batch = batch._replace(support=support, query=query)
@@ -112,9 +123,10 @@ class FewShotDetector(nn.Module):
   def detect_normalized(
     self, batch: EpisodeBatch, *, train: bool, rotate_support: bool = False
   ) -> DetectorOutput:
-    """Does what `__call__` does, for images that went through `normalize_images`."""
+    """Does what `__call__` does, for images that went through `normalize_for`."""
     images, keypoints, visible = (
-      jnp.concatenate(pair, axis=1) for pair in zip(batch.support[:3], batch.query[:3])
+      jnp.concatenate(pair, axis=1)
+      for pair in zip(batch.support.annotations(), batch.query.annotations())
     )
     shots, num_images = batch.support.images.shape[1], images.shape[1]
     features = self._encode(images, train)
@@ -137,27 +149,26 @@ class FewShotDetector(nn.Module):
     """Makes kernels that serve any number of query images.
 
     Args:
-      images: RGB, 0..255.
-      keypoints: pixels of the images.
-      visible: which keypoints are annotated.
+      images: Support images, RGB, 0..255.
+      keypoints: Keypoints, pixels of the images.
+      visible: Mask of the annotated keypoints.
 
     Returns:
-      The kernels of every group.
+      The kernels of every group, nothing deferred.
 
     Raises:
       ValueError: shapes disagree with each other or with `image_size`.
     """
     _check("support", self.image_size, images, keypoints, visible)
-    features = self._encode(normalize_images(images), train=False)
+    features = self._encode(normalize_for(self.config, images), train=False)
     kernels, largest = [], max(self.config.kernel_sizes) ** 2
-    for stride, found in zip(
+    for stride, prototypes in zip(
       self.config.strides, self._prototypes(features, keypoints, visible)
     ):
-      generate = self._generator(stride)
-      kernels += in_turns(
-        lambda types, generate=generate: tuple(map(materialize, generate(types))),
-        found,
-        numbers=largest * found[:, 0].size,
+      kernels += map_in_chunks(
+        self._generator(stride, deferred=False),
+        prototypes,
+        numbers=largest * prototypes[:, 0].size,
         axis=1,
       )
     return tuple(kernels)
@@ -165,14 +176,14 @@ class FewShotDetector(nn.Module):
   def detect(
     self, query_images: Num[Array, "b m l l 3"], kernels: tuple[Kernels, ...]
   ) -> tuple[Float[Array, "b m n h w"], ...]:
-    """Draws the heat-maps of every group.
+    """Computes the heat-maps of every group.
 
     Args:
-      query_images: RGB, 0..255.
-      kernels: of `encode_support`.
+      query_images: Query images, RGB, 0..255.
+      kernels: The kernels that `encode_support` returned.
 
     Raises:
-      ValueError: the images are not of this shape.
+      ValueError: The images have another shape, or another number of episodes.
     """
     _check("query", self.image_size, query_images)
     episodes = {group.taps.shape[0] for group in kernels}
@@ -180,21 +191,31 @@ class FewShotDetector(nn.Module):
       raise ValueError(
         f"kernels: got {episodes} episodes, expected {query_images.shape[0]}"
       )
-    features = self._encode(normalize_images(query_images), train=False)
+    features = self._encode(normalize_for(self.config, query_images), train=False)
     sizes = len(self.config.kernel_sizes)
     per_stride = zip(*(kernels[i::sizes] for i in range(sizes)), strict=True)
     return self._detect(features, tuple(per_stride), lambda stride: lambda types: types)
 
   def _encode(self, images: Array, train: bool) -> tuple[Array, ...]:
-    """Encodes [b t L L 3] as one batch; one [b t h w c] per stride."""
+    """Encodes [b t L L 3] as one batch; returns one [b t h w c] per stride.
+
+    Raises:
+      ValueError: The encoder's maps do not have the configured strides.
+    """
     train = train and self.config.batch_norm == "running"
-    features = self.encoder(images.reshape(-1, *images.shape[2:]), train=train)
+    features: Any = self.encoder(images.reshape(-1, *images.shape[2:]), train=train)
+    sides = [self.image_size // stride for stride in self.config.strides]
+    if [x.shape[1:3] for x in features] != [(side, side) for side in sides]:
+      raise ValueError(
+        f"encoder: got maps {[x.shape for x in features]}, expected the sides {sides} "
+        f"for model.strides = {self.config.strides}"
+      )
     return tuple(x.reshape(*images.shape[:2], *x.shape[1:]) for x in features)
 
   def _prototypes(
     self, features: tuple[Array, ...], keypoints: Array, visible: Array
   ) -> tuple[Array, ...]:
-    """Makes a prototype of every type, [b n c] per stride."""
+    """Returns a prototype of every type, [b n c] per stride."""
     # What is not visible may be anything: even NaN times a mask of 0 would stay NaN.
     keypoints = jnp.where(visible[..., None], keypoints, 0.0)
     pool = functools.partial(
@@ -205,13 +226,15 @@ class FewShotDetector(nn.Module):
     )
     return tuple(masked_mean(pool(maps, keypoints), visible) for maps in features)
 
-  def _generator(self, stride: int) -> Callable[[Array], tuple[Kernels, ...]]:
+  def _generator(
+    self, stride: int, deferred: bool = True
+  ) -> Callable[[Array], tuple[Kernels, ...]]:
     """Returns the kernel generator of a stride, fit for JAX's loops."""
     generator = self.kernel_generator[str(stride)]
     if self.is_initializing():
-      return generator
+      return functools.partial(generator, deferred=deferred)
     unbound, variables = generator.unbind()
-    return lambda types: unbound.apply(variables, types)  # pyright: ignore
+    return functools.partial(unbound.apply, variables, deferred=deferred)  # pyright: ignore
 
   def _detect(
     self,
@@ -219,12 +242,12 @@ class FewShotDetector(nn.Module):
     types: tuple[Any, ...],
     generator: Callable[[int], Callable[[Any], tuple[Kernels, ...]]],
   ) -> tuple[Array, ...]:
-    """Draws heat-maps of the types of every stride.
+    """Computes the heat-maps of the types of every stride.
 
     Args:
-      features: of the query.
-      types: per stride, whatever `generator(stride)` makes kernels of.
-      generator: see `types`.
+      features: Query maps of every stride.
+      types: Input of `generator(stride)` for every stride.
+      generator: Function from a stride to a function that returns kernels of types.
     """
     config = self.config
     scales = _per_stride(config.query_upsampling, config.strides)
@@ -237,16 +260,16 @@ class FewShotDetector(nn.Module):
         modulate = self.modulator[str(stride)]
         found = (modulate(maps, prototypes.taps[:, :, 0, 0]),)
       else:
-        draw = functools.partial(self._draw, maps, generate)
+        correlate = functools.partial(self._correlate, maps, generate)
         per_tap = maps.shape[0] * max(maps.shape[-1], math.prod(maps.shape[1:-1]))
         numbers = max(config.kernel_sizes) ** 2 * per_tap
-        found = in_turns(draw, given, numbers=numbers, axis=2)
+        found = map_in_chunks(correlate, given, numbers=numbers, axis=2)
       for size, heatmap in zip(config.kernel_sizes, found):
         upsample = self.upsampler[f"{stride}_{size}"]
         heatmaps.append(upsample(heatmap) * config.temperature)
     return tuple(heatmaps)
 
-  def _draw(
+  def _correlate(
     self, maps: Array, generate: Callable[[Any], tuple[Kernels, ...]], types: Any
   ) -> tuple[Array, ...]:
     return tuple(
@@ -262,7 +285,7 @@ class FewShotDetector(nn.Module):
 
 
 def init_variables(detector: FewShotDetector, seed: int) -> dict[str, Any]:
-  """Draws the variables of a detector: {"params", "batch_stats"}."""
+  """Returns the initial variables of a detector: {"params", "batch_stats"}."""
   side = detector.image_size
   views = Views(
     images=np.zeros((1, 1, side, side, 3), np.float32),

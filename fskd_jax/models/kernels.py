@@ -8,20 +8,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-KINDS = ("srm_crm", "no_srm", "no_crm", "linear", "diagonal", "prototype")
+KINDS = ("srm_crm", "no_srm", "no_crm", "linear", "prototype")
 
 
 class Kernels(NamedTuple):
-  """Detection kernels of one size; a last linear layer may still wait to be applied.
+  """Detection kernels of one size; the last linear layer may be deferred.
 
-  With `layer` (weight, offset) the kernels are `taps @ weight + offset`, without it
-  just `taps`. Keeping the layer apart lets detection apply it to the query features
+  Without `layer` the kernels are `taps`; with it (weight, offset) they are
+  `taps @ weight + offset`. A deferred layer can be applied to the query features
   instead, where that is less work (see `smd`).
 
   Attributes:
-    taps: [b n s s c].
+    taps: Vectors of the kernels, [b n s s c].
     layer: None, or weight [c c] and offset, [b n s s c] or [1 1 1 1 c].
-    bias: None, or [b n], added to the heat-maps.
+    bias: None, or number to add to each heat-map, [b n].
   """
 
   taps: Array
@@ -30,7 +30,7 @@ class Kernels(NamedTuple):
 
 
 def materialize(kernels: Kernels) -> Kernels:
-  """Applies the waiting layer, so that the taps are the kernels."""
+  """Applies the deferred layer, so that the taps are the kernels."""
   if kernels.layer is None:
     return kernels
   weight, offset = kernels.layer
@@ -38,9 +38,13 @@ def materialize(kernels: Kernels) -> Kernels:
 
 
 class SpatialRefinement(nn.Module):
-  """SRM: draws each channel of a prototype as a size x size pattern.
+  """SRM: spreads each channel of a prototype over a size x size pattern.
 
-  A transposed convolution of a 1x1 input is an outer product.
+  This is a transposed convolution of a 1x1 input, that is an outer product.
+
+  Attributes:
+    size: Side of the pattern.
+    rectify: Whether a ReLU follows.
   """
 
   size: int
@@ -57,11 +61,11 @@ class SpatialRefinement(nn.Module):
     return nn.relu(taps) if self.rectify else taps
 
 
-class WaitingLinear(nn.Module):
-  """Linear layer over the channels that is left to whoever uses the kernels.
+class DeferredLinear(nn.Module):
+  """Linear layer over the channels that the consumer of the kernels applies.
 
   Attributes:
-    start: makes the mean of the initial weights from their shape.
+    start: Function from the shape of the weights to the mean of their initial values.
   """
 
   start: Callable[[tuple[int, ...]], Array]
@@ -70,7 +74,12 @@ class WaitingLinear(nn.Module):
   def __call__(
     self, taps: Float[Array, "b n s s c"], skip: Array | None = None
   ) -> Kernels:
-    """Puts the layer's parameters beside the taps; `skip` is added to its result."""
+    """Returns the taps with the layer's parameters.
+
+    Args:
+      taps: Input of the layer.
+      skip: Array to add to the layer's result.
+    """
     channels = taps.shape[-1]
     kernel = self.param("kernel", _near(self.start), (channels, channels))
     bias = self.param("bias", nn.initializers.zeros, (channels,))
@@ -82,21 +91,21 @@ class ChannelRefinement(nn.Module):
   """CRM: two linear layers over the channels with a ReLU between, near the identity.
 
   Attributes:
-    residual: the layers are added to the taps and start near zero. This is what
-      learns from scratch.
+    residual: Whether the layers are added to the taps and start near zero, which is
+      the form that learns from scratch.
   """
 
   residual: bool
 
   @nn.compact
   def __call__(self, taps: Float[Array, "b n s s c"]) -> Kernels:
-    """Refines taps; the second layer waits."""
+    """Refines taps; the second layer is deferred."""
     hidden_init, start = nn.initializers.normal(0.01), _identity
     if self.residual:
       hidden_init, start = nn.initializers.he_normal(), jnp.zeros
     hidden = nn.Dense(taps.shape[-1], kernel_init=hidden_init, name="hidden")(taps)
     skip = taps if self.residual else None
-    return WaitingLinear(start, name="output")(nn.relu(hidden), skip)
+    return DeferredLinear(start, name="output")(nn.relu(hidden), skip)
 
 
 class BiasNet(nn.Module):
@@ -118,13 +127,13 @@ class KernelGenerator(nn.Module):
   """Turns the prototypes of one scale into kernels of every size.
 
   Attributes:
-    kernel_sizes: odd sides s of the kernels.
+    kernel_sizes: Odd sides s of the kernels.
     kind: "srm_crm", or an ablation: "no_srm" (the prototype at every tap, then CRM),
-      "no_crm" (SRM without ReLU), "linear" (one linear layer), "diagonal" (one gain
-      per channel), "prototype" (nothing learned).
-    shared_crm: one CRM (or linear layer) for all sizes.
-    residual_crm: see `ChannelRefinement`.
-    bias_net: also predict a bias, per size.
+      "no_crm" (SRM without ReLU), "linear" (one linear layer), "prototype" (nothing
+      learned).
+    shared_crm: Whether all sizes share one CRM (or linear layer).
+    residual_crm: Form of the CRM, see `ChannelRefinement`.
+    bias_net: Whether each size also has a bias.
 
   Source: docs/algorithm.md#kernel-generator.
   """
@@ -136,8 +145,15 @@ class KernelGenerator(nn.Module):
   bias_net: bool = False
 
   @nn.compact
-  def __call__(self, prototypes: Float[Array, "b n c"]) -> tuple[Kernels, ...]:
+  def __call__(
+    self, prototypes: Float[Array, "b n c"], *, deferred: bool = False
+  ) -> tuple[Kernels, ...]:
     """Returns the kernels of each size.
+
+    Args:
+      prototypes: Keypoint prototypes.
+      deferred: Whether the last linear layer may be left to the consumer, see
+        `Kernels`; `smd.detect_keypoints` knows how to apply it.
 
     Raises:
       ValueError: `kind` is unknown, or a kernel size is even.
@@ -146,9 +162,6 @@ class KernelGenerator(nn.Module):
       raise ValueError(f"kernel_generator: got {self.kind!r}, expected one of {KINDS}")
     if any(size % 2 == 0 for size in self.kernel_sizes):
       raise ValueError(f"kernel_sizes: expected odd sizes, got {self.kernel_sizes}")
-    if self.kind == "diagonal":
-      gain = self.param("gain", nn.initializers.ones, prototypes.shape[-1:])
-      prototypes = prototypes * gain[None, None]
     over_channels, generated = {}, []
     for size in self.kernel_sizes:
       name = "crm" if self.shared_crm else f"crm_{size}"
@@ -157,7 +170,7 @@ class KernelGenerator(nn.Module):
       kernels = over_channels[name](self._over_space(prototypes, size))
       if self.bias_net:
         kernels = kernels._replace(bias=BiasNet(name=f"bias_net_{size}")(prototypes))
-      generated.append(kernels)
+      generated.append(kernels if deferred else materialize(kernels))
     return tuple(generated)
 
   def _over_space(self, prototypes: Array, size: int) -> Array:
@@ -170,7 +183,7 @@ class KernelGenerator(nn.Module):
   def _over_channels(self, name: str) -> Callable[[Array], Kernels]:
     if self.kind in ("srm_crm", "no_srm"):
       return ChannelRefinement(self.residual_crm, name=name)
-    return WaitingLinear(_identity, name=name) if self.kind == "linear" else Kernels
+    return DeferredLinear(_identity, name=name) if self.kind == "linear" else Kernels
 
 
 def _identity(shape: tuple[int, ...]) -> Array:

@@ -50,8 +50,6 @@ class ResNet50(nn.Module):
     strides: feature maps to return; nothing deeper than the last is built. (8,) is
       ResNet-S of TransPose.
     blocks: in each stage. The third block of torchvision's layer4 is cut off.
-    freeze_until: "stem" or a stage: nothing up to and including it gets a gradient
-      (its batch statistics are still recorded). Empty: everything learns.
     momentum: decay of the running batch statistics.
     dtype: of the activations; parameters and batch norm are float32.
     axis_name: device axis over which batch statistics are synchronised.
@@ -61,7 +59,6 @@ class ResNet50(nn.Module):
 
   strides: tuple[int, ...] = (32,)
   blocks: tuple[int, ...] = (3, 4, 6, 2)
-  freeze_until: str = ""
   momentum: float = 0.9
   dtype: DTypeLike = jnp.float32
   axis_name: str | None = None
@@ -88,7 +85,6 @@ class ResNet50(nn.Module):
     )
     x = conv(64, (7, 7), (2, 2), padding=3, name="conv1")(images)
     x = max_pool(nn.relu(norm(name="bn1")(x)))
-    x = self._freeze("stem", x)
     features = {}
     for (stage, (width, stride)), num_blocks in zip(STAGES.items(), self.blocks):
       if stride > max(self.strides):
@@ -96,11 +92,8 @@ class ResNet50(nn.Module):
       for block in range(num_blocks):
         step = 2 if block == 0 and stage != "layer1" else 1
         x = Bottleneck(width, step, conv, norm, name=f"{stage}_{block}")(x)
-      features[stride] = x = self._freeze(stage, x)
+      features[stride] = x
     return tuple(features[stride] for stride in self.strides)
-
-  def _freeze(self, stage: str, x: Array) -> Array:
-    return jax.lax.stop_gradient(x) if stage == self.freeze_until else x
 
 
 def max_pool(x: Float[Array, "t h w c"]) -> Float[Array, "t h w c"]:

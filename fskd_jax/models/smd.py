@@ -20,29 +20,36 @@ EPSILON = 1e-12
 
 
 def detect_keypoints(
-  query: Float[Array, "b m h w c"],
-  kernels: Kernels,
+  query: Float[Array, "*b m h w c"],
+  kernels: Kernels | Float[Array, "*b n s s c"],
   *,
-  similarity: str,
-  plain_scale: float,
+  similarity: str = "plain",
+  plain_scale: float = 1.0,
   dtype: DTypeLike = jnp.float32,
-) -> Float[Array, "b m n h w"]:
-  """Draws a heat-map of every keypoint type on every query image.
+) -> Float[Array, "*b m n h w"]:
+  """Computes a heat-map of every keypoint type on every query image.
 
   Args:
-    query: features.
-    kernels: of one size s.
+    query: Feature maps of the query images. The axis of the episodes, b, may be absent
+      if the kernels are an array without it.
+    kernels: Kernels of one size s: the vectors of every type, as an array, or `Kernels`
+      as the generator returns them.
     similarity: "plain", the correlation over s^2 * plain_scale; or "cosine", every
       tap and every feature scaled to unit length, the correlation over s^2.
-    plain_scale: see `similarity`.
-    dtype: of the matrix products; they are summed up in float32.
+    plain_scale: Divisor of the plain correlation.
+    dtype: Type of the matrix products, which are summed in float32.
 
   Returns:
-    float32 maps.
+    float32 heat-maps of the size of the feature maps.
 
   Raises:
     ValueError: `similarity` is unknown.
   """
+  if not isinstance(kernels, Kernels):
+    kernels = Kernels(jnp.asarray(kernels))
+    if kernels.taps.ndim == 4:
+      options = dict(similarity=similarity, plain_scale=plain_scale, dtype=dtype)
+      return detect_keypoints(query[None], kernels.taps[None], **options)[0]
   area = kernels.taps.shape[2] ** 2
   bias = 0.0 if kernels.bias is None else kernels.bias[:, None, :, None, None]
   if similarity == "plain":

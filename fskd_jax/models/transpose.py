@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Num
 
 from fskd_jax.config import ModelConfig, TransformerConfig
-from fskd_jax.models.encoder import build_encoder, normalize_images
+from fskd_jax.models.encoder import build_encoder, normalize_for
 
 HEATMAP_STRIDE = 4
 
@@ -145,12 +145,12 @@ class TransPose(nn.Module):
     Raises:
       ValueError: the sides of the images do not divide by the encoder's strides.
     """
-    return self.from_normalized(normalize_images(images), train=train)
+    return self.from_normalized(normalize_for(self.config, images), train=train)
 
   def from_normalized(
     self, images: Float[Array, "t H W 3"], *, train: bool
   ) -> Float[Array, "t n h w"]:
-    """Does what `__call__` does, for images that went through `normalize_images`."""
+    """Does what `__call__` does, for images that went through `normalize_for`."""
     train = train and self.config.batch_norm == "running"
     (x,) = self.encoder(images, train=train)
     for deconv, norm in zip(self.deconv, self.deconv_bn):

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int32
 
 from fskd_jax import geometry
 from fskd_jax.config import LossConfig, PoseConfig
+from fskd_jax.config.encoders import Rates
 from fskd_jax.device import color
 from fskd_jax.device import store as image_store
 from fskd_jax.episode import PADDING, EpisodeBatch
@@ -30,6 +31,7 @@ def train_step(
   loss: LossConfig,
   seed: int,
   color_jitter: float = 0.0,
+  rates: Rates = (),
   axis_name: str | None = None,
 ) -> tuple[train_state.TrainState, dict[str, Float[Array, ""]]]:
   """Does one update on this device's persons.
@@ -43,6 +45,7 @@ def train_step(
     loss: kind and sigma of the targets.
     seed: of dropout and colours.
     color_jitter: see `color.jitter`.
+    rates: The factors that `tx` was made with, see `optim.factors`.
     axis_name: the device axis; None for a single device.
 
   Returns:
@@ -71,7 +74,7 @@ def train_step(
     terms,
     weights,
     tx=tx,
-    freeze_until=model.config.freeze_until,
+    rates=rates,
     axis_name=axis_name,
   )
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import optax
 
-from fskd_jax.config import Config
+from fskd_jax.config import Config, rates
 from fskd_jax.data.feed import Feed
 from fskd_jax.metrics import scores as metrics_scores
 from fskd_jax.models.transpose import init_variables
@@ -43,6 +43,7 @@ class PoseTask:
       loss=self._cfg.loss,
       seed=self._cfg.train.seed,
       color_jitter=self._cfg.data.color_jitter,
+      rates=rates(self._cfg),
     )
 
   def validator(self, feed: Feed) -> "PoseValidator":

@@ -1,28 +1,30 @@
-"""Optimiser: Adam with warm-up, decay and clipping, and frozen parameters."""
+"""Optimiser: Adam with warm-up, decay and clipping, and a rate for each parameter."""
 
+import re
 from typing import Any
 
 import jax
 import optax
 
 from fskd_jax.config import OptimConfig
-from fskd_jax.models.resnet import STAGES
+from fskd_jax.config.encoders import Rates
 
 
 def make_optimizer(
-  cfg: OptimConfig, steps: int, freeze_until: str = ""
+  cfg: OptimConfig, steps: int, rates: Rates | None = None
 ) -> optax.GradientTransformation:
   """Builds the optimiser.
 
   Args:
-    cfg: which, and how fast.
-    steps: of the whole run; the cosine schedule ends there.
-    freeze_until: encoder stages up to this one stay exactly as they are and take
-      no optimiser memory; "" trains everything.
+    cfg: The rule and its numbers.
+    steps: Length of the run; the cosine schedule ends there.
+    rates: Factors on the learning rate, see `factors`. Parameters with a factor of 0
+      stay exactly as they are and take no memory. None: those of `cfg`.
 
   Raises:
-    ValueError: the optimiser, the schedule or the stage is unknown.
+    ValueError: The optimiser or the schedule is unknown.
   """
+  rates = cfg.rates if rates is None else rates
   rate = learning_rate(cfg, steps)
   if cfg.optimizer == "adam":
     rule = optax.adam(rate)
@@ -34,48 +36,91 @@ def make_optimizer(
     )
   if cfg.clip_norm > 0:
     rule = optax.chain(optax.clip_by_global_norm(cfg.clip_norm), rule)
-  if not _frozen_stages(freeze_until):
-    return rule
+  # Only what is needed, so that states of runs without factors stay as they were.
+  if any(factor == 0 for _, factor in rates):
 
-  def labels(params: Any) -> Any:
-    trained, frozen = split_params(params, freeze_until)
-    return merge_params(
-      jax.tree.map(lambda _: "trained", trained),
-      jax.tree.map(lambda _: "frozen", frozen),
+    def labels(params: Any) -> Any:
+      return jax.tree.map(
+        lambda x: "trained" if x else "frozen", factors(params, rates)
+      )
+
+    rule = optax.partition({"trained": rule, "frozen": optax.set_to_zero()}, labels)
+  if any(factor not in (0, 1) for _, factor in rates):
+    rule = optax.chain(rule, _scale(rates))
+  return rule
+
+
+def _scale(rates: Rates) -> optax.GradientTransformation:
+  def init(params: Any) -> optax.EmptyState:
+    factors(
+      params, rates
+    )  # a pattern without effect stops the run before its first step
+    return optax.EmptyState()
+
+  def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+    scaled = jax.tree.map(lambda x, f: x * f, updates, factors(params, rates))
+    return scaled, state
+
+  return optax.GradientTransformation(init, update)
+
+
+def factors(params: Any, rates: Rates) -> Any:
+  """Returns the factor on the learning rate of every parameter, as a tree of floats.
+
+  Args:
+    params: Parameters of a network.
+    rates: Pairs of a regular expression and a factor. A parameter has the factor of the
+      first pattern that its name, such as "encoder/conv1/kernel", begins with, else 1.
+
+  Raises:
+    ValueError: A pattern applies to no parameter; names the groups that there are.
+  """
+  leaves, structure = jax.tree_util.tree_flatten_with_path(params)
+  unused, found = [*rates], []
+  for path, _ in leaves:
+    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    rate = next((rate for rate in rates if re.match(rate[0], name)), None)
+    if rate in unused:
+      unused.remove(rate)
+    found.append(1.0 if rate is None else rate[1])
+  if unused:
+    groups = {"/".join(str(key.key) for key in path[:2]) for path, _ in leaves}
+    raise ValueError(
+      f"optim.rates: {unused[0][0]!r} applies to no parameter, by itself or because an "
+      f"earlier pattern (or model.freeze_until) takes what it fits; names begin with "
+      f"{', '.join(sorted(groups))}"
     )
+  return structure.unflatten(found)
 
-  return optax.partition({"trained": rule, "frozen": optax.set_to_zero()}, labels)
 
-
-def split_params(params: Any, freeze_until: str) -> tuple[Any, Any]:
+def split_params(params: Any, rates: Rates) -> tuple[Any, Any]:
   """Returns the trained and the frozen parameters: the tree with None for the others.
 
   Args:
-    params: of a detector.
-    freeze_until: see `make_optimizer`.
+    params: Parameters of a network.
+    rates: Factors on the learning rate, see `factors`; 0 freezes.
 
   Raises:
-    ValueError: the stage is unknown.
+    ValueError: A pattern applies to no parameter.
   """
-  stages = _frozen_stages(freeze_until)
-  leaves, structure = jax.tree_util.tree_flatten_with_path(params)
-  trained = [None if _stage(path) in stages else leaf for path, leaf in leaves]
-  frozen = [leaf if _stage(path) in stages else None for path, leaf in leaves]
-  return structure.unflatten(trained), structure.unflatten(frozen)
+  is_trained = factors(params, rates)
+  trained = jax.tree.map(lambda x, f: x if f else None, params, is_trained)
+  frozen = jax.tree.map(lambda x, f: None if f else x, params, is_trained)
+  return trained, frozen
 
 
 def merge_params(trained: Any, frozen: Any) -> Any:
-  """Puts together what `split_params` took apart."""
+  """Joins the two trees that `split_params` returns."""
   return jax.tree.map(
     lambda a, b: b if a is None else a, trained, frozen, is_leaf=lambda x: x is None
   )
 
 
 def learning_rate(cfg: OptimConfig, steps: int) -> optax.Schedule:
-  """Returns the rate by step: a linear warm-up, then constant or cosine.
+  """Returns the learning rate by step: a linear warm-up, then constant or cosine.
 
   Raises:
-    ValueError: the schedule is unknown, or the warm-up is as long as the run.
+    ValueError: The schedule is unknown, or the warm-up is as long as the run.
   """
   if cfg.schedule == "constant":
     main = optax.constant_schedule(cfg.learning_rate)
@@ -95,25 +140,6 @@ def learning_rate(cfg: OptimConfig, steps: int) -> optax.Schedule:
   first = cfg.learning_rate / (cfg.warmup_steps + 1)
   warmup = optax.linear_schedule(first, cfg.learning_rate, cfg.warmup_steps)
   return optax.join_schedules([warmup, main], [cfg.warmup_steps])
-
-
-def _frozen_stages(freeze_until: str) -> tuple[str, ...]:
-  stages = ("stem", *STAGES)
-  if not freeze_until:
-    return ()
-  if freeze_until not in stages:
-    raise ValueError(
-      f"model.freeze_until must be one of {stages} or '', got {freeze_until!r}"
-    )
-  return stages[: stages.index(freeze_until) + 1]
-
-
-def _stage(path: tuple[Any, ...]) -> str | None:
-  """Returns the encoder stage of a parameter: encoder/layer3_2/.. is in layer3."""
-  names = [key.key for key in path if key.key != "backbone"]  # of a `TransPoseEncoder`
-  if names[0] != "encoder":
-    return None
-  return "stem" if names[1] in ("conv1", "bn1") else names[1].split("_")[0]
 
 
 def _is_kernel(params: Any) -> Any:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from fskd_jax.config.encoders import Rates
 from fskd_jax.training import optim
 
 
@@ -15,10 +16,10 @@ class TrainState(NamedTuple):
   """All that training changes; the same on every device.
 
   Attributes:
-    step: int32 [], updates done.
-    params: parameters of the detector.
-    batch_stats: its running batch statistics.
-    opt_state: of the optimiser.
+    step: Number of updates done, int32 [].
+    params: Parameters of the network.
+    batch_stats: Running batch statistics of the network; {} if it has none.
+    opt_state: State of the optimiser.
   """
 
   step: Int[Array, ""]
@@ -30,11 +31,16 @@ class TrainState(NamedTuple):
 def init_state(
   variables: Mapping[str, Any], tx: optax.GradientTransformation
 ) -> TrainState:
-  """Returns the state before the first step."""
+  """Returns the state before the first step.
+
+  Args:
+    variables: {"params"}, and {"batch_stats"} of a network that has any.
+    tx: The optimiser.
+  """
   return TrainState(
     step=jnp.int32(0),
     params=variables["params"],
-    batch_stats=variables["batch_stats"],
+    batch_stats=variables.get("batch_stats", {}),
     opt_state=tx.init(variables["params"]),
   )
 
@@ -51,24 +57,25 @@ def update(
   weights: Mapping[str, float],
   *,
   tx: optax.GradientTransformation,
-  freeze_until: str,
-  axis_name: str | None,
+  rates: Rates = (),
+  axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
   """Does one update with losses that every device gives as sums and counts.
 
   Args:
-    state: the same on every device.
-    terms: (params, batch_stats) -> ({name: (sum, count)} of this device, batch_stats).
-    weights: of the terms' global means in the loss, by name.
-    tx: the optimiser; leaves frozen parameters alone.
-    freeze_until: for parameters frozen by it (`optim.make_optimizer`) no gradient is
-      computed or exchanged.
-    axis_name: the device axis; None for a single device.
+    state: The state, the same on every device.
+    terms: Function (params, batch_stats) -> ({name: (sum, count)} of this device, new
+      batch_stats).
+    weights: Weight of each term's global mean in the loss, by name.
+    tx: The optimiser, which leaves frozen parameters alone.
+    rates: The factors that `tx` was made with, see `optim.factors`. No gradient is
+      computed or exchanged for what has a factor of 0.
+    axis_name: The device axis; None for a single device.
 
   Returns:
     The new state and metrics: loss, its terms, and the norm of the gradient.
   """
-  trained, frozen = optim.split_params(state.params, freeze_until)
+  trained, frozen = optim.split_params(state.params, rates)
 
   def pmean(tree):
     return jax.lax.pmean(tree, axis_name) if axis_name else tree

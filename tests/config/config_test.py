@@ -72,9 +72,10 @@ def _scalar(hint):
 
 NAMES = (
   "data.base data.novel data.auxiliary_paths data.flip_pairs data.unseen_species "
-  "data.validation_species eval.settings pose.lower_body name"
+  "data.validation_species eval.settings pose.lower_body name model.encoder "
+  "model.freeze_until optim.rates train.init_patterns"
 ).split()
-"""Fields of words that only the data or the user knows."""
+"""Fields of words that the data, the user or the table of encoders knows."""
 
 FIELDS = {field.name: field for field in config.walk(config.Config())}
 NUMBERS = [
@@ -172,6 +173,25 @@ def test_what_a_resumed_run_may_change():
   assert not {"train.steps", "train.seed", "data.base"} & {*config.may_change()}
 
 
+@pytest.mark.parametrize(
+  "field, value, message",
+  [
+    ("model.encoder", "vgg", r"'vgg': choose one of 'resnet50', 'hrnet', 'small'"),
+    ("model.freeze_until", "stage2", r"'stage2': resnet50 takes '', 'stem', 'layer1'"),
+    ("model.strides", (4,), r"\(4,\): resnet50 offers \(8, 16, 32\)"),
+    ("model.strides", (), r"\(\): resnet50 offers"),
+    ("optim.rates", (("encoder/(", 0.1),), r"'encoder/\(' is no regular expression"),
+    ("optim.rates", (("encoder/", -0.1),), "factor -0.1 of 'encoder/' must lie in"),
+    ("train.init_patterns", (("*", ""),), r"'\*' is no regular expression"),
+  ],
+)
+def test_words_of_the_encoder_and_patterns_are_checked(field, value, message):
+  cfg = _valid()
+  _set(cfg, field, value)
+  with pytest.raises(ValueError, match=f"{field}.*{message}"):
+    config.validate(cfg)
+
+
 def test_machines_share_all_but_paths():
   left_out = FIELDS.keys() - config.shared(_valid()).keys()
   assert left_out == {
@@ -179,6 +199,7 @@ def test_machines_share_all_but_paths():
     "data.cache_dir",
     "model.pretrained",
     "pose.detections",
+    "train.init_from",
   }
 
 

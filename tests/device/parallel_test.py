@@ -103,7 +103,8 @@ def test_all_gradients_travel_in_one_all_reduce():
 def test_frozen_parameters_have_no_gradient_to_exchange(backend):
   layers = {"conv1": jnp.ones(37), "layer1_0": jnp.ones(41)}
   params = jax.device_get({"encoder": layers, "head": jnp.ones(43)})
-  tx = optim.make_optimizer(OptimConfig(), 10, "stem")
+  rates = (("encoder/conv1", 0.0),)
+  tx = optim.make_optimizer(OptimConfig(), 10, rates)
 
   def step(state, batch, store, *, axis_name):
     del store
@@ -113,7 +114,7 @@ def test_frozen_parameters_have_no_gradient_to_exchange(backend):
       total *= batch.query.keypoints.sum()
       return {"total": (total, jnp.float32(1))}, batch_stats
 
-    options = dict(tx=tx, freeze_until="stem", axis_name=axis_name)
+    options = dict(tx=tx, rates=rates, axis_name=axis_name)
     return train_state.update(state, terms, {"total": 1.0}, **options)
 
   state = train_state.init_state({"params": params, "batch_stats": {}}, tx)

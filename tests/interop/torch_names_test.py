@@ -67,7 +67,7 @@ def test_multi_scale_names():
     {"strides": (8, 16), "residual_crm": True},
     {"heatmap_upsampling": "none"},
     {"heatmap_upsampling": "bilinear"},
-    {"kernel_generator": "diagonal"},
+    {"kernel_generator": "no_crm"},
     {"kernel_generator": "linear", "kernel_sizes": (3,)},
   ],
 )

@@ -8,6 +8,7 @@ import numpy as np
 from helpers.seeded_variables import seeded_variables
 
 from fskd_jax.config import LossConfig, ModelConfig, OptimConfig, TransformerConfig
+from fskd_jax.config.encoders import frozen
 from fskd_jax.few_shot import step as few_shot_step
 from fskd_jax.interop.stages import seeded_episode
 from fskd_jax.models import hrnet, resnet
@@ -32,12 +33,14 @@ def test_a_step_of_the_detector_moves_all_that_is_not_frozen(monkeypatch):
   config = _config(resnet_blocks=(1, 1), freeze_until="layer1")
   detector, batch = FewShotDetector(config, 32), seeded_episode(32)
   variables = seeded_variables(detector.init, batch, train=False)
-  tx = optim.make_optimizer(OptimConfig(learning_rate=0.1), 10, config.freeze_until)
+  rates = frozen(config)
+  tx = optim.make_optimizer(OptimConfig(learning_rate=0.1), 10, rates)
   step = jax.jit(
     functools.partial(
       few_shot_step.train_step,
       detector=detector,
       tx=tx,
+      rates=rates,
       loss=LossConfig(mfcl_weight=0.0),
       seed=0,
       rotate_support=False,
@@ -45,11 +48,11 @@ def test_a_step_of_the_detector_moves_all_that_is_not_frozen(monkeypatch):
   )
   state, metrics = step(train_state.init_state(variables, tx), batch, None)
   assert np.isfinite(metrics["loss"])
-  frozen = ("bn1", "conv1", "layer1_0")
+  still = ("bn1", "conv1", "layer1_0")
   moved = jax.tree.map(lambda x, y: (x != y).any(), state.params, variables["params"])
   for path, has_moved in jax.tree_util.tree_leaves_with_path(moved):
     names = [key.key for key in path]
-    is_frozen = names[1] == "backbone" and names[2] in frozen
+    is_frozen = names[1] == "backbone" and names[2] in still
     assert has_moved != is_frozen, names
   recorded = jax.tree.map(
     lambda x, y: (x != y).all(), state.batch_stats, variables["batch_stats"]

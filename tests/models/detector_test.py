@@ -12,7 +12,7 @@ from jax.test_util import check_grads
 from fskd_jax import episode
 from fskd_jax.config import ModelConfig
 from fskd_jax.episode import EpisodeBatch, Views
-from fskd_jax.models import turns
+from fskd_jax.models import chunks
 from fskd_jax.models.build import count_parameters
 from fskd_jax.models.detector import FewShotDetector, fuse_heatmaps
 
@@ -105,19 +105,21 @@ def test_kernels_made_once_detect_as_the_whole_does(detector, evaluate, batch):
   module, variables = detector
   encode = jax.jit(functools.partial(module.apply, method="encode_support"))
   detect = jax.jit(functools.partial(module.apply, method="detect"))
-  kernels = encode(variables, *batch.support[:3])
+  kernels = encode(variables, *batch.support.annotations())
   assert [group.taps.shape[2] for group in kernels] == [1, 3, 1, 3]
   assert all(group.layer is None for group in kernels)
   _close(detect(variables, batch.query.images, kernels), evaluate(batch).heatmaps)
 
 
-def test_types_in_turns_are_detected_alike(monkeypatch, detector, evaluate, batch):
+def test_types_in_chunks_are_detected_alike(monkeypatch, detector, evaluate, batch):
   module, variables = detector
   expected = evaluate(batch).heatmaps
-  monkeypatch.setattr(turns, "MAX_NUMBERS", 300)  # two of three types at stride 16
+  monkeypatch.setattr(chunks, "MAX_NUMBERS", 300)  # two of three types at stride 16
   run = jax.jit(functools.partial(module.apply, train=False))
   _close(run(variables, batch).heatmaps, expected)
-  kernels = module.apply(variables, *batch.support[:3], method="encode_support")
+  kernels = module.apply(
+    variables, *batch.support.annotations(), method="encode_support"
+  )
   _close(
     module.apply(variables, batch.query.images, kernels, method="detect"), expected
   )

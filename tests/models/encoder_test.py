@@ -23,11 +23,11 @@ def test_normalisation_by_imagenet():
   "options, image_size, message",
   [
     ({"encoder": "vgg"}, 64, "'vgg'"),
-    ({"strides": (4,)}, 64, r"strides: got \(4,\)"),
+    ({"strides": (4,)}, 64, r"strides = \(4,\)"),
     ({"strides": ()}, 64, "strides"),
     ({"encoder": "small", "strides": (32,), "freeze_until": ""}, 64, "strides"),
-    ({"encoder": "small", "strides": (8,)}, 64, "freeze_until: got 'layer3'"),
-    ({"freeze_until": "layer5"}, 64, "freeze_until: got 'layer5'"),
+    ({"encoder": "small", "strides": (8,)}, 64, "freeze_until = 'layer3'"),
+    ({"freeze_until": "layer5"}, 64, "freeze_until = 'layer5'"),
     ({}, 100, "image_size: got 100, expected a multiple of 32"),
   ],
 )

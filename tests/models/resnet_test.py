@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 from helpers.seeded_variables import seeded_variables
 
+from fskd_jax.config import ModelConfig, OptimConfig
+from fskd_jax.config.encoders import frozen
 from fskd_jax.models import resnet
 from fskd_jax.models.build import count_parameters
 from fskd_jax.models.resnet import ResNet50, max_pool
+from fskd_jax.training import optim
+from fskd_jax.training.state import init_state, update
 
 
 def _shapes(strides):
@@ -65,25 +69,34 @@ def test_max_pool_is_nn_max_pool(side, dtype):
 def test_freezing_stops_at_the_named_stage(monkeypatch):
   short = {"layer1": (8, 4), "layer2": (16, 8)}
   monkeypatch.setattr(resnet, "STAGES", short)
-  encoder = ResNet50((8,), blocks=(1, 2), freeze_until="layer1")
+  encoder = ResNet50((8,), blocks=(1, 2))
   images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
   variables = seeded_variables(encoder.init, images, train=False)
 
-  @jax.jit
-  def gradients(params):
-    def loss(params):
-      maps, updates = encoder.apply(
-        variables | {"params": params}, images, train=True, mutable=["batch_stats"]
-      )
-      return (maps[0] ** 2).sum(), updates["batch_stats"]
+  def terms(params, batch_stats):
+    maps, updates = encoder.apply(
+      {"params": params["encoder"], "batch_stats": batch_stats},
+      images,
+      train=True,
+      mutable=["batch_stats"],
+    )
+    return {"loss": ((maps[0] ** 2).sum(), 1.0)}, updates["batch_stats"]
 
-    return jax.grad(loss, has_aux=True)(params)
-
-  gradient, statistics = gradients(variables["params"])
-  for name, tree in gradient.items():
-    largest = max(float(jnp.abs(x).max()) for x in jax.tree.leaves(tree))
-    assert (largest > 0) == name.startswith("layer2"), name
+  params = {"encoder": variables["params"]}
+  rates = frozen(ModelConfig(freeze_until="layer1"))
+  tx = optim.make_optimizer(OptimConfig(), 10, rates)
+  state = init_state({**variables, "params": params}, tx)
+  step = functools.partial(update, terms=terms, weights={"loss": 1.0}, tx=tx)
+  freezing = jax.jit(functools.partial(step, rates=rates)).lower(state)
+  new, _ = freezing.compile()(state)
+  for name, tree in new.params["encoder"].items():
+    moved = jax.tree.map(lambda a, b: (a != b).any(), tree, params["encoder"][name])
+    assert any(jax.tree.leaves(moved)) == name.startswith("layer2"), name
+  # Nothing flows back below the frozen stage: the rest takes much less work.
+  training_all = jax.jit(step).lower(state)
+  work = [lowered.cost_analysis()["flops"] for lowered in (freezing, training_all)]
+  assert work[0] < 0.7 * work[1]
   # Frozen stages still record their statistics.
   assert not np.array_equal(
-    statistics["bn1"]["mean"], variables["batch_stats"]["bn1"]["mean"]
+    new.batch_stats["bn1"]["mean"], variables["batch_stats"]["bn1"]["mean"]
   )

@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from fskd_jax.config import OptimConfig
+from fskd_jax.config import Config, ModelConfig, OptimConfig, rates
 from fskd_jax.training import optim
 
 
@@ -40,6 +40,10 @@ def test_rate_warms_up_and_decays(schedule):
   np.testing.assert_allclose([rate(54), rate(104)], [middle, last], rtol=1e-5)
 
 
+def _frozen(stage):
+  return rates(Config(model=ModelConfig(freeze_until=stage)))
+
+
 @pytest.mark.parametrize("frozen", ["", "stem"])
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
 def test_every_step_is_as_long_as_the_schedule_says(optimizer, frozen):
@@ -48,7 +52,7 @@ def test_every_step_is_as_long_as_the_schedule_says(optimizer, frozen):
   )
   params = _params()
   gradients = jax.tree.map(jnp.ones_like, params)
-  tx = optim.make_optimizer(cfg, 12, frozen)
+  tx = optim.make_optimizer(cfg, 12, _frozen(frozen))
   state, lengths = tx.init(params), []
   for _ in range(12):
     updates, state = tx.update(gradients, state, params)
@@ -80,7 +84,7 @@ def test_frozen_parameters_do_not_move_and_take_no_memory():
   params = _params()
   gradients = jax.tree.map(jnp.ones_like, params)
   cfg = OptimConfig(optimizer="adamw", weight_decay=0.1)
-  tx = optim.make_optimizer(cfg, 10, "layer3")
+  tx = optim.make_optimizer(cfg, 10, _frozen("layer3"))
   updates = _updates(tx, params, gradients, 2)
   moved = {
     "/".join(k.key for k in path[:2])
@@ -94,14 +98,14 @@ def test_frozen_parameters_do_not_move_and_take_no_memory():
 
 def test_parameters_are_split_and_put_together():
   params = _params()
-  trained, frozen = optim.split_params(params, "layer3")
+  trained, frozen = optim.split_params(params, _frozen("layer3"))
   assert trained["encoder"]["layer4_0"] == params["encoder"]["layer4_0"]
   assert frozen["encoder"]["layer3_5"] == params["encoder"]["layer3_5"]
   sizes = [sum(x.size for x in jax.tree.leaves(part)) for part in (trained, frozen)]
   assert sizes == [2 * 9, 4 * 9]
   for order in ((trained, frozen), (frozen, trained)):
     assert optim.merge_params(*order) == params
-  assert optim.split_params(params, "")[0] == params
+  assert optim.split_params(params, ())[0] == params
 
 
 def test_clipping_measures_trained_gradients_alone():
@@ -109,8 +113,8 @@ def test_clipping_measures_trained_gradients_alone():
   gradients = jax.tree.map(jnp.ones_like, params)
   gradients["encoder"]["conv1"]["kernel"] *= 1e6
   cfg = OptimConfig(clip_norm=1e3)
-  clipped = optim.make_optimizer(cfg, 10, "stem")
-  free = optim.make_optimizer(OptimConfig(), 10, "stem")
+  clipped = optim.make_optimizer(cfg, 10, _frozen("stem"))
+  free = optim.make_optimizer(OptimConfig(), 10, _frozen("stem"))
   jax.tree.map(
     np.testing.assert_array_equal,
     _updates(clipped, params, gradients),
@@ -139,4 +143,48 @@ def test_wrong_values_are_named(fields, named):
 
 def test_an_unknown_stage_is_named():
   with pytest.raises(ValueError, match="layer9"):
-    optim.make_optimizer(OptimConfig(), 10, "layer9")
+    _frozen("layer9")
+
+
+RATES = (("encoder/layer4", 0.25), ("encoder/.*kernel", 0.0), (".*bias", 3.0))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_factors_scale_the_update_exactly(optimizer):
+  cfg = OptimConfig(optimizer=optimizer, weight_decay=0.1, learning_rate=0.5)
+  params = _params()
+  gradients = jax.tree.map(lambda x: 0.3 * x, params)
+  plain = _updates(optim.make_optimizer(cfg, 10), params, gradients, 3)
+  scaled = _updates(optim.make_optimizer(cfg, 10, RATES), params, gradients, 3)
+  expected = {  # the first pattern that fits, by hand
+    "encoder": {
+      **{name: {"kernel": 0, "bias": 3} for name in ("conv1", "bn1")},
+      "layer1_0": {"conv1": {"kernel": 0, "bias": 3}},
+      "layer3_5": {"conv1": {"kernel": 0, "bias": 3}},
+      "layer4_0": {"conv1": {"kernel": 0.25, "bias": 0.25}},
+    },
+    "kernel_generator_32": {"layer1_0": {"kernel": 1, "bias": 3}},
+  }
+  assert optim.factors(params, RATES) == expected
+  jax.tree.map(
+    lambda s, p, f: np.testing.assert_array_equal(s, f * p), scaled, plain, expected
+  )
+  assert all(x.any() for x in jax.tree.leaves(plain))
+
+
+def test_the_configuration_freezes_first():
+  cfg = Config(
+    model=ModelConfig(freeze_until="layer1"),
+    optim=OptimConfig(rates=(("encoder/", 0.5), ("", 2))),
+  )
+  found = optim.factors(_params(), rates(cfg))["encoder"]
+  kernels = [found[name]["kernel"] for name in ("conv1", "bn1")]
+  kernels += [found[f"layer{name}"]["conv1"]["kernel"] for name in ("1_0", "3_5")]
+  assert kernels == [0, 0, 0, 0.5]
+
+
+@pytest.mark.parametrize("pattern", ["decoder", "encoder/layer9", "encoder/conv1"])
+def test_patterns_without_effect_are_named_with_the_groups_there_are(pattern):
+  rates = (("encoder/", 0.5), (pattern, 0.1))
+  with pytest.raises(ValueError, match=f"'{pattern}' .*encoder/bn1, .*kernel_gen"):
+    optim.make_optimizer(OptimConfig(rates=rates), 10).init(_params())

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fskd_jax.models import turns
-from fskd_jax.models.turns import in_turns
+from fskd_jax.models import chunks
+from fskd_jax.models.chunks import map_in_chunks
 
 
 def _both(types):
@@ -22,8 +22,8 @@ def _types(number):
 
 
 @pytest.mark.parametrize("number, most", [(7, 9), (7, 3), (8, 4)])
-def test_turns_change_nothing(monkeypatch, number, most):
-  monkeypatch.setattr(turns, "MAX_NUMBERS", 10 * most + 9)
+def test_chunks_change_nothing(monkeypatch, number, most):
+  monkeypatch.setattr(chunks, "MAX_NUMBERS", 10 * most + 9)
   types, seen = _types(number), []
 
   def function(part):
@@ -36,7 +36,7 @@ def test_turns_change_nothing(monkeypatch, number, most):
 
   @jax.jit
   def values_and_gradients(types):
-    in_parts = functools.partial(in_turns, function, numbers=10, axis=1)
+    in_parts = functools.partial(map_in_chunks, function, numbers=10, axis=1)
     return [
       jax.grad(functools.partial(total, run), has_aux=True)(types)
       for run in (in_parts, _both)
@@ -50,21 +50,21 @@ def test_turns_change_nothing(monkeypatch, number, most):
 
 
 def test_types_may_be_at_another_axis(monkeypatch):
-  monkeypatch.setattr(turns, "MAX_NUMBERS", 3)
+  monkeypatch.setattr(chunks, "MAX_NUMBERS", 3)
   x = np.arange(2 * 8 * 3.0).reshape(2, 8, 3)
-  found = in_turns(lambda x: x.transpose(0, 2, 1) + 1, x, numbers=1, axis=2)
+  found = map_in_chunks(lambda x: x.transpose(0, 2, 1) + 1, x, numbers=1, axis=2)
   np.testing.assert_array_equal(found, x.transpose(0, 2, 1) + 1)
 
 
-def test_ten_thousand_types_take_the_memory_of_a_turn(monkeypatch):
-  monkeypatch.setattr(turns, "MAX_NUMBERS", 2**14)
+def test_ten_thousand_types_take_the_memory_of_a_chunk(monkeypatch):
+  monkeypatch.setattr(chunks, "MAX_NUMBERS", 2**14)
   matrix = np.eye(32, dtype=np.float32)
 
   def function(x):
     wide = jax.nn.relu(x[..., None] * matrix[None, :1])  # [1 n 32]
     return (wide @ matrix).sum(-1)
 
-  run = jax.jit(functools.partial(in_turns, function, numbers=32, axis=1))
+  run = jax.jit(functools.partial(map_in_chunks, function, numbers=32, axis=1))
   x = jax.ShapeDtypeStruct((1, 10_000), np.float32)
   memory = run.lower(x).compile().memory_analysis().temp_size_in_bytes
   assert memory < 6 * 4 * 2**14 < 4 * 32 * 10_000
