@@ -48,8 +48,13 @@ def detect_keypoints(
   if not isinstance(kernels, Kernels):
     kernels = Kernels(jnp.asarray(kernels))
     if kernels.taps.ndim == 4:
-      options = dict(similarity=similarity, plain_scale=plain_scale, dtype=dtype)
-      return detect_keypoints(query[None], kernels.taps[None], **options)[0]
+      return detect_keypoints(
+        query[None],
+        kernels.taps[None],
+        similarity=similarity,
+        plain_scale=plain_scale,
+        dtype=dtype,
+      )[0]
   area = kernels.taps.shape[2] ** 2
   bias = 0.0 if kernels.bias is None else kernels.bias[:, None, :, None, None]
   if similarity == "plain":
