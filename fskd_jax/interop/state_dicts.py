@@ -8,6 +8,7 @@ import numpy as np
 from fskd_jax.config import Config, crop_size
 from fskd_jax.interop import torch as torch_names
 from fskd_jax.interop import transpose as transpose_names
+from fskd_jax.interop.entries import Entry
 
 
 def load_state_dict(
@@ -34,3 +35,11 @@ def state_dict(variables: Mapping[str, Any], cfg: Config) -> dict[str, np.ndarra
     sizes = crop_size(cfg.data), len(cfg.data.base)
     return transpose_names.state_dict(variables, cfg.model, *sizes)
   return torch_names.state_dict(variables, cfg.model, cfg.data.image_size)
+
+
+def table(cfg: Config) -> list[Entry]:
+  """Returns every variable of a configuration's model with its name in a state dict."""
+  if cfg.task == "pose":
+    sizes = crop_size(cfg.data), len(cfg.data.base)
+    return transpose_names.transpose_table(cfg.model, *sizes)
+  return torch_names.detector_table(cfg.model, cfg.data.image_size)

@@ -23,6 +23,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 from jax.experimental import multihost_utils
 
+from fskd_jax.config import Config, to_dict
 from fskd_jax.device import processes
 from fskd_jax.training import workdir as workdirs
 from fskd_jax.training.state import TrainState
@@ -172,8 +173,11 @@ class CheckpointStore:
     newest = self._newest(())
     if newest is None:
       return
-    saved = _fields(newest[1]["about"]["config"])
     given = _fields(json.loads(json.dumps(config)))
+    # Fields that are younger than the run had the effect of their defaults.
+    defaults = _fields(json.loads(json.dumps(to_dict(Config()))))
+    younger = {name: defaults[name] for name in given.keys() & defaults.keys()}
+    saved = younger | _fields(newest[1]["about"]["config"])
     differing = [
       f"{name}: {saved.get(name, 'absent')!r} there, {given.get(name, 'absent')!r} now"
       for name in sorted(saved.keys() | given.keys())

@@ -18,12 +18,12 @@ from fskd_jax.data.feed import Feed
 from fskd_jax.data.plans import Sampler, train_index_batches
 from fskd_jax.device import parallel, processes
 from fskd_jax.files import write_picture
-from fskd_jax.interop.pretrained import pretrained_variables
 from fskd_jax.models.build import count_parameters
 from fskd_jax.pictures.curves import draw_curves
 from fskd_jax.training import optim
 from fskd_jax.training import state as train_state
 from fskd_jax.training.checkpoint import CheckpointStore
+from fskd_jax.training.initialization import first_variables
 from fskd_jax.training.log import TrainLog, recorded_seconds
 from fskd_jax.training.state import TrainState
 from fskd_jax.training.task import Task, Validator
@@ -128,7 +128,7 @@ def train(task: Task, cfg: Config, workdir: str | os.PathLike) -> TrainState:
     state = _first_state(task, cfg, checkpoints)
     processes.check_same(
       lambda: fingerprint.of_variables(int(state.step), _variables(state)),
-      "is the workdir, or the file of model.pretrained, another one?",
+      "is the workdir, model.pretrained or train.init_from another one?",
     )
     _log.info("%s", _description(cfg, feed, state))
     first = int(state.step)

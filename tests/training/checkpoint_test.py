@@ -223,6 +223,20 @@ def test_another_config_is_listed_field_by_field(tmp_path):
   store.check_config(other, may_differ=("train.steps", "eval", "optim.learning_rate"))
 
 
+def test_fields_younger_than_the_run_have_their_defaults(tmp_path):
+  old = dataclasses.asdict(Config())
+  del old["optim"]["rates"], old["train"]["init_patterns"]
+  store = CheckpointStore(tmp_path, 1)
+  store.save(1, _state(1), old)
+  now = Config()
+  store.check_config(dataclasses.asdict(now))
+  now.optim.rates = (("encoder/", 0.5),)
+  with pytest.raises(
+    ValueError, match=r"optim.rates: \[\] there, \[\['encoder/', 0.5\]\]"
+  ):
+    store.check_config(dataclasses.asdict(now))
+
+
 def test_replicated_device_arrays_are_saved_once(tmp_path):
   mesh = jax.sharding.Mesh(np.array(jax.devices()), ("data",))
   everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
