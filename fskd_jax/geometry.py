@@ -2,9 +2,8 @@
 
 All coordinates are (x, y) with x to the right and y down; arrays are indexed
 [row, column]. Pixel-index convention: the centre of pixel (0, 0) is (0.0, 0.0),
-so an image of length L spans [-0.5, L - 0.5]. Normalised coordinates are
-x = 2 * x_px / L - 1. The centre of cell i of a map with stride t lies at
-i * t + (t - 1) / 2. Source: docs/algorithm.md#coordinates.
+so an image of length L spans [-0.5, L - 0.5]. The centre of cell i of a map with
+stride t lies at i * t + (t - 1) / 2. Source: docs/algorithm.md#coordinates.
 
 The functions take NumPy or JAX arrays alike and return the kind they were given.
 """
@@ -121,16 +120,6 @@ def grid_to_pixels(points: Array, stride: float) -> Array:
   return points * stride + (stride - 1) / 2
 
 
-def pixels_to_normalized(points: Array, length: float) -> Array:
-  """Converts pixels of an image of this length to [-1, 1]."""
-  return points * (2.0 / length) - 1.0
-
-
-def normalized_to_pixels(points: Array, length: float) -> Array:
-  """Converts [-1, 1] to pixels of an image of this length."""
-  return (points + 1.0) * (length / 2.0)
-
-
 def apply_affine(matrix: Array, points: Array) -> Array:
   """Maps points by 2x3 matrices.
 
@@ -144,13 +133,6 @@ def apply_affine(matrix: Array, points: Array) -> Array:
   rotation = matrix[..., :, :2]
   moved = (rotation[..., None, :, :] * points[..., None, :]).sum(-1)
   return moved + matrix[..., None, :, 2]
-
-
-def compose_affine(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
-  """Returns the 2x3 matrix that applies `inner` first and `outer` second."""
-  linear = outer[..., :, :2] @ inner[..., :, :2]
-  shift = outer[..., :, :2] @ inner[..., :, 2:] + outer[..., :, 2:]
-  return np.concatenate([linear, shift], axis=-1)
 
 
 def invert_affine(matrix: np.ndarray) -> np.ndarray:

@@ -57,6 +57,11 @@ def relative_error(found: Any, expected: Any) -> float:
   return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
+def normalized_to_pixels(points: Any, length: float) -> Any:
+  """Converts the original's coordinates, [-1, 1] over the image, to pixels."""
+  return (points + 1.0) * (length / 2.0)
+
+
 def seeded_weights(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
   """Draws the weights that the golden numbers were computed with."""
   weights = {}

@@ -17,11 +17,11 @@ from benchmarks.parity.cases import (
   make_batch,
   make_views,
   mean,
+  normalized_to_pixels,
   relative_error,
   seeded_weights,
   training,
 )
-from fskd_jax import geometry
 from fskd_jax.config import ModelConfig
 from fskd_jax.episode import EpisodeBatch, Views
 from fskd_jax.few_shot import losses as few_shot_losses
@@ -90,7 +90,7 @@ def _part_rows(golden: Mapping[str, np.ndarray]) -> Iterator[Row]:
 
 
 def _loss_rows(golden: Mapping[str, np.ndarray]) -> Iterator[Row]:
-  keypoints = geometry.normalized_to_pixels(golden["loss_keypoints"], 384)
+  keypoints = normalized_to_pixels(golden["loss_keypoints"], 384)
   keypoints = np.clip(keypoints, 0, 383)
   targets = losses.heatmap_targets(keypoints, (48, 48), 8, 14)
   yield Row("targets", relative_error(targets, golden["loss_target_bnhw"]))
@@ -174,7 +174,7 @@ def golden_weights(golden: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def golden_negatives(golden: Mapping[str, np.ndarray]) -> np.ndarray:
   """Returns the negative keypoints of every image, pixels [b t g 2]."""
-  return geometry.normalized_to_pixels(golden["model_negative_keypoints"], SIDE)
+  return normalized_to_pixels(golden["model_negative_keypoints"], SIDE)
 
 
 def golden_batch(golden: Mapping[str, np.ndarray], all_visible: bool) -> EpisodeBatch:
@@ -207,6 +207,6 @@ def _as_the_original(
 ) -> tuple[np.ndarray, np.ndarray]:
   """Puts hidden keypoints at the centre; they count where no image shows the type."""
   visible = mask > 0
-  pixels = geometry.normalized_to_pixels(keypoints, side)
+  pixels = normalized_to_pixels(keypoints, side)
   pixels = np.where(visible[..., None], pixels, np.float32(side / 2))
   return pixels, visible | ~visible.any(-2, keepdims=True)

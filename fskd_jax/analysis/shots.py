@@ -20,8 +20,7 @@ from fskd_jax.episode import EpisodeBatch, Views
 from fskd_jax.few_shot import evaluation
 from fskd_jax.few_shot.sampler import EpisodeSampler, evaluation_sampler
 from fskd_jax.metrics.intervals import Interval, crossed_bootstrap
-from fskd_jax.models.build import Model
-from fskd_jax.models.detector import FewShotDetector
+from fskd_jax.models.build import Model, make_detector
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +81,7 @@ def measure(
     ValueError: A setting has too few images for such episodes.
   """
   cfg = model.config
-  detector = FewShotDetector(cfg.model, cfg.data.image_size)
+  detector = make_detector(cfg)
   network = evaluation.network_predictor(detector, feed, "single")
   variables = parallel.replicate(model.variables, backend="single")
   predictors = {

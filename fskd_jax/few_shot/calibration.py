@@ -33,6 +33,7 @@ from fskd_jax.heatmaps import readout
 from fskd_jax.interop.weights import read_metadata
 from fskd_jax.messages import DAMAGE, shown
 from fskd_jax.metrics.reliability import Curves, measure
+from fskd_jax.models.build import make_detector
 from fskd_jax.models.detector import FewShotDetector, fuse_heatmaps
 from fskd_jax.pictures.calibration import draw_curves
 
@@ -211,7 +212,7 @@ def to_json(calibration: Calibration) -> str:
 def _reader(
   cfg: Config, feed: Feed, variables: Any
 ) -> Callable[[EpisodeBatch], np.ndarray]:
-  detector = FewShotDetector(cfg.model, cfg.data.image_size)
+  detector = make_detector(cfg)
   temperature = readout.temperature(cfg.loss)
   step = functools.partial(_read_step, detector=detector, temperature=temperature)
   run = parallel.parallelize_evaluation(step, cfg.train.backend)

@@ -32,7 +32,7 @@ from fskd_jax.metrics.results import (
   results_folder,
   write_results,
 )
-from fskd_jax.models.build import Model
+from fskd_jax.models.build import Model, make_detector
 from fskd_jax.models.detector import FewShotDetector, init_variables
 from fskd_jax.pictures import episodes as episode_pictures
 
@@ -235,7 +235,7 @@ def _predictors(cfg: Config, feed: Feed, variables: Any) -> dict[str, Predictor]
   backend = cfg.train.backend
   place = functools.partial(parallel.replicate, backend=backend)
   detector, untrained = (
-    FewShotDetector(model, cfg.data.image_size)
+    make_detector(dataclasses.replace(cfg, model=model))
     for model in (cfg.model, baselines.untrained_model(cfg.model))
   )
   untrained_variables = init_variables(untrained, cfg.train.seed)

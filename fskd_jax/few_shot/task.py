@@ -18,6 +18,7 @@ from fskd_jax.few_shot.sampler import (
   training_sampler,
 )
 from fskd_jax.metrics import results
+from fskd_jax.models.build import make_detector
 from fskd_jax.models.detector import FewShotDetector, init_variables
 from fskd_jax.pictures import episodes
 from fskd_jax.training import state as train_state
@@ -35,7 +36,7 @@ class FewShotTask:
     """
     self._search = search
     self._cfg = cfg
-    self._detector = FewShotDetector(cfg.model, cfg.data.image_size)
+    self._detector = make_detector(cfg)
     train = cfg.train
     self.images_per_step = train.episodes_per_step * (train.shots + train.queries)
 

@@ -23,7 +23,8 @@ from fskd_jax import config
 from fskd_jax.config import Config
 from fskd_jax.files import atomic_path
 from fskd_jax.heatmaps import decoding
-from fskd_jax.models.detector import FewShotDetector, fuse_heatmaps
+from fskd_jax.models.build import make_detector
+from fskd_jax.models.detector import fuse_heatmaps
 from fskd_jax.models.kernels import Kernels
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -79,7 +80,7 @@ def _functions(
   cfg: Config, weights: dict[str, Any], sizes: Sizes
 ) -> dict[str, export.Exported]:
   side = cfg.data.image_size
-  detector = FewShotDetector(cfg.model, side)
+  detector = make_detector(cfg)
 
   def apply(weights: Any, *args: Any, method: str) -> Any:
     variables = traverse_util.unflatten_dict(weights, sep="/")

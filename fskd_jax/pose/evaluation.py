@@ -21,6 +21,7 @@ from fskd_jax.files import write_json
 from fskd_jax.interop.pretrained import pretrained_variables
 from fskd_jax.metrics import scores as metrics_scores
 from fskd_jax.metrics.results import headline, percent, write_results
+from fskd_jax.models.build import make_transpose
 from fskd_jax.models.transpose import init_variables
 from fskd_jax.pictures import episodes
 from fskd_jax.pose import baselines, coco, crops, prediction, scores
@@ -78,7 +79,7 @@ def evaluate(
   place = functools.partial(parallel.replicate, backend=cfg.train.backend)
   feed = Feed.open(cfg.data, cfg.train.backend)
   network = prediction.network_predictor(cfg, feed)
-  untrained = init_variables(prediction.build_model(cfg), cfg.train.seed)
+  untrained = init_variables(make_transpose(cfg), cfg.train.seed)
   if cfg.model.pretrained:
     fresh = untrained
     untrained = processes.together(

@@ -9,24 +9,19 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from fskd_jax import geometry
-from fskd_jax.config import Config, crop_size
+from fskd_jax.config import Config
 from fskd_jax.data.annotations import Instance
 from fskd_jax.data.feed import Feed
 from fskd_jax.data.plans import evaluation_index_batches
 from fskd_jax.device import parallel
 from fskd_jax.episode import PADDING, EpisodeBatch
-from fskd_jax.models.transpose import TransPose
+from fskd_jax.models.build import make_transpose
 from fskd_jax.pictures import episodes
 from fskd_jax.pose import step
 from fskd_jax.pose.sampler import PoseSampler, flip_partners, make_sampler
 
 Predictor = Callable[[EpisodeBatch], np.ndarray]
 """Predicts [b n 3], (x, y, score) in pixels of the crops, for a batch of persons."""
-
-
-def build_model(cfg: Config) -> TransPose:
-  """Returns the network of a pose experiment."""
-  return TransPose(cfg.model, crop_size(cfg.data), len(cfg.data.base))
 
 
 def network_predictor(
@@ -44,7 +39,7 @@ def network_predictor(
     partners = flip_partners(feed.types.base, permutation, names)
   run = functools.partial(
     step.eval_step,
-    model=build_model(cfg),
+    model=make_transpose(cfg),
     loss=cfg.loss,
     pose=cfg.pose,
     partners=partners,

@@ -11,6 +11,7 @@ import optax
 from fskd_jax.config import Config, rates
 from fskd_jax.data.feed import Feed
 from fskd_jax.metrics import scores as metrics_scores
+from fskd_jax.models.build import make_transpose
 from fskd_jax.models.transpose import init_variables
 from fskd_jax.pictures import episodes
 from fskd_jax.pose import evaluation, prediction, scores, step
@@ -23,7 +24,7 @@ class PoseTask:
 
   def __init__(self, cfg: Config):
     self._cfg = cfg
-    self._model = prediction.build_model(cfg)
+    self._model = make_transpose(cfg)
     self.images_per_step = cfg.train.episodes_per_step
 
   def init_variables(self) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from jaxtyping import Float, UInt8
 from fskd_jax.few_shot.calibration import Calibration
 from fskd_jax.heatmaps import readout
 from fskd_jax.heatmaps.readout import Readout
-from fskd_jax.models.build import Model
-from fskd_jax.models.detector import FewShotDetector, fuse_heatmaps
+from fskd_jax.models.build import Model, make_detector
+from fskd_jax.models.detector import fuse_heatmaps
 from fskd_jax.prediction import batches, photographs, search, supports
 from fskd_jax.prediction.batches import QUERY_BATCH, padded, power_of_two
 from fskd_jax.prediction.photographs import Photograph
@@ -94,7 +94,7 @@ class KeypointDetector:
     self.config, self.calibration = cfg, calibrated
     self._variables = jax.device_put(model.variables, jax.local_devices()[0])
     side = cfg.data.image_size
-    detector = FewShotDetector(cfg.model, side)
+    detector = make_detector(cfg)
     temperature = readout.temperature(cfg.loss)
 
     def encode_support(variables, images, keypoints, visible):

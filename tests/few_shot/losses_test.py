@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.parity.cases import normalized_to_pixels
 from fskd_jax import geometry
 from fskd_jax.episode import PADDING
 from fskd_jax.few_shot import losses
@@ -30,9 +31,7 @@ def _loss(heatmaps, keypoints, valid, kind):
 
 def test_heatmap_loss_golden(golden):
   # Clamped like the original does; the published function takes clean input.
-  keypoints = np.clip(
-    geometry.normalized_to_pixels(golden["loss_keypoints"], 384), 0, 383
-  )
+  keypoints = np.clip(normalized_to_pixels(golden["loss_keypoints"], 384), 0, 383)
   targets = heatmap_losses.heatmap_targets(keypoints, (48, 48), 8, 14)
   np.testing.assert_allclose(targets, golden["loss_target_bnhw"], atol=2e-6)
   total, count = heatmap_losses.heatmap_loss(

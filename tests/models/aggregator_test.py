@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fskd_jax import geometry
+from benchmarks.parity.cases import normalized_to_pixels
 from fskd_jax.models import aggregator
 from fskd_jax.models.aggregator import masked_mean
 
@@ -65,7 +65,7 @@ def test_weights_always_sum_to_one(sigma):
 
 
 def test_pooling_reads_the_original_codes_numbers(golden):
-  keypoints = geometry.normalized_to_pixels(golden["pool_keypoints"], 384)
+  keypoints = normalized_to_pixels(golden["pool_keypoints"], 384)
   visible = golden["pool_mask"].astype(bool)
   features = golden["pool_features_nchw"].transpose(0, 2, 3, 1)
   pooled = pool_features(

@@ -26,8 +26,7 @@ from fskd_jax.device import parallel
 from fskd_jax.few_shot import evaluation
 from fskd_jax.few_shot.sampler import evaluation_sampler
 from fskd_jax.files import append_text, read_lines
-from fskd_jax.models.build import count_parameters
-from fskd_jax.models.detector import FewShotDetector
+from fskd_jax.models.build import count_parameters, make_detector
 from fskd_jax.training.checkpoint import CheckpointStore
 
 _log = logging.getLogger(__name__)
@@ -162,7 +161,7 @@ def run_one(cfg: Config, name: str, seed: int, folder: pathlib.Path) -> dict[str
   with contextlib.closing(CheckpointStore(workdir)) as checkpoints:
     saved = checkpoints.restore_model()
   feed = Feed.open(cfg.data, cfg.train.backend)
-  detector = FewShotDetector(cfg.model, cfg.data.image_size)
+  detector = make_detector(cfg)
   network = evaluation.network_predictor(detector, feed, cfg.train.backend)
   predictors = {evaluation.DETECTOR: functools.partial(network, place(saved.variables))}
   settings = {}

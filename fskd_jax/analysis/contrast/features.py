@@ -15,7 +15,7 @@ from fskd_jax.data.plans import Sampler, evaluation_index_batches
 from fskd_jax.device import store as image_store
 from fskd_jax.episode import PADDING, EpisodeBatch
 from fskd_jax.models.aggregator import pool_features
-from fskd_jax.models.detector import FewShotDetector
+from fskd_jax.models.build import make_detector
 
 PointsOf = Callable[[EpisodeBatch], Float[Array, "b t g 2"]]
 """Function that returns points in pixels of the crops, for all images of a batch:
@@ -44,7 +44,7 @@ def reader(
   [Any, EpisodeBatch, image_store.ImageStore | None], Float[Array, "b t g c"]
 ]:
   """Returns (variables, batch, store) -> features at points of all images, jitted."""
-  detector = FewShotDetector(cfg.model, cfg.data.image_size)
+  detector = make_detector(cfg)
 
   def read(variables, batch, store):
     side = detector.image_size

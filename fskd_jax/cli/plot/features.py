@@ -13,7 +13,8 @@ from fskd_jax.analysis.contrast import features, hardness, prototypes
 from fskd_jax.cli.plot.out import add_out, save
 from fskd_jax.config import Config
 from fskd_jax.few_shot.sampler import evaluation_sampler, training_sampler
-from fskd_jax.models.detector import FewShotDetector, init_variables
+from fskd_jax.models.build import make_detector
+from fskd_jax.models.detector import init_variables
 from fskd_jax.training.runs import load_config, load_run, open_feed
 
 TYPES = ("base", "novel")
@@ -95,5 +96,5 @@ def _network(args: argparse.Namespace) -> tuple[Config, Any]:
     model, _ = load_run(args.workdir)
     return model.config, model.variables
   cfg = load_config(args.config)
-  detector = FewShotDetector(cfg.model, cfg.data.image_size)
+  detector = make_detector(cfg)
   return cfg, init_variables(detector, cfg.train.seed)
