@@ -14,12 +14,13 @@ from fskd_jax.models.build import Model, make_model
 
 
 class Difference(NamedTuple):
-  """Of two arrays of one name.
+  """Difference between two arrays of one name.
 
   Attributes:
-    name: of the parameter or stage.
-    max_abs: largest absolute difference.
-    relative: that over the largest absolute value in either; nan if either holds one.
+    name: Name of the parameter or stage.
+    max_abs: Largest absolute difference.
+    relative: `max_abs` over the largest absolute value in either; nan if either holds
+      one.
   """
 
   name: str
@@ -28,12 +29,13 @@ class Difference(NamedTuple):
 
 
 class Comparison(NamedTuple):
-  """What `compare` found.
+  """Result of `compare`.
 
   Attributes:
-    parameters: of each name that both have, in one shape.
-    stages: in the order of work; empty if the parameters do not correspond.
-    unmatched: names that one has alone, or with another shape.
+    parameters: Difference of each parameter that both have in one shape.
+    stages: Difference of each stage in the order of work; empty if the parameters do
+      not correspond.
+    unmatched: Names that one has alone, or with another shape.
   """
 
   parameters: list[Difference]
@@ -41,7 +43,7 @@ class Comparison(NamedTuple):
   unmatched: list[str]
 
   def is_equal(self, tolerance: float) -> bool:
-    """Says whether every relative difference is within the tolerance."""
+    """Returns whether every relative difference is within the tolerance."""
     differences = self.parameters + self.stages
     return not self.unmatched and all(d.relative <= tolerance for d in differences)
 
@@ -50,7 +52,7 @@ def compare(a: Model, b: Model) -> Comparison:
   """Compares parameters, and stages on seeded images of the first one's size.
 
   Raises:
-    ValueError: the second does not take images of that size.
+    ValueError: The second does not take images of that size.
   """
   first, second = (
     {

@@ -1,7 +1,7 @@
 """Table that maps Flax variables to a PyTorch state dict, in both directions.
 
-Whoever knows the names of a model makes the table. Tensors are NumPy arrays; PyTorch
-is not needed.
+The modules that know the names of a model make the table. Tensors are NumPy arrays;
+PyTorch is not needed.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,18 +19,18 @@ LEAF_NAMES = {
 }
 COUNTER = ".num_batches_tracked"
 PARALLEL_PREFIX = "module."
-"""What PyTorch's DataParallel puts before every name."""
+"""Prefix that PyTorch's DataParallel puts before every name."""
 
 
 class Entry(NamedTuple):
   """One tensor on both sides: torch = flax.transpose(axes).reshape(torch_shape).
 
   Attributes:
-    path: collection, modules and leaf of the Flax variable.
-    name: key in the state dict.
-    flax_shape: shape of the Flax variable.
-    axes: order of the Flax axes in PyTorch.
-    torch_shape: shape in PyTorch.
+    path: Collection, modules and leaf of the Flax variable.
+    name: Key in the state dict.
+    flax_shape: Shape of the Flax variable.
+    axes: Order of the Flax axes in PyTorch.
+    torch_shape: Shape in PyTorch.
   """
 
   path: tuple[str, ...]
@@ -40,12 +40,12 @@ class Entry(NamedTuple):
   torch_shape: tuple[int, ...]
 
   def to_torch(self, value: Any) -> np.ndarray:
-    """Brings a Flax variable into PyTorch's layout."""
+    """Converts a Flax variable to PyTorch's layout."""
     value = np.asarray(value).transpose(self.axes)
     return np.ascontiguousarray(value).reshape(self.torch_shape)
 
   def to_flax(self, value: np.ndarray) -> np.ndarray:
-    """Brings a tensor into Flax's layout."""
+    """Converts a tensor to Flax's layout."""
     value = value.reshape([self.flax_shape[axis] for axis in self.axes])
     return np.ascontiguousarray(value.transpose(np.argsort(self.axes)))
 
@@ -54,8 +54,8 @@ def make_table(variables: Any, names: Mapping[str, str]) -> list[Entry]:
   """Lists every variable.
 
   Args:
-    variables: arrays or their shapes.
-    names: prefix in the state dict for the path of a module ("encoder/conv1"), or the
+    variables: Variables of a network, or their shapes.
+    names: Prefix in the state dict for the path of a module ("encoder/conv1"), or the
       whole name for the path of a parameter ("encoder/transformer/position"). What is
       not there goes by its Flax path, with dots.
   """
@@ -77,7 +77,7 @@ def read(tensors: Mapping[str, np.ndarray], entries: Iterable[Entry]) -> dict[st
     Variables, float32.
 
   Raises:
-    ValueError: lists every tensor that is missing, unexpected, of a wrong shape or
+    ValueError: Lists every tensor that is missing, unexpected, of a wrong shape or
       not finite.
   """
   leaves, problems = {}, []
@@ -107,7 +107,7 @@ def write(
   """Writes exactly these entries, and counters of 0. The inverse of `read`.
 
   Raises:
-    ValueError: lists what the variables and the entries do not share.
+    ValueError: Lists what the variables and the entries do not share.
   """
   leaves: dict[Any, Any] = traverse_util.flatten_dict(variables)
   shapes = {path: np.shape(leaf) for path, leaf in leaves.items()}
@@ -128,7 +128,7 @@ def write(
 
 
 def without_parallel_prefix(tensors: Mapping[str, Any]) -> dict[str, Any]:
-  """Takes "module." off the names if all have it."""
+  """Removes "module." from the names if all have it."""
   if not all(name.startswith(PARALLEL_PREFIX) for name in tensors):
     return dict(tensors)
   return {name.removeprefix(PARALLEL_PREFIX): x for name, x in tensors.items()}

@@ -23,16 +23,16 @@ HEAD = ("deconv_layers.", "final_layer.")
 def pretrained_variables(
   variables: Mapping[str, Any], path: str | pathlib.Path, config: ModelConfig
 ) -> dict[str, Any]:
-  """Replaces what a file has for the encoder; logs what it has no use for.
+  """Replaces the encoder by that of a file; logs the names that are not used.
 
   Args:
-    variables: of a detector or a `TransPose`.
-    path: see `load_pretrained`.
-    config: of the model.
+    variables: Variables of a detector or a `TransPose`.
+    path: File of weights; its content is that of `load_pretrained`'s `state_dict`.
+    config: The architecture.
 
   Raises:
-    ValueError: as `load_pretrained`; names the file.
-    FileNotFoundError: there is no such file.
+    ValueError: As `load_pretrained`; names the file.
+    FileNotFoundError: There is no such file.
   """
   tensors = read_weights(path)
   try:
@@ -52,17 +52,17 @@ def load_pretrained(
   """Reads the encoder, or as much of it as a file of that kind has.
 
   Args:
-    state_dict: torchvision's ResNet-50 or an ImageNet HRNet, for the backbone; or a
-      TransPose, for the whole encoder and the deconvolutions. The last layer is left
-      as it is, so that the keypoints may be others.
-    variables: of a detector or a `TransPose`.
-    config: of the model.
+    state_dict: Tensors of torchvision's ResNet-50 or an ImageNet HRNet, for the
+      backbone; or of a TransPose, for the whole encoder and the deconvolutions. The
+      last layer is left as it is, so that the keypoints may be others.
+    variables: Variables of a detector or a `TransPose`.
+    config: The architecture.
 
   Returns:
-    All variables, and the names that there was no use for.
+    All variables, and the names of the tensors that were not used.
 
   Raises:
-    ValueError: there are no such files for this encoder; lists every tensor that is
+    ValueError: There are no such files for this encoder; lists every tensor that is
       missing, unexpected, of a wrong shape or not finite.
   """
   encoder = NAMES[config.encoder]
@@ -105,5 +105,5 @@ def load_pretrained(
 
 
 def _block(name: str) -> str:
-  """Returns the first two parts of a name: layer1.0.conv1.weight is of layer1.0."""
+  """Returns the first two parts of a name: layer1.0 of layer1.0.conv1.weight."""
   return ".".join(name.split(".")[:2])

@@ -48,13 +48,13 @@ def write_stablehlo(
   keypoints [1 m n 2] in pixels.
 
   Args:
-    path: ends in .zip.
-    cfg: of the run.
-    variables: of the detector.
-    sizes: of every call.
+    path: File name that ends in .zip.
+    cfg: Configuration of the run.
+    variables: Variables of the detector.
+    sizes: Sizes of every call.
 
   Raises:
-    ValueError: the name does not end in .zip, or a size is below 1.
+    ValueError: The name does not end in .zip, or a size is below 1.
   """
   path = pathlib.Path(path)
   if path.suffix != ".zip":

@@ -32,7 +32,7 @@ def order(model: ModelConfig) -> list[str]:
 
 
 def seeded_inputs(cfg: Config) -> Any:
-  """Draws what the model of a configuration is applied to."""
+  """Returns random input for the model of a configuration, the same at every call."""
   if cfg.task != "pose":
     return seeded_episode(cfg.data.image_size)
   shape = (1, *crop_size(cfg.data), 3)
@@ -42,7 +42,7 @@ def seeded_inputs(cfg: Config) -> Any:
 def run_stages(
   model: FewShotDetector | TransPose, variables: Mapping[str, Any], inputs: Any
 ) -> dict[str, Array]:
-  """Applies a model, and returns what every stage gave.
+  """Applies a model, and returns the output of every stage.
 
   Returns:
     By name: the encoder after its stem, each stage and each layer of attention, its
@@ -100,7 +100,7 @@ def _encoder_stage(inner: str, result: Any, config: ModelConfig) -> dict[str, Ar
 
 
 def seeded_episode(image_size: int) -> EpisodeBatch:
-  """Draws one episode of one support and one query image with five types."""
+  """Returns a random episode of one support and one query image with five types."""
   rng = np.random.default_rng(0)
 
   def views() -> Views:

@@ -17,7 +17,7 @@ def load_state_dict(
   """Reads the variables of a configuration's model by the names of its original.
 
   Raises:
-    ValueError: lists everything that does not fit.
+    ValueError: Lists everything that does not fit.
   """
   if cfg.task == "pose":
     sizes = crop_size(cfg.data), len(cfg.data.base)
@@ -29,7 +29,7 @@ def state_dict(variables: Mapping[str, Any], cfg: Config) -> dict[str, np.ndarra
   """Writes the variables of a configuration's model by the names of its original.
 
   Raises:
-    ValueError: the variables are not those of this configuration.
+    ValueError: The variables are not those of this configuration.
   """
   if cfg.task == "pose":
     sizes = crop_size(cfg.data), len(cfg.data.base)

@@ -28,14 +28,14 @@ def load_state_dict(
   Args:
     state_dict: NumPy arrays by name. `num_batches_tracked` is not looked at: the
       running averages have a fixed decay.
-    config: of the detector.
-    image_size: its input; matters to the positions of a transformer alone.
+    config: The architecture.
+    image_size: Side of the input; matters to the positions of a transformer alone.
 
   Returns:
     {"params": ..., "batch_stats": ...}, float32.
 
   Raises:
-    ValueError: lists every tensor that is missing, unexpected, of a wrong shape or
+    ValueError: Lists every tensor that is missing, unexpected, of a wrong shape or
       not finite.
   """
   state_dict = entries.without_parallel_prefix(state_dict)
@@ -51,7 +51,7 @@ def state_dict(
   The inverse of `load_state_dict`, bit for bit.
 
   Raises:
-    ValueError: the variables are not those of this configuration.
+    ValueError: The variables are not those of this configuration.
   """
   tensors = entries.write(variables, detector_table(config, image_size))
   sine = transpose_names.sine_tensor(config, (image_size, image_size), ENCODER)

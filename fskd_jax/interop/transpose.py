@@ -32,15 +32,15 @@ def load_state_dict(
   Args:
     state_dict: NumPy arrays by name. `num_batches_tracked` is not looked at; a sine
       embedding must be that of the formula, for a grid of any size.
-    config: of the model.
-    image_size: height and width that it is made for.
-    num_keypoints: of the model.
+    config: The architecture.
+    image_size: Height and width that it is made for.
+    num_keypoints: Number of its keypoints.
 
   Returns:
     {"params": ..., "batch_stats": ...}, float32.
 
   Raises:
-    ValueError: the position embedding is another; or lists every tensor that is
+    ValueError: The position embedding is another; or lists every tensor that is
       missing, unexpected, of a wrong shape or not finite.
   """
   state_dict = entries.without_parallel_prefix(state_dict)
@@ -60,7 +60,7 @@ def state_dict(
   here and a tensor there, is that of `image_size`.
 
   Raises:
-    ValueError: the variables are not those of this configuration.
+    ValueError: The variables are not those of this configuration.
   """
   table = transpose_table(config, image_size, num_keypoints)
   return sine_tensor(config, image_size) | entries.write(variables, table)
@@ -94,7 +94,7 @@ def encoder_names(config: ModelConfig, prefix: str = "") -> dict[str, str]:
 def sine_tensor(
   config: ModelConfig, image_size: tuple[int, int], prefix: str = ""
 ) -> dict[str, np.ndarray]:
-  """Returns the constant that a state dict holds beside what is learned, if any."""
+  """Returns the constant that a state dict holds beside the parameters, if any."""
   if not has_sine(config):
     return {}
   height, width = (side // config.strides[0] for side in image_size)
@@ -105,10 +105,10 @@ def sine_tensor(
 def without_sine(
   state_dict: Mapping[str, np.ndarray], config: ModelConfig, prefix: str = ""
 ) -> dict[str, np.ndarray]:
-  """Takes the sine embedding out of a state dict after a look at it.
+  """Checks the sine embedding of a state dict, and leaves it out.
 
   Raises:
-    ValueError: there is none, or it is not that of the formula for any grid of as
+    ValueError: There is none, or it is not that of the formula for any grid of as
       many cells.
   """
   if not has_sine(config):
@@ -128,12 +128,12 @@ def without_sine(
 
 
 def has_sine(config: ModelConfig) -> bool:
-  """Says whether the model has a sine embedding."""
+  """Returns whether the model has a sine embedding."""
   return config.transformer.layers > 0 and config.transformer.position == "sine"
 
 
 def _is_sine(embedding: np.ndarray) -> bool:
-  """Says whether it is that of some grid: which one does not matter to the weights."""
+  """Returns whether it is that of some grid; the weights do not depend on which."""
   cells, channels = embedding.shape
   return any(
     np.allclose(

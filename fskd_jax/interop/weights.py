@@ -31,9 +31,9 @@ def read_weights(path: str | pathlib.Path) -> dict[str, np.ndarray]:
   """Reads a state dict, or the one under "state_dict" in a .pth.
 
   Raises:
-    FileNotFoundError: there is no such file.
-    ValueError: it is damaged, or not a plain state dict, or of an unknown kind.
-    ImportError: a .pth needs PyTorch, which is not installed.
+    FileNotFoundError: There is no such file.
+    ValueError: It is damaged, or not a plain state dict, or of an unknown kind.
+    ImportError: A .pth needs PyTorch, which is not installed.
   """
   path = _existing(path)
   if path.suffix == ".pth":
@@ -45,8 +45,8 @@ def read_config(path: str | pathlib.Path) -> Config | None:
   """Reads the configuration that `fskd export` put into a safetensors file.
 
   Raises:
-    FileNotFoundError: there is no such file.
-    ValueError: the file is damaged, or its configuration is of another version.
+    FileNotFoundError: There is no such file.
+    ValueError: The file is damaged, or its configuration is of another version.
   """
   metadata = read_metadata(path)
   if "config" not in metadata:
@@ -62,11 +62,11 @@ def read_config(path: str | pathlib.Path) -> Config | None:
 
 
 def read_metadata(path: str | pathlib.Path) -> dict[str, str]:
-  """Reads what `fskd export` wrote beside the tensors; a .pth carries nothing.
+  """Reads the metadata that `fskd export` wrote; a .pth carries none.
 
   Raises:
-    FileNotFoundError: there is no such file.
-    ValueError: the file is damaged.
+    FileNotFoundError: There is no such file.
+    ValueError: The file is damaged.
   """
   path = _existing(path)
   if path.suffix == ".pth":
@@ -84,12 +84,13 @@ def write_weights(
 
   Args:
     path: .safetensors or .pth.
-    tensors: by name.
-    metadata: kept in a safetensors file only; a .pth is a plain state dict.
+    tensors: Tensors by name.
+    metadata: Texts by name, kept in a safetensors file only; a .pth is a plain state
+      dict.
 
   Raises:
-    ValueError: the file name ends in something else.
-    ImportError: a .pth needs PyTorch, which is not installed.
+    ValueError: The file name ends in something else.
+    ImportError: A .pth needs PyTorch, which is not installed.
   """
   path = _known(path)
   with atomic_path(path) as unfinished:

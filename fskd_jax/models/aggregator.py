@@ -29,11 +29,11 @@ def pooling_weights(
   """Weighs the cells of a map by a Gaussian around each keypoint.
 
   Args:
-    keypoints: pixels of the network's input; clamped into the image.
-    num_cells: h = w, side of the map.
-    image_size: side of the network's input, pixels.
-    sigma: standard deviation as a fraction of the image side.
-    truncate_center: drop the fraction of the centre, as the original code does.
+    keypoints: Keypoints, pixels of the network's input; clamped into the image.
+    num_cells: Side of the map, h = w.
+    image_size: Side of the network's input, pixels.
+    sigma: Standard deviation as a fraction of the image side.
+    truncate_center: Whether the centre loses its fraction, as in the original code.
 
   Returns:
     Weights that sum to 1. Beyond `geometry.GAUSSIAN_CUT` they are 0, but the nearest
@@ -74,11 +74,11 @@ def pool_features(
   """Reads the features at keypoints, in float32.
 
   Args:
-    features: square maps of the images.
-    keypoints: pixels of the network's input.
-    image_size: side of the network's input, pixels.
-    sigma: see `pooling_weights`.
-    truncate_center: see `pooling_weights`.
+    features: Square feature maps of the images.
+    keypoints: Keypoints, pixels of the network's input.
+    image_size: Side of the network's input, pixels.
+    sigma: Standard deviation, see `pooling_weights`.
+    truncate_center: Form of the centre, see `pooling_weights`.
 
   Warns:
     UserWarning: see `pooling_weights`; of a gradient in the keypoints alone.

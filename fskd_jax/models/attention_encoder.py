@@ -13,12 +13,12 @@ class TransPoseEncoder(nn.Module):
   """Every cell of the backbone's map becomes a token that attends to all others.
 
   Attributes:
-    backbone: returns one map.
-    config: of the transformer.
-    grid: height and width of the map for the images it is made for; other sizes
+    backbone: Convolutional encoder that returns one map.
+    config: Sizes of the transformer.
+    grid: Height and width of the map for the images it is made for; other sizes
       work too, see `TransformerEncoder`.
-    multiple: what the sides of images must be a multiple of.
-    dtype: of the activations; parameters are float32.
+    multiple: Number that must divide the sides of images.
+    dtype: Type of the activations; parameters are float32.
 
   Source: docs/transpose.md#networks.
   """
@@ -47,14 +47,15 @@ class TransPoseEncoder(nn.Module):
     """Encodes normalised images.
 
     Args:
-      images: see `encoder.normalize_images`.
-      train: batch norm by the statistics of this batch, recorded; and dropout.
+      images: Normalised images, see `encoder.normalize_for`.
+      train: Whether dropout is on and batch norm uses the statistics of this batch and
+        records them.
 
     Returns:
       One map, like the backbone.
 
     Raises:
-      ValueError: the sides of the images are no multiples of `multiple`.
+      ValueError: The sides of the images are no multiples of `multiple`.
     """
     height, width = images.shape[1:3]
     if height % self.multiple or width % self.multiple:

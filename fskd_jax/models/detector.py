@@ -103,7 +103,7 @@ class FewShotDetector(nn.Module):
         `episode.rotate_support`.
 
     Raises:
-      ValueError: shapes disagree with each other or with `image_size`.
+      ValueError: Shapes disagree with each other or with `image_size`.
     """
     for name, views in (("support", batch.support), ("query", batch.query)):
       _check(name, self.image_size, views.images, views.keypoints, views.visible)
@@ -123,7 +123,7 @@ class FewShotDetector(nn.Module):
   def detect_normalized(
     self, batch: EpisodeBatch, *, train: bool, rotate_support: bool = False
   ) -> DetectorOutput:
-    """Does what `__call__` does, for images that went through `normalize_for`."""
+    """Detects as `__call__`, in images that `normalize_for` returned."""
     images, keypoints, visible = (
       jnp.concatenate(pair, axis=1)
       for pair in zip(batch.support.annotations(), batch.query.annotations())
@@ -146,7 +146,7 @@ class FewShotDetector(nn.Module):
     keypoints: Float[Array, "b k n 2"],
     visible: Bool[Array, "b k n"],
   ) -> tuple[Kernels, ...]:
-    """Makes kernels that serve any number of query images.
+    """Returns kernels that serve any number of query images.
 
     Args:
       images: Support images, RGB, 0..255.
@@ -157,7 +157,7 @@ class FewShotDetector(nn.Module):
       The kernels of every group, nothing deferred.
 
     Raises:
-      ValueError: shapes disagree with each other or with `image_size`.
+      ValueError: Shapes disagree with each other or with `image_size`.
     """
     _check("support", self.image_size, images, keypoints, visible)
     features = self._encode(normalize_for(self.config, images), train=False)

@@ -22,11 +22,11 @@ class ConvNorm(nn.Module):
   """3x3 or 1x1 convolution and batch norm.
 
   Attributes:
-    width: output channels.
-    conv: makes the convolution.
-    norm: makes the batch norm.
-    size: side of the kernel.
-    stride: of the convolution.
+    width: Number of output channels.
+    conv: Maker of the convolution.
+    norm: Maker of the batch norm.
+    size: Side of the kernel.
+    stride: Stride of the convolution.
   """
 
   width: int
@@ -63,9 +63,9 @@ class HighResolutionModule(nn.Module):
   """Residual blocks on every branch, then every output is a sum over the branches.
 
   Attributes:
-    num_outputs: finest branches to return.
-    conv: makes a convolution.
-    norm: makes a batch norm.
+    num_outputs: Number of branches to return, the finest ones.
+    conv: Maker of a convolution.
+    norm: Maker of a batch norm.
   """
 
   num_outputs: int
@@ -91,7 +91,7 @@ class HighResolutionModule(nn.Module):
     return outputs
 
   def _fuse(self, x: Array, i: int, j: int, maps: Sequence[Array]) -> Array:
-    """Brings branch j to the size and channels of branch i."""
+    """Resizes branch j to the size and channels of branch i."""
     layer = functools.partial(ConvNorm, conv=self.conv, norm=self.norm)
     width = maps[i].shape[-1]
     if j > i:
@@ -108,10 +108,10 @@ class HRNetS(nn.Module):
   """Encoder that keeps a fine map beside coarser ones; `width` channels at stride 4.
 
   Attributes:
-    width: channels of the finest branch, 32 or 48 in the paper.
-    momentum: decay of the running batch statistics.
-    dtype: of the activations; parameters and batch norm are float32.
-    axis_name: device axis over which batch statistics are synchronised.
+    width: Channels of the finest branch, 32 or 48 in the paper.
+    momentum: Decay of the running batch statistics.
+    dtype: Type of the activations; parameters and batch norm are float32.
+    axis_name: Device axis over which batch statistics are synchronised.
 
   Source: docs/transpose.md#hrnet-s. Running variances are the biased ones.
   """
@@ -128,8 +128,8 @@ class HRNetS(nn.Module):
     """Encodes normalised images.
 
     Args:
-      images: see `encoder.normalize_images`; sides are multiples of 16.
-      train: normalise by the statistics of this batch and record them.
+      images: Normalised images, see `encoder.normalize_for`; sides are multiples of 16.
+      train: Whether batch norm uses the statistics of this batch and records them.
     """
     conv, norm = conv_and_norm(
       nn.initializers.variance_scaling(2.0, "fan_out", "normal"),

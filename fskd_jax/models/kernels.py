@@ -128,9 +128,9 @@ class KernelGenerator(nn.Module):
 
   Attributes:
     kernel_sizes: Odd sides s of the kernels.
-    kind: "srm_crm", or an ablation: "no_srm" (the prototype at every tap, then CRM),
-      "no_crm" (SRM without ReLU), "linear" (one linear layer), "prototype" (nothing
-      learned).
+    kind: Form of the generator: "srm_crm", or an ablation: "no_srm" (the prototype at
+      every tap, then CRM), "no_crm" (SRM without ReLU), "linear" (one linear layer),
+      "prototype" (nothing learned).
     shared_crm: Whether all sizes share one CRM (or linear layer).
     residual_crm: Form of the CRM, see `ChannelRefinement`.
     bias_net: Whether each size also has a bias.
@@ -191,5 +191,5 @@ def _identity(shape: tuple[int, ...]) -> Array:
 
 
 def _near(start: Callable[[tuple[int, ...]], Array]) -> Callable[..., Array]:
-  """Makes an initializer: N(start, 0.001^2)."""
+  """Returns an initializer: N(start, 0.001^2)."""
   return lambda key, shape: start(shape) + 1e-3 * jax.random.normal(key, shape)

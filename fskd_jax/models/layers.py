@@ -23,14 +23,14 @@ def conv_and_norm(
   dtype: DTypeLike,
   axis_name: str | None,
 ) -> tuple[Callable[..., nn.Module], Callable[..., nn.Module]]:
-  """Returns what an encoder makes its convolutions and its norms with.
+  """Returns the makers of an encoder's convolutions and batch norms.
 
   Args:
-    kernel_init: of the convolutions, which have no bias.
-    train: normalise by the statistics of the batch and record them.
-    momentum: decay of the running statistics.
-    dtype: of the activations.
-    axis_name: device axis over which statistics are synchronised.
+    kernel_init: Initializer of the convolutions, which have no bias.
+    train: Whether batch norm uses the statistics of the batch and records them.
+    momentum: Decay of the running statistics.
+    dtype: Type of the activations.
+    axis_name: Device axis over which statistics are synchronised.
   """
   conv = functools.partial(
     nn.Conv,
@@ -56,11 +56,11 @@ class BatchNorm(nn.Module):
   keeps. Running variances are the biased ones.
 
   Attributes:
-    use_running_average: normalise by the running statistics and leave them alone.
-    momentum: decay of the running statistics.
-    dtype: of the output; statistics and parameters are float32 or finer.
-    axis_name: device axis over which statistics are synchronised.
-    scale_init: of the gain.
+    use_running_average: Whether the running statistics are used, and not changed.
+    momentum: Decay of the running statistics.
+    dtype: Type of the output; statistics and parameters are float32 or finer.
+    axis_name: Device axis over which statistics are synchronised.
+    scale_init: Initializer of the gain.
   """
 
   use_running_average: bool

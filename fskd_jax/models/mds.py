@@ -24,8 +24,8 @@ class Modulator(nn.Module):
   from scratch starts much slower.
 
   Attributes:
-    widths: channels of the convolutions.
-    dtype: of the convolutions; the head is float32.
+    widths: Channels of the convolutions.
+    dtype: Type of the convolutions; the head is float32.
 
   Source: docs/algorithm.md#mds.
   """
@@ -37,7 +37,7 @@ class Modulator(nn.Module):
   def __call__(
     self, query: Float[Array, "b m h w c"], prototypes: Float[Array, "b n c"]
   ) -> Float[Array, "b m n h w"]:
-    """Draws a heat-map of every keypoint type on every query image, in float32."""
+    """Computes a heat-map of every keypoint type on every query image, in float32."""
     (b, m, h, w, c), n = query.shape, prototypes.shape[1]
     query, prototypes = query.astype(self.dtype), prototypes.astype(self.dtype)
     products = query[:, :, None] * prototypes[:, None, :, None, None]

@@ -47,12 +47,13 @@ class ResNet50(nn.Module):
   """Encoder with feature maps at strides 8 (512), 16 (1024) and 32 (2048 channels).
 
   Attributes:
-    strides: feature maps to return; nothing deeper than the last is built. (8,) is
-      ResNet-S of TransPose.
-    blocks: in each stage. The third block of torchvision's layer4 is cut off.
-    momentum: decay of the running batch statistics.
-    dtype: of the activations; parameters and batch norm are float32.
-    axis_name: device axis over which batch statistics are synchronised.
+    strides: Strides of the feature maps to return; nothing deeper than the last is
+      built. (8,) is ResNet-S of TransPose.
+    blocks: Number of blocks in each stage; (3, 4, 23, 3) is ResNet-101. By default the
+      third block of torchvision's layer4 is cut off.
+    momentum: Decay of the running batch statistics.
+    dtype: Type of the activations; parameters and batch norm are float32.
+    axis_name: Device axis over which batch statistics are synchronised.
 
   Source: docs/algorithm.md#encoder. Running variances are the biased ones.
   """
@@ -70,8 +71,8 @@ class ResNet50(nn.Module):
     """Encodes normalised images.
 
     Args:
-      images: see `encoder.normalize_images`.
-      train: normalise by the statistics of this batch and record them.
+      images: Normalised images, see `encoder.normalize_for`.
+      train: Whether batch norm uses the statistics of this batch and records them.
 
     Returns:
       One map per stride.

@@ -37,11 +37,11 @@ class SmallEncoder(nn.Module):
   features uses both signs.
 
   Attributes:
-    strides: feature maps to return, 8 or coarser.
-    widths: channels at strides 2, 4, 8, 16 and, if there is a fifth, 32.
-    momentum: decay of the running batch statistics.
-    dtype: of the activations; parameters and batch norm are float32.
-    axis_name: device axis over which batch statistics are synchronised.
+    strides: Strides of the feature maps to return, 8 or coarser.
+    widths: Channels at strides 2, 4, 8, 16 and, if there is a fifth, 32.
+    momentum: Decay of the running batch statistics.
+    dtype: Type of the activations; parameters and batch norm are float32.
+    axis_name: Device axis over which batch statistics are synchronised.
   """
 
   strides: tuple[int, ...] = (8,)
@@ -57,8 +57,8 @@ class SmallEncoder(nn.Module):
     """Encodes normalised images.
 
     Args:
-      images: see `encoder.normalize_images`.
-      train: normalise by the statistics of this batch and record them.
+      images: Normalised images, see `encoder.normalize_for`.
+      train: Whether batch norm uses the statistics of this batch and records them.
 
     Returns:
       One map per stride.

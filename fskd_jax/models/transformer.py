@@ -27,9 +27,9 @@ def sine_position_embedding(
   close to a full turn at any size of the grid.
 
   Args:
-    height: rows of the grid.
-    width: columns of the grid.
-    channels: d, a multiple of 4: sine and cosine along two axes.
+    height: Rows of the grid.
+    width: Columns of the grid.
+    channels: Number d of channels, a multiple of 4: sine and cosine along two axes.
 
   Returns:
     float32; cells in row-major order.
@@ -67,9 +67,9 @@ def resize_embedding(
   centres would extrapolate at the border instead.
 
   Args:
-    embedding: of every cell of `grid` in row-major order.
-    grid: its height and width.
-    new_grid: height and width to make.
+    embedding: Vector of every cell of `grid` in row-major order.
+    grid: Height and width of the embedding.
+    new_grid: Height and width of the result.
 
   Source: docs/transpose.md#other-resolutions.
   """
@@ -88,9 +88,9 @@ class SelfAttention(nn.Module):
   initialised as one (Xavier).
 
   Attributes:
-    heads: each sees its own d / heads channels.
-    dropout: rate on the attention weights.
-    dtype: of the matrix products; the softmax is float32.
+    heads: Number of heads, each of which sees its own d / heads channels.
+    dropout: Dropout rate on the attention weights.
+    dtype: Type of the matrix products; the softmax is float32.
   """
 
   heads: int
@@ -145,11 +145,11 @@ def attend(
   a CPU the heads are, too: what is worked on stays in the cache.
 
   Args:
-    query: scaled by 1 / sqrt(c).
-    key: what queries are compared with.
-    value: what is read.
-    dropout: rate on the weights.
-    rng: draws what is dropped; None for nothing.
+    query: Queries, scaled by 1 / sqrt(c).
+    key: Vectors that queries are compared with.
+    value: Vectors that are read.
+    dropout: Dropout rate on the weights.
+    rng: Random key of the dropout; None turns it off.
   """
   length, channels = query.shape[2:]
   num_blocks = -(-length // BLOCK)
@@ -202,8 +202,8 @@ class EncoderLayer(nn.Module):
   """Attention and a feed-forward network, each added and then normalised.
 
   Attributes:
-    config: sizes and dropout.
-    dtype: of the activations; parameters are float32.
+    config: Sizes and dropout.
+    dtype: Type of the activations; parameters are float32.
 
   Source: docs/transpose.md#layers.
   """
@@ -248,10 +248,10 @@ class TransformerEncoder(nn.Module):
   """Layers of attention; the position is added in every one.
 
   Attributes:
-    config: sizes, number of layers, kind of position embedding, dropout.
-    grid: height and width of the map at which a learnable embedding has its
+    config: Sizes, number of layers, kind of position embedding, dropout.
+    grid: Height and width of the map at which a learnable embedding has its
       parameter, `position` [l d].
-    dtype: of the activations; parameters are float32.
+    dtype: Type of the activations; parameters are float32.
 
   Source: docs/transpose.md#layers.
   """
@@ -267,12 +267,12 @@ class TransformerEncoder(nn.Module):
     """Encodes maps whose cells are tokens in row-major order.
 
     Args:
-      tokens: l = height * width of `grid`, d = config.width.
-      grid: height and width of the map. A learnable embedding is interpolated to it.
-      train: dropout from the stream "dropout".
+      tokens: Tokens, l = height * width of `grid`, d = config.width.
+      grid: Height and width of the map. A learnable embedding is interpolated to it.
+      train: Whether dropout is on, from the stream "dropout".
 
     Raises:
-      ValueError: the number of tokens is not that of the grid, or the kind of
+      ValueError: The number of tokens is not that of the grid, or the kind of
         position embedding is unknown.
     """
     if tokens.shape[1] != math.prod(grid):

@@ -50,8 +50,8 @@ class Deconvolution(nn.Module):
   of four sets of weights. XLA's gradient of such a convolution takes seconds on CPUs.
 
   Attributes:
-    width: output channels.
-    dtype: of the activations.
+    width: Number of output channels.
+    dtype: Type of the activations.
 
   Source: docs/transpose.md#heads.
   """
@@ -89,11 +89,11 @@ class TransPose(nn.Module):
   convolution is small in both: heat-maps start near 0, as most of a target is.
 
   Attributes:
-    config: the architecture.
-    image_size: height and width of the input it is made for, pixels. Others work
+    config: The architecture.
+    image_size: Height and width of the input it is made for, pixels. Others work
       too: sine embeddings are computed anew, learnable ones interpolated.
-    num_keypoints: n.
-    axis_name: device axis over which batch statistics are synchronised.
+    num_keypoints: Number n of keypoints.
+    axis_name: Device axis over which batch statistics are synchronised.
 
   Source: docs/transpose.md#networks.
   """
@@ -107,7 +107,7 @@ class TransPose(nn.Module):
     """Names the parts.
 
     Raises:
-      ValueError: the configuration has no transformer, or as `build_encoder`.
+      ValueError: The configuration has no transformer, or as `build_encoder`.
     """
     config = self.config
     if not config.transformer.layers:
@@ -132,25 +132,26 @@ class TransPose(nn.Module):
   def __call__(
     self, images: Num[Array, "t H W 3"], *, train: bool
   ) -> Float[Array, "t n h w"]:
-    """Draws one heat-map for every keypoint.
+    """Computes one heat-map for every keypoint.
 
     Args:
-      images: RGB, 0..255.
-      train: batch norm by the statistics of this batch, recorded in `batch_stats`,
-        and dropout from the stream "dropout". Neither with frozen batch norm.
+      images: Images, RGB, 0..255.
+      train: Whether batch norm uses the statistics of this batch and records them in
+        `batch_stats`, and dropout is on, from the stream "dropout". Neither with
+        frozen batch norm.
 
     Returns:
       float32, stride 4.
 
     Raises:
-      ValueError: the sides of the images do not divide by the encoder's strides.
+      ValueError: The sides of the images do not divide by the encoder's strides.
     """
     return self.from_normalized(normalize_for(self.config, images), train=train)
 
   def from_normalized(
     self, images: Float[Array, "t H W 3"], *, train: bool
   ) -> Float[Array, "t n h w"]:
-    """Does what `__call__` does, for images that went through `normalize_for`."""
+    """Computes heat-maps as `__call__`, of images that `normalize_for` returned."""
     train = train and self.config.batch_norm == "running"
     (x,) = self.encoder(images, train=train)
     for deconv, norm in zip(self.deconv, self.deconv_bn):
@@ -159,7 +160,7 @@ class TransPose(nn.Module):
 
 
 def init_variables(model: TransPose, seed: int) -> dict[str, Any]:
-  """Draws the variables of a model: {"params", "batch_stats"}."""
+  """Returns the initial variables of a network: {"params", "batch_stats"}."""
   image = jnp.zeros((1, *model.image_size, 3), jnp.float32)
   init = jax.jit(functools.partial(model.init, train=False))
   return {**init(jax.random.key(seed), image)}
@@ -168,12 +169,12 @@ def init_variables(model: TransPose, seed: int) -> dict[str, Any]:
 def attention_maps(
   model: TransPose, variables: Mapping[str, Any], images: Num[Array, "t H W 3"]
 ) -> tuple[Float[Array, "t n h w"], Float[Array, "layers t heads l l"]]:
-  """Draws heat-maps and returns what every layer attended to.
+  """Computes heat-maps and the attention weights of every layer.
 
   Args:
-    model: TransPose.
-    variables: of the model.
-    images: RGB, 0..255.
+    model: The network.
+    variables: Variables of the network.
+    images: Images, RGB, 0..255.
 
   Returns:
     The heat-maps, and the weight [.., i, j] with which token i reads token j. Tokens

@@ -45,9 +45,9 @@ class HeatmapUpsampler(nn.Module):
   """Enlarges heat-maps, then perhaps convolves them.
 
   Attributes:
-    kind: "none" (`scale` is ignored), "bilinear", "conv1" (bilinear, one
-      convolution) or "conv2" (bilinear, two with a ReLU between).
-    scale: factor on the side.
+    kind: Form of the up-sampling: "none" (`scale` is ignored), "bilinear", "conv1"
+      (bilinear, one convolution) or "conv2" (bilinear, two with a ReLU between).
+    scale: Factor on the side.
 
   Source: docs/algorithm.md#upsampling.
   """
