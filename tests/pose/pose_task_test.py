@@ -11,6 +11,7 @@ def test_the_step_is_given_all_of_the_configuration(monkeypatch, tmp_path):
   monkeypatch.setattr(step, "train_step", lambda *_, **found: given.update(found))
   cfg = poses.config(tmp_path, seed=9)
   cfg.data.color_jitter = 0.3
+  cfg.optim.rates = (("encoder/", 0.5),)
   make_task(cfg).train_step("an optimiser")(None, None, None)
   model = given.pop("model")
   expected = (cfg.model, poses.SIZE, len(cfg.data.base))
@@ -20,4 +21,5 @@ def test_the_step_is_given_all_of_the_configuration(monkeypatch, tmp_path):
     "loss": cfg.loss,
     "seed": 9,
     "color_jitter": 0.3,
+    "rates": (("encoder/", 0.5),),
   }
