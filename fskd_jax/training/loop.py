@@ -85,16 +85,14 @@ def fit(
 
 
 def new_state(task: Task, cfg: Config) -> TrainState:
-  """Returns the state before the first step, with the weights of `model.pretrained`.
+  """Returns the state before the first step.
+
+  The weights are those of `model.pretrained` and `train.init_from`, else drawn.
 
   Raises:
-    FileNotFoundError, ValueError: There is no such file, or it does not fit.
+    FileNotFoundError, ValueError: There is no such file or run, or it does not fit.
   """
-  variables = task.init_variables()
-  if cfg.model.pretrained:
-    variables = processes.together(
-      lambda: pretrained_variables(variables, cfg.model.pretrained, cfg.model)
-    )
+  variables = first_variables(task.init_variables(), cfg)
   return train_state.init_state(variables, _optimizer(cfg))
 
 
@@ -241,7 +239,7 @@ def _first_state(task: Task, cfg: Config, checkpoints: CheckpointStore) -> Train
 
 
 def _optimizer(cfg: Config) -> optax.GradientTransformation:
-  return optim.make_optimizer(cfg.optim, cfg.train.steps, cfg.model.freeze_until)
+  return optim.make_optimizer(cfg.optim, cfg.train.steps, config.rates(cfg))
 
 
 def _variables(state: TrainState) -> dict[str, Any]:

@@ -133,15 +133,14 @@ def test_runs_and_files_of_one_architecture_give_everything(experiment, caplog):
 def test_a_new_run_starts_there_and_a_resumed_one_does_not(experiment, tmp_path):
   cfg, _, trained, folder = experiment
   cfg = _starting_from(cfg, folder / "run")
-  tx = optim.make_optimizer(OptimConfig(), 10)
   store = CheckpointStore(tmp_path, 1)
-  state = loop._first_state(cfg, make_task(cfg), tx, store)
+  state = loop._first_state(make_task(cfg), cfg, store)
   assert state.step == 0
   shapes.assert_identical(jax.device_get(state.params), trained["params"])
   again = jax.tree.map(lambda x: x * 0, state)._replace(step=np.int32(5))
   store.save(5, again, config.to_dict(cfg))
   cfg.train.init_from = "gone"
-  resumed = loop._first_state(cfg, make_task(cfg), tx, store)
+  resumed = loop._first_state(make_task(cfg), cfg, store)
   assert resumed.step == 5 and not any(x.any() for x in jax.tree.leaves(resumed.params))
 
 
