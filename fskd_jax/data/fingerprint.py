@@ -53,6 +53,6 @@ def of_variables(step: int, variables: Mapping[str, Any]) -> dict[str, Any]:
 
 def _code_checksum() -> int:
   checksum = 0
-  for path in sorted(pathlib.Path(__file__).parent.rglob("*.py")):
+  for path in sorted(pathlib.Path(__file__).parents[1].rglob("*.py")):
     checksum = zlib.crc32(path.read_bytes(), checksum)
   return checksum
