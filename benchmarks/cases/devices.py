@@ -110,7 +110,7 @@ def measure(
     seed=0,
     rotate_support=False,
   )
-  train = parallel.parallelize_training(step, backend)
+  train = parallel.parallelize_training(step, backend, (SIDE, SIDE))
   variables = ours.random_variables(detector)
   state = parallel.replicate(train_state.init_state(variables, tx), backend)
   batch = ours.episodes(SIDE, count=episodes, queries=1, keypoints=training.KEYPOINTS)

@@ -20,9 +20,9 @@ from fskd_jax.config import Config
 from fskd_jax.data.feed import Feed
 from fskd_jax.data.plans import evaluation_index_batches
 from fskd_jax.device import parallel
-from fskd_jax.few_shot import evaluation as few_shot_evaluation
+from fskd_jax.few_shot import scoring
 from fskd_jax.few_shot.sampler import evaluation_sampler
-from fskd_jax.models.detector import FewShotDetector
+from fskd_jax.models.build import make_detector
 
 CACHE = pathlib.Path(__file__).parents[2] / "data_cache"
 SETTING = "unseen/novel"
@@ -58,9 +58,8 @@ def _open(cfg: Config) -> tuple[Feed, Any, Any]:
   """Opens the data, and returns it with its sampler and (batch) -> predictions."""
   place = functools.partial(parallel.replicate, backend="single")
   feed = Feed.open(cfg.data)
-  detector = FewShotDetector(cfg.model, cfg.data.image_size)
-  network = few_shot_evaluation.network_predictor(detector, feed, "single")
-  predict = functools.partial(network, place(ours.random_variables(detector)))
+  variables = place(ours.random_variables(make_detector(cfg)))
+  predict = functools.partial(scoring.keypoint_reader(cfg, feed, "single"), variables)
   return feed, evaluation_sampler(feed, SETTING, cfg.eval), predict
 
 
@@ -68,9 +67,9 @@ def _whole(cfg: Config, episodes: int) -> Side:
   feed, sampler, predict = _open(cfg)
 
   def run() -> dict[str, Any]:
-    _, record = few_shot_evaluation.score(
+    record = scoring.score(
       {"detector": predict}, feed, sampler, cfg.eval, episodes=episodes
-    )
+    ).record
     return record["scores"]["detector"]["pck"]
 
   def numbers(pck: dict[str, Any]) -> list[np.ndarray]:

@@ -21,7 +21,7 @@ from PIL import Image
 from benchmarks.cases import evaluation, training
 from benchmarks.harness.problem import Builder, Problem, Setup, Side
 from benchmarks.opponents import ours
-from fskd_jax.config import Config, rates
+from fskd_jax.config import Config, crop_size, rates
 from fskd_jax.data.creatures import dataset
 from fskd_jax.data.feed import Feed
 from fskd_jax.data.plans import train_index_batches
@@ -177,7 +177,7 @@ def _step(
     rotate_support=cfg.train.rotate_support,
     color_jitter=cfg.data.color_jitter,
   )
-  train = parallel.parallelize_training(step, "single")
+  train = parallel.parallelize_training(step, "single", crop_size(cfg.data))
   state = train_state.init_state(ours.random_variables(detector), tx)
   state = parallel.replicate(state, "single")
   stream.begin()

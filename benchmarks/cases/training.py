@@ -100,23 +100,18 @@ def our_step(
   )
   state = train_state.init_state(ours.random_variables(detector), tx)
   batch = ours.episodes(side, count=count, queries=QUERIES, keypoints=keypoints)
-  compiled = ours.compiled(step, state, batch, None, precision=precision, donated=True)
+  compiled = ours.compiled(step, state, batch, precision=precision, donated=True)
   return compiled._replace(numbers=lambda values: ours.values_of(values, COMPARED))
 
 
 def sampled_negatives(batch: EpisodeBatch, side: int) -> np.ndarray:
   """Returns the points that our step samples for a batch, [b t g 2]."""
   cfg = lightweight.get_config()
-  views = episode.all_views(batch)
-  sample = functools.partial(
-    negatives.sample_batch_negatives,
-    image_size=side,
-    num=cfg.loss.negatives_per_image,
-    distance=cfg.loss.negative_distance,
-    box_scale=cfg.loss.negative_box_scale,
-  )
-  seed, index = cfg.train.seed, batch.episode_index
-  return np.asarray(jax.jit(sample)(seed, index, views.keypoints, views.visible))
+
+  def sample(batch: EpisodeBatch) -> jax.Array:
+    return negatives.of_batch(batch, cfg.loss, cfg.train.seed, side)
+
+  return np.asarray(jax.jit(sample)(batch))
 
 
 def pytorch_step(

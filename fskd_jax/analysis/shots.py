@@ -17,10 +17,10 @@ from fskd_jax.config import DataConfig
 from fskd_jax.data.feed import Feed
 from fskd_jax.device import parallel
 from fskd_jax.episode import EpisodeBatch, Views
-from fskd_jax.few_shot import evaluation
 from fskd_jax.few_shot.sampler import EpisodeSampler, evaluation_sampler
+from fskd_jax.few_shot.scoring import keypoint_reader, score
 from fskd_jax.metrics.intervals import Interval, crossed_bootstrap
-from fskd_jax.models.build import Model, make_detector
+from fskd_jax.models.build import Model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,20 +81,19 @@ def measure(
     ValueError: A setting has too few images for such episodes.
   """
   cfg = model.config
-  detector = make_detector(cfg)
-  network = evaluation.network_predictor(detector, feed, "single")
+  read = keypoint_reader(cfg, feed, "single")
   variables = parallel.replicate(model.variables, backend="single")
   predictors = {
-    str(k): lambda batch, k=k: network(variables, first_shots(batch, k))
+    str(k): lambda batch, k=k: read(variables, first_shots(batch, k))
     for k in range(1, shots + 1)
   }
   drawn = dataclasses.replace(cfg.eval, shots=shots)
   found = {}
   for setting in settings:
     sampler = SameTypes(evaluation_sampler(feed, setting, drawn))
-    _, record = evaluation.score(
+    record = score(
       predictors, feed, sampler, drawn, episodes=episodes, label=setting
-    )
+    ).record
     pck = [record["scores"][k]["pck"][f"{threshold:g}"] for k in predictors]
     found[setting] = ShotScores(record["manifest"], np.array(pck, np.float64))
   return found

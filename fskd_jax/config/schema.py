@@ -225,6 +225,9 @@ class EvalConfig:
   # "ours": crops fixed by the box, exact distances; or "reference": random crops and
   # distances as the original code has them (docs/evaluation.md).
   protocol: str = one_of("ours", "reference")
+  # "mode": the mean of a heat-map's mode, as every prediction; or "argmax": its highest
+  # cell, as the original code (docs/evaluation.md).
+  decoding: str = one_of("mode", "argmax")
   # <split>/<types>; "other": types of the vocabulary that are in neither list. Pose:
   # <split>/base, every instance of it; "all" is the whole data set.
   settings: tuple[str, ...] = (

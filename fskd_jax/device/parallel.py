@@ -16,6 +16,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from fskd_jax.device.store import with_pixels
 from fskd_jax.episode import EpisodeBatch
 
 AXIS = "data"
@@ -66,22 +67,27 @@ def replicate(tree: Any, backend: str) -> Any:
   return jax.device_put(tree, everywhere)
 
 
-def parallelize_training(step: Callable[..., Any], backend: str) -> Callable[..., Any]:
+def parallelize_training(
+  step: Callable[..., Any], backend: str, size: tuple[int, int]
+) -> Callable[..., Any]:
   """Returns a function that runs a training step on the devices of a backend.
 
   Args:
-    step: `(state, batch, store, *, axis_name) -> (state, metrics)` for one device.
+    step: `(state, batch, *, axis_name) -> (state, metrics)` for one device.
     backend: One of `BACKENDS`.
+    size: (height, width) of the crops that a store is cut into.
 
   Returns:
     A function `(state, batch, store) -> (state, metrics)`. `batch` holds the episodes
-    of this process; `state` and `store` come from `replicate`; `state` is donated.
+    of this process, with pixels if `store` is None, otherwise with image numbers;
+    `state` and `store` come from `replicate`; `state` is donated.
 
   Raises:
     ValueError: The backend is unknown, or "single" on several processes; from the
       function: the episodes do not divide among the devices.
   """
   _check(backend)
+  step = _on_pixels(step, size)
   if backend == "single":
     return jax.jit(step, donate_argnums=0)
   step = functools.partial(step, axis_name=AXIS)
@@ -96,32 +102,36 @@ def parallelize_training(step: Callable[..., Any], backend: str) -> Callable[...
 
 
 def parallelize_evaluation(
-  step: Callable[..., Any], backend: str
-) -> Callable[..., np.ndarray]:
+  step: Callable[..., Any], backend: str, size: tuple[int, int]
+) -> Callable[..., Any]:
   """Returns a function that runs an evaluation step on the devices of a backend.
 
   Args:
-    step: `(variables, batch, store) -> [b ..]` for one device.
+    step: `(variables, batch) -> tree of [b ..]` for one device.
     backend: One of `BACKENDS`.
+    size: (height, width) of the crops that a store is cut into.
 
   Returns:
-    A function `(variables, batch, store) -> NumPy [B ..]`. Every process passes the
-    same batch, works on its part, and gets the predictions of all processes in order.
+    A function `(variables, batch, store) -> tree of NumPy [B ..]`. Every process passes
+    the same batch, works on its part, and gets the predictions of all processes in
+    order.
 
   Raises:
     ValueError: As for `parallelize_training`.
   """
   _check(backend)
+  step = _on_pixels(step, size)
   if backend == "single":
     run = jax.jit(step)
-    return lambda *args: np.asarray(run(*args))
+    return lambda *args: jax.tree.map(np.asarray, run(*args))
   if backend == "pmap":
     mapped = jax.pmap(step, AXIS, in_axes=(None, 0, None))
 
     def run_pmap(variables, batch, store):
       found = mapped(variables, _split(_process_part(batch), backend), store)
-      found = np.asarray(found).reshape(-1, *found.shape[2:])
-      return np.asarray(multihost_utils.process_allgather(found, tiled=True))
+      found = jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), found)
+      found = multihost_utils.process_allgather(found, tiled=True)
+      return jax.tree.map(np.asarray, found)
 
     return run_pmap
   mesh = _mesh()
@@ -131,9 +141,19 @@ def parallelize_evaluation(
   run = jax.jit(mapped, out_shardings=NamedSharding(mesh, P()))
 
   def run_shard_map(variables, batch, store):
-    return np.asarray(run(variables, _split(_process_part(batch), backend), store))
+    found = run(variables, _split(_process_part(batch), backend), store)
+    return jax.tree.map(np.asarray, found)
 
   return run_shard_map
+
+
+def _on_pixels(step: Callable[..., Any], size: tuple[int, int]) -> Callable[..., Any]:
+  """Puts `with_pixels` before a step, so that no step has to know of stores."""
+
+  def run(variables, batch, store, **options):
+    return step(variables, with_pixels(batch, store, size), **options)
+
+  return run
 
 
 def _check(backend: str) -> None:

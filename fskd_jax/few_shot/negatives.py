@@ -2,10 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
+from fskd_jax import episode
 from fskd_jax.config import LossConfig
-from fskd_jax.episode import EpisodeBatch, all_views
+from fskd_jax.episode import EpisodeBatch
 
 CANDIDATES = 8
 """Points drawn in the box, and again in the image, per point wanted."""
@@ -92,52 +93,34 @@ def sampling_box(
 
 def of_batch(
   batch: EpisodeBatch, loss: LossConfig, seed: int, image_size: int
-) -> Float[Array, "b t num 2"]:
-  """Returns the negatives of all images of a batch under the settings of a loss."""
-  views = all_views(batch)
-  return sample_batch_negatives(
-    seed,
-    batch.episode_index,
-    views.keypoints,
-    views.visible,
-    image_size=image_size,
-    num=loss.negatives_per_image,
-    distance=loss.negative_distance,
-    box_scale=loss.negative_box_scale,
-  )
+) -> Float[Array, "b t g 2"]:
+  """Draws the negatives of every image of every episode; see `sample_negatives`.
 
+  The points of an image depend on the seed, the index of its episode and its place in
+  the episode alone: not on the batch, the step or the device.
 
-def sample_batch_negatives(
-  seed: int,
-  episode_index: Int[Array, " b"],
-  keypoints: Float[Array, "b t n 2"],
-  visible: Bool[Array, "b t n"],
-  *,
-  image_size: int,
-  num: int,
-  distance: float,
-  box_scale: float,
-) -> Float[Array, "b t num 2"]:
-  """Runs `sample_negatives` on every image of every episode.
-
-  An image's points depend on the seed, its episode's index and its place in the
-  episode alone: not on the batch, the step or the device.
+  Args:
+    batch: The episodes; support images come first, then queries.
+    loss: Number of points per image, their distance and the scale of the box.
+    seed: Seed of the training.
+    image_size: Side of the network's input, pixels.
   """
+  views = episode.all_views(batch)
 
-  def one(index, place, keypoints, visible):
+  def of_image(index, position, keypoints, visible):
     key = jax.random.fold_in(jax.random.key(seed), index)
     return sample_negatives(
-      jax.random.fold_in(key, place),
+      jax.random.fold_in(key, position),
       keypoints,
       visible,
       image_size=image_size,
-      num=num,
-      distance=distance,
-      box_scale=box_scale,
+      num=loss.negatives_per_image,
+      distance=loss.negative_distance,
+      box_scale=loss.negative_box_scale,
     )
 
-  places = jnp.arange(keypoints.shape[1])
-  images = jax.vmap(one, in_axes=(None, 0, 0, 0))
-  return jax.vmap(images, in_axes=(0, None, 0, 0))(
-    episode_index, places, keypoints, visible
+  positions = jnp.arange(views.keypoints.shape[1])
+  of_episode = jax.vmap(of_image, in_axes=(None, 0, 0, 0))
+  return jax.vmap(of_episode, in_axes=(0, None, 0, 0))(
+    batch.episode_index, positions, views.keypoints, views.visible
   )

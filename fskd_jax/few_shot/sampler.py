@@ -214,6 +214,20 @@ def evaluation_sampler(feed: Feed, setting: str, cfg: EvalConfig) -> EpisodeSamp
     raise ValueError(f"setting {setting!r}: {error}") from error
 
 
+def checked_sampler(feed: Feed, setting: str, cfg: EvalConfig) -> EpisodeSampler:
+  """Returns `evaluation_sampler`, which has planned an episode.
+
+  Raises:
+    ValueError: As for `evaluation_sampler`, or no episode can be planned.
+  """
+  sampler = evaluation_sampler(feed, setting, cfg)
+  try:
+    sampler.plan(0)
+  except ValueError as error:
+    raise ValueError(f"setting {setting!r}: {error}") from error
+  return sampler
+
+
 def make_sampler(
   instances: Sequence[Instance],
   types: Int32[np.ndarray, " n"],

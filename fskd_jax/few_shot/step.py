@@ -4,7 +4,7 @@ Run under a named device axis they also do the collectives; without a name they 
 plain functions. `parallel` is what runs them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -16,12 +16,11 @@ from fskd_jax import episode
 from fskd_jax.config import LossConfig
 from fskd_jax.config.encoders import Rates
 from fskd_jax.device import color
-from fskd_jax.device import store as image_store
-from fskd_jax.device.store import with_pixels
 from fskd_jax.episode import EpisodeBatch
 from fskd_jax.few_shot import losses, negatives
 from fskd_jax.heatmaps import decoding
 from fskd_jax.heatmaps import losses as heatmap_losses
+from fskd_jax.heatmaps.decoding import Readout
 from fskd_jax.models.aggregator import pool_features
 from fskd_jax.models.detector import DetectorOutput, FewShotDetector, fuse_heatmaps
 from fskd_jax.training.state import TrainState, dropout_key, update
@@ -30,7 +29,6 @@ from fskd_jax.training.state import TrainState, dropout_key, update
 def train_step(
   state: TrainState,
   batch: EpisodeBatch,
-  store: image_store.ImageStore | None,
   *,
   detector: FewShotDetector,
   tx: optax.GradientTransformation,
@@ -50,7 +48,6 @@ def train_step(
   Args:
     state: the same on every device.
     batch: this device's episodes.
-    store: where the images of `batch` are when it holds their numbers.
     detector: batch norm is synchronised over `axis_name`.
     tx: the optimiser.
     loss: weights and details of the losses.
@@ -64,7 +61,6 @@ def train_step(
     The new state and metrics: loss, its terms, and the norm of the gradient.
   """
   detector = detector.clone(axis_name=axis_name)
-  batch = with_pixels(batch, store, (detector.image_size, detector.image_size))
   if color_jitter:
     batch = color.jitter_batch(batch, seed, color_jitter)
 
@@ -98,15 +94,40 @@ def train_step(
 def eval_step(
   variables: Mapping[str, Any],
   batch: EpisodeBatch,
-  store: image_store.ImageStore | None,
   *,
   detector: FewShotDetector,
-) -> Float[Array, "b m n 2"]:
-  """Returns the predicted keypoints, in pixels of the network's input."""
-  batch = with_pixels(batch, store, (detector.image_size, detector.image_size))
+  reduce: Callable[[DetectorOutput, EpisodeBatch], Any],
+) -> Any:
+  """Runs the detector on this device's episodes, without training it.
+
+  Args:
+    variables: The detector's params and batch_stats.
+    batch: This device's episodes.
+    detector: The network.
+    reduce: Makes of output and batch what is wanted, such as `read_keypoints`.
+  """
   output: Any = detector.apply(variables, batch, train=False)
+  return reduce(output, batch)
+
+
+def read_keypoints(
+  output: DetectorOutput,
+  batch: EpisodeBatch,
+  *,
+  loss: LossConfig,
+  kind: str,
+) -> Readout:
+  """Decodes the keypoints of an output, [b m n ..].
+
+  Args:
+    output: Output of the detector.
+    batch: The episodes, with their pixels.
+    loss: The loss that the detector was trained with.
+    kind: How to decode; see `decoding.decode`.
+  """
   heatmaps = fuse_heatmaps(output.heatmaps)
-  return decoding.highest_cell(heatmaps, detector.image_size / heatmaps.shape[-1])
+  stride = batch.query.images.shape[-2] / heatmaps.shape[-1]
+  return decoding.decode(heatmaps, stride, kind, decoding.temperature(loss))
 
 
 def _loss_terms(

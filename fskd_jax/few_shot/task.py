@@ -10,16 +10,17 @@ import optax
 
 from fskd_jax.config import Config, rates
 from fskd_jax.data.feed import Feed
-from fskd_jax.few_shot import evaluation
+from fskd_jax.few_shot import evaluation, report
 from fskd_jax.few_shot import step as few_shot_step
 from fskd_jax.few_shot.sampler import (
   EpisodeSampler,
   evaluation_sampler,
   training_sampler,
 )
+from fskd_jax.few_shot.scoring import Reader, keypoint_reader, score
 from fskd_jax.metrics import results
 from fskd_jax.models.build import make_detector
-from fskd_jax.models.detector import FewShotDetector, init_variables
+from fskd_jax.models.detector import init_variables
 from fskd_jax.pictures import episodes
 from fskd_jax.training import state as train_state
 
@@ -32,7 +33,7 @@ class FewShotTask:
 
     Args:
       cfg: The experiment.
-      search: As for `evaluation.measure`.
+      search: The search to measure, as for `evaluation.measure`.
     """
     self._search = search
     self._cfg = cfg
@@ -49,7 +50,7 @@ class FewShotTask:
     return training_sampler(feed, self._cfg.train)
 
   def train_step(self, tx: optax.GradientTransformation) -> Callable[..., Any]:
-    """Returns `steps.train_step` of this experiment."""
+    """Returns `step.train_step` of this experiment."""
     return functools.partial(
       few_shot_step.train_step,
       detector=self._detector,
@@ -62,24 +63,24 @@ class FewShotTask:
     )
 
   def validator(self, feed: Feed) -> "FewShotValidator":
-    """Returns what scores the detector during training."""
-    return FewShotValidator(self._cfg, feed, self._detector)
+    """Returns the validator that scores the detector during training."""
+    return FewShotValidator(self._cfg, feed)
 
   def check_evaluation(self, feed: Feed) -> None:
-    """Does `evaluator.check_settings`."""
+    """Runs `evaluation.check_settings`."""
     evaluation.check_settings(feed, self._cfg.eval)
 
   def evaluate(
     self, variables: Any, step: int, workdir: str | os.PathLike
   ) -> dict[str, Any]:
-    """Does `evaluator.evaluate`."""
+    """Runs `evaluation.evaluate`."""
     return evaluation.evaluate(self._cfg, variables, step, workdir, self._search)
 
 
 class FewShotValidator:
   """Scores and draws a detector on the validation species, never the unseen."""
 
-  def __init__(self, cfg: Config, feed: Feed, detector: FewShotDetector):
+  def __init__(self, cfg: Config, feed: Feed):
     self._cfg, self._feed = cfg, feed
     self._samplers = {
       kind: evaluation_sampler(feed, f"validation/{kind}", cfg.eval)
@@ -87,36 +88,35 @@ class FewShotValidator:
       if not feed.why_empty(f"validation/{kind}")
     }
     self.is_possible = bool(self._samplers)
-    self._network = evaluation.network_predictor(detector, feed, cfg.train.backend)
+    self._read = keypoint_reader(cfg, feed)
 
-  def _predictor(self, state: train_state.TrainState) -> evaluation.Predictor:
+  def _reader(self, state: train_state.TrainState) -> Reader:
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    return functools.partial(self._network, variables)
+    return functools.partial(self._read, variables)
 
   def scores(self, state: train_state.TrainState) -> dict[str, float]:
     """Returns PCK@0.1 (or nearest) by list of types."""
-    predict = self._predictor(state)
+    detector = {evaluation.DETECTOR: self._reader(state)}
     found = {}
     for kind, sampler in self._samplers.items():
-      summaries, _ = evaluation.score(
-        {"detector": predict},
+      summaries = score(
+        detector,
         self._feed,
         sampler,
         self._cfg.eval,
         episodes=self._cfg.train.validation_episodes,
-      )
+      ).summaries
       threshold = f"{results.headline(self._cfg.eval):g}"
-      found[f"val/{kind}/pck@{threshold}"] = summaries["detector"]["pck"][threshold][
-        "mean"
-      ]
+      pck = summaries[evaluation.DETECTOR]["pck"]
+      found[f"val/{kind}/pck@{threshold}"] = pck[threshold]["mean"]
     return found
 
   def picture(self, state: train_state.TrainState, title: str) -> np.ndarray:
     """Draws the first validation episode of each list of types."""
-    predict = self._predictor(state)
+    read = self._reader(state)
     return episodes.draw_episodes(
       [
-        evaluation.picture(f"{title}, {kind}", 0, sampler, self._feed, predict)
+        report.picture(f"{title}, {kind}", 0, sampler, self._feed, read)
         for kind, sampler in self._samplers.items()
       ]
     )

@@ -13,7 +13,7 @@ SETTING = "all/other"
 """Every instance of the data set, every keypoint type: none of them was trained on."""
 
 
-def moved(cfg: Config, folder: str) -> Config:
+def with_dataset(cfg: Config, folder: str) -> Config:
   """Returns a run's configuration with another data set in the place of its own.
 
   Kept are the network's input (`image_size`, the crop), the executor, and the
@@ -22,11 +22,11 @@ def moved(cfg: Config, folder: str) -> Config:
   An episode shows one species. Nothing is split: nothing was trained on.
 
   Args:
-    cfg: of the run.
-    folder: with annotations.json and images/.
+    cfg: Configuration of the run.
+    folder: Folder with annotations.json and images/.
 
   Raises:
-    ValueError: it is no few-shot detector.
+    ValueError: The run is no few-shot detector.
   """
   if cfg.task != "few_shot":
     raise ValueError(
@@ -52,30 +52,37 @@ def evaluate(
   workdir: str | os.PathLike,
   search: evaluation.Searcher | None = None,
 ) -> dict[str, Any]:
-  """Does `evaluator.measure` on another data set.
+  """Runs `evaluation.measure` on another data set.
 
-  Writes to DATA_Kshot in the run's `evaluator.results_folder`, DATA being the name of
-  the folder and K the number of shots. The calibration of the run stays as it is.
+  Writes to DATA_Kshot in the run's `results_folder`, DATA being the name of the folder
+  and K the number of shots. The calibration of the run stays as it is.
 
   Args:
-    cfg: of the run.
-    folder: with annotations.json and images/.
-    variables: params and batch_stats of `FewShotDetector`.
-    step: of the checkpoint, for the record.
-    workdir: of the run.
-    search: As for `evaluation.measure`.
+    cfg: Configuration of the run.
+    folder: Folder with annotations.json and images/.
+    variables: params and batch_stats of the detector.
+    step: Step of the checkpoint, for the record.
+    workdir: Folder of the run.
+    search: The search to measure, as for `evaluation.measure`.
 
   Returns:
     The content of results.json.
 
   Raises:
-    ValueError: it is no few-shot detector, or the data set has a fault or holds too
-      little for an episode.
-    FileNotFoundError: annotations or images are missing.
+    ValueError: The run is no few-shot detector, or the data set has a fault or holds
+      too little for an episode.
+    FileNotFoundError: Annotations or images are missing.
   """
-  cfg = moved(cfg, folder)
+  cfg = with_dataset(cfg, folder)
   feed = Feed.open(cfg.data, cfg.train.backend)
   name = f"{feed.dataset.name}_{cfg.eval.shots}shot"
   out = results.results_folder(workdir, cfg.eval) / name
-  calibrated = calibration.load(workdir)
-  return evaluation.measure(cfg, feed, variables, step, out, calibrated, search)
+  samplers = evaluation.setting_samplers(feed, cfg.eval)
+  calibrated = calibration.load(workdir)  # a damaged file is told before the work
+
+  def calibrator(*_: Any) -> calibration.Calibration | None:
+    return calibrated
+
+  return evaluation.measure(
+    cfg, feed, samplers, variables, step, out, calibrator, search
+  )

@@ -1,4 +1,11 @@
-"""Decodes heat-maps to keypoints: the highest cell, or a sub-cell peak (DARK)."""
+"""Decodes heat-maps to keypoints, with the confidence mass and covariance of each.
+
+The softmax of a heat-map is taken as a distribution over the cells. The cells within
+`WINDOW` of the highest one are its mode. The mean of the mode is the location, its
+share of the distribution says how sure the detector is, its covariance how exact.
+"""
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -6,115 +13,104 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fskd_jax import geometry
+from fskd_jax.config import LossConfig
+from fskd_jax.heatmaps.dark import dark_offsets
 
-BLUR_SIGMA = 2.0
-"""Of the smoothing before DARK, cells; its kernel reaches `BLUR_REACH` cells."""
+KINDS = ("mode", "argmax", "dark")
+"""The locations that `decode` offers."""
 
-BLUR_REACH = 5
+DEFAULT = "mode"
+"""The location that users get: predictions, exported programs, MP-100."""
+
+WINDOW = 0.1
+"""Radius of a mode, as a part of the heat-map's side.
+
+Location measured on unseen species and people (docs/prediction.md): as good as the
+Taylor expansion of the logarithm (DARK), without its matrix that may be singular."""
+
+_MIN_RADIUS = 1.5
+"""Cells; a coarse map must not lose the neighbours of its highest cell."""
+
+BUMP_TEMPERATURE = 0.05
+"""Divides heat-maps of bumps with height 1, so that their softmax is a distribution.
+It narrows a bump as wide as the target to the errors measured."""
+
+
+class Readout(NamedTuple):
+  """Keypoints read out of heat-maps.
+
+  Attributes:
+    keypoints: [... 2], pixels of the network's input.
+    covariance: [... 2 2], covariance of the mode, square pixels of the network's input.
+    mass: [...], share of the mode in the distribution, 0..1.
+    peak: [...], value of the highest cell.
+  """
+
+  keypoints: Float[Array | np.ndarray, "... 2"]
+  covariance: Float[Array | np.ndarray, "... 2 2"]
+  mass: Float[Array | np.ndarray, "..."]
+  peak: Float[Array | np.ndarray, "..."]
+
+
+def temperature(loss: LossConfig) -> float:
+  """Returns the temperature for `decode` that fits the loss of a detector."""
+  return 1.0 if loss.heatmap == "cross_entropy" else BUMP_TEMPERATURE
 
 
 def decode(
-  heatmaps: Float[Array, "... h w"], stride: float, kind: str
-) -> Float[Array, "... 3"]:
+  heatmaps: Float[Array, "... h w"], stride: float, kind: str, temperature: float
+) -> Readout:
   """Finds the keypoint of each heat-map.
 
   Args:
-    heatmaps: a keypoint is where its map is highest.
-    stride: of the maps, pixels per cell.
-    kind: "argmax", the centre of the highest cell; or "dark".
-
-  Returns:
-    (x, y, score): pixels of the network's input, and the map's highest value. A map
-    without a positive value has its keypoint in the first cell.
+    heatmaps: Any float; decoded in float32.
+    stride: Pixels of the network's input per cell.
+    kind: "mode", the mean of the mode; "argmax", the centre of the highest cell, as
+      the original detector; or "dark", the highest cell moved by `dark_offsets`.
+      Covariance, mass and peak are the same for all kinds.
+    temperature: Divides the heat-maps before the softmax.
 
   Raises:
     ValueError: `kind` is unknown.
 
-  Source: docs/transpose.md#decoding; the way from cells to pixels is `geometry`'s.
+  Source: docs/algorithm.md#decoding, without its shift of half a pixel, and
+  docs/transpose.md#decoding; cells become pixels by `geometry.grid_to_pixels`.
   """
-  if kind not in ("argmax", "dark"):
-    raise ValueError(f"pose.decoding must be 'argmax' or 'dark', got {kind!r}")
+  if kind not in KINDS:
+    raise ValueError(f"the decoding of heat-maps must be one of {KINDS}, got {kind!r}")
   heatmaps = heatmaps.astype(jnp.float32)
   height, width = heatmaps.shape[-2:]
   flat = heatmaps.reshape(*heatmaps.shape[:-2], height * width)
-  score = flat.max(-1)
-  index = jnp.where(score > 0, flat.argmax(-1), 0)
-  cells = jnp.stack([index % width, index // width], axis=-1)
-  if kind == "dark":
-    offset = dark_offsets(heatmaps, cells)
-  else:
-    offset = jnp.zeros(cells.shape, jnp.float32)
-  points = geometry.grid_to_pixels(cells + offset, jnp.float32(stride))
-  return jnp.concatenate([points, score[..., None]], axis=-1)
+  index = flat.argmax(-1)
+  highest = jnp.stack([index % width, index // width], axis=-1)
+  mass, mean, covariance = _mode(flat / temperature, highest, (height, width))
+  location = {
+    "mode": lambda: mean,
+    "argmax": lambda: highest.astype(jnp.float32),
+    "dark": lambda: highest + dark_offsets(heatmaps, highest),
+  }[kind]()
+  return Readout(
+    keypoints=geometry.grid_to_pixels(location, stride),
+    covariance=covariance * stride**2,
+    mass=mass,
+    peak=flat.max(-1),
+  )
 
 
-def dark_offsets(
-  heatmaps: Float[Array, "... h w"], cells: Float[Array, "... 2"]
-) -> Float[Array, "... 2"]:
-  """Returns how far the peak lies from the highest cell, by one Newton step.
-
-  The map is smoothed, then taken for a Gaussian, whose logarithm is quadratic.
-
-  Args:
-    heatmaps: the maps.
-    cells: int, (x, y) of the highest cell of each.
-
-  Returns:
-    In cells; 0 for cells less than two from the border.
-  """
-  height, width = heatmaps.shape[-2:]
-  smooth = _blur(heatmaps)
-  highest = smooth.max((-2, -1), keepdims=True)
-  scale = heatmaps.max((-2, -1), keepdims=True) / jnp.where(highest > 0, highest, 1.0)
-  logs = jnp.log(jnp.maximum(smooth * scale, 1e-10))
-  logs = logs.reshape(*logs.shape[:-2], height * width)
-  x, y = cells[..., 0], cells[..., 1]
-  inside = (x > 1) & (x < width - 2) & (y > 1) & (y < height - 2)
-  start = jnp.where(inside, y * width + x, 2 * width + 2)
-
-  def at(dx: int, dy: int) -> Array:
-    place = (start + dy * width + dx)[..., None]
-    return jnp.take_along_axis(logs, place, axis=-1)[..., 0]
-
-  slope_x, slope_y = (at(1, 0) - at(-1, 0)) / 2, (at(0, 1) - at(0, -1)) / 2
-  xx = (at(2, 0) - 2 * at(0, 0) + at(-2, 0)) / 4
-  yy = (at(0, 2) - 2 * at(0, 0) + at(0, -2)) / 4
-  xy = (at(1, 1) - at(-1, 1) - at(1, -1) + at(-1, -1)) / 4
-  determinant = xx * yy - xy * xy
-  usable = inside & (determinant != 0)
-  divisor = jnp.where(usable, determinant, 1.0)
-  steps = (xy * slope_y - yy * slope_x, xy * slope_x - xx * slope_y)
-  return jnp.stack([jnp.where(usable, s / divisor, 0.0) for s in steps], axis=-1)
-
-
-def _blur(heatmaps: Float[Array, "... h w"]) -> Float[Array, "... h w"]:
-  """Smooths by a Gaussian, with zeros outside the map."""
-  rows, columns = (_blur_matrix(size) for size in heatmaps.shape[-2:])
-  exact = jax.lax.Precision.HIGHEST
-  smooth = jnp.einsum("ij,...jk->...ik", rows, heatmaps, precision=exact)
-  return jnp.einsum("...ij,kj->...ik", smooth, columns, precision=exact)
-
-
-def _blur_matrix(size: int) -> Float[np.ndarray, "size size"]:
-  kernel = np.exp(-(np.arange(-BLUR_REACH, BLUR_REACH + 1) ** 2) / (2 * BLUR_SIGMA**2))
-  distance = np.arange(size)[:, None] - np.arange(size)
-  inside = abs(distance) <= BLUR_REACH
-  weights = kernel[np.clip(distance, -BLUR_REACH, BLUR_REACH) + BLUR_REACH]
-  return np.where(inside, weights / kernel.sum(), 0).astype(np.float32)
-
-
-def highest_cell(
-  heatmaps: Float[Array, "... h w"], stride: float
-) -> Float[Array, "... 2"]:
-  """Returns the centre of the highest cell, in pixels of the network's input.
-
-  Args:
-    heatmaps: any float.
-    stride: of the heat-maps, pixels per cell.
-
-  Source: docs/algorithm.md#decoding, without its shift of half a pixel.
-  """
-  height, width = heatmaps.shape[-2:]
-  index = heatmaps.reshape(*heatmaps.shape[:-2], height * width).argmax(-1)
-  cells = jnp.stack([index % width, index // width], axis=-1).astype(jnp.float32)
-  return geometry.grid_to_pixels(cells, jnp.float32(stride))
+def _mode(
+  logits: Float[Array, "... c"], highest: Array, size: tuple[int, int]
+) -> tuple[Array, Array, Array]:
+  """Returns mass, mean and covariance of the mode about each highest cell, in cells."""
+  rows, columns = np.indices(size, np.float32).reshape(2, -1)
+  leading = (1,) * (logits.ndim - 1)
+  cells = np.stack([columns, rows], axis=-1).reshape(*leading, -1, 2)
+  radius = max(WINDOW * max(size), _MIN_RADIUS)
+  near = ((cells - highest[..., None, :]) ** 2).sum(-1) <= radius**2
+  mode = jnp.where(near, jax.nn.softmax(logits, axis=-1), 0.0)
+  mass = mode.sum(-1)
+  mode = (mode / mass[..., None])[..., None]
+  mean = (mode * cells).sum(-2)
+  offsets = cells - mean[..., None, :]
+  # Within its cell a keypoint may be anywhere: 1/12 is the variance of that.
+  inherent = jnp.eye(2).reshape(*leading, 2, 2) / 12
+  return mass, mean, (mode * offsets).mT @ offsets + inherent

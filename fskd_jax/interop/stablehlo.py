@@ -66,7 +66,11 @@ def write_stablehlo(
     "/".join(names): np.asarray(value) for names, value in leaves.items()
   }
   functions = _functions(cfg, weights, sizes)
-  about = {"config": config.to_dict(cfg), "sizes": sizes._asdict()}
+  about = {
+    "config": config.to_dict(cfg),
+    "sizes": sizes._asdict(),
+    "decoding": decoding.DEFAULT,
+  }
   arrays = io.BytesIO()
   np.savez(arrays, **weights)
   with atomic_path(path) as unfinished, zipfile.ZipFile(unfinished, "w") as file:
@@ -97,8 +101,10 @@ def _functions(
   def detect(weights, images, kernels):
     groups = tuple(Kernels(group["taps"], bias=group.get("bias")) for group in kernels)
     heatmaps = fuse_heatmaps(apply(weights, images, groups, method="detect"))
-    points = decoding.highest_cell(heatmaps, side / heatmaps.shape[-1])
-    return {"heatmaps": heatmaps, "keypoints": points}
+    stride = side / heatmaps.shape[-1]
+    temperature = decoding.temperature(cfg.loss)
+    found = decoding.decode(heatmaps, stride, decoding.DEFAULT, temperature)
+    return {"heatmaps": heatmaps, "keypoints": found.keypoints}
 
   def shape(*dims: int, dtype: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((1, *dims), dtype)

@@ -29,10 +29,11 @@ def compare(
     has "a", "b" (means), "difference" (b - a) and "interval95", [low, high] or None.
 
   Raises:
-    ValueError: the protocols differ, a setting is missing, or the episodes differ; says
-      in what.
+    ValueError: The protocols or decodings differ, a setting is missing, or the episodes
+      differ; names the difference.
   """
   _check_protocols(a, b)
+  _check_decodings(a, b)
   both = [name for name in a["settings"] if name in b["settings"]]
   missing = [name for name in settings or () if name not in both]
   if missing or not both:
@@ -45,6 +46,21 @@ def compare(
     _check(name, a, b)
     found[name] = _compare(a["settings"][name], b["settings"][name])
   return found
+
+
+def _check_decodings(a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
+  mine, other = map(_decoding, (a, b))
+  if mine != other:
+    raise ValueError(
+      f"A was evaluated with the decoding {mine!r} and B with {other!r}: evaluate both "
+      "with one (--config.eval.decoding)"
+    )
+
+
+def _decoding(run: Mapping[str, Any]) -> str:
+  # Version 0.1.0 did not name it: the highest cell, but in `fskd mp100` the mode.
+  is_mp100 = run.get("protocol", "ours").startswith("MP-100")
+  return run.get("decoding", "mode" if is_mp100 else "argmax")
 
 
 def _check_protocols(a: Mapping[str, Any], b: Mapping[str, Any]) -> None:

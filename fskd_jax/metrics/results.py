@@ -15,14 +15,24 @@ SEARCH_WAYS = ("boxes_given", "searched")
 its boxes."""
 
 
+def is_as_predicted(cfg: EvalConfig) -> bool:
+  """Whether an evaluation crops and decodes as predictions for users do."""
+  return cfg.protocol == "ours" and cfg.decoding == "mode"
+
+
 def results_folder(workdir: str | os.PathLike, cfg: EvalConfig) -> pathlib.Path:
-  """Returns where the results of a run go: eval/, or eval/reference/ by protocol."""
+  """Returns the folder of a run's results: eval/, with what is not as predicted below.
+
+  That is reference/ by protocol, and then argmax/ by decoding.
+  """
   folder = pathlib.Path(workdir) / "eval"
-  return folder if cfg.protocol == "ours" else folder / cfg.protocol
+  if cfg.protocol != "ours":
+    folder /= cfg.protocol
+  return folder if cfg.decoding == "mode" else folder / cfg.decoding
 
 
 def headline(cfg: EvalConfig) -> float:
-  """Returns the threshold that tables and pictures speak of: 0.1, or nearest."""
+  """Returns the threshold in tables and pictures: 0.1, or the nearest to it."""
   return min(cfg.thresholds, key=lambda t: abs(t - 0.1))
 
 
@@ -33,10 +43,24 @@ def percent(mean: Mapping[str, Any]) -> str:
   return text if half is None else f"{text} ± {100 * half:.1f}"
 
 
-def write_results(
-  results: Mapping[str, Any], text: str, picture: np.ndarray, folder: pathlib.Path
+def write_report(
+  results: Mapping[str, Any],
+  text: str,
+  picture: np.ndarray,
+  folder: pathlib.Path,
+  more: Mapping[str, Any],
 ) -> None:
-  """Writes results.json, table.txt and episodes.png."""
+  """Writes table.txt, episodes.png and other files, and at last results.json.
+
+  Args:
+    results: The content of results.json.
+    text: The content of table.txt.
+    picture: The pixels of episodes.png.
+    folder: The folder to write to; made if need be.
+    more: The content of further JSON files, by file name.
+  """
+  for name, content in more.items():
+    write_json(folder / name, content, indent=None)
   write_text(folder / "table.txt", text + "\n")
   write_picture(folder / "episodes.png", picture)
   write_json(folder / "results.json", results)  # last: it stands for a whole evaluation

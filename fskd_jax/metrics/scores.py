@@ -1,8 +1,8 @@
 """Scores over episodes: PCK, normalised error, AUC.
 
-`highest_cell` runs on the device; all else is NumPy on the host, in pixels of the
-original images. Every average is taken within an episode first and then over the
-episodes, with its 95 % t-interval and the bootstrap over species and their episodes.
+All is NumPy on the host, in pixels of the original images. Every average is taken
+within an episode first and then over the episodes, with its 95 % t-interval and the
+bootstrap over species and their episodes.
 """
 
 from collections.abc import Sequence

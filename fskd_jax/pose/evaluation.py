@@ -5,7 +5,7 @@ import functools
 import logging
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,10 +17,10 @@ from fskd_jax.data import resident, sources
 from fskd_jax.data.annotations import Instance
 from fskd_jax.data.feed import Feed
 from fskd_jax.device import parallel, processes
-from fskd_jax.files import write_json
+from fskd_jax.episode import EpisodeBatch
 from fskd_jax.interop.pretrained import pretrained_variables
 from fskd_jax.metrics import scores as metrics_scores
-from fskd_jax.metrics.results import headline, percent, write_results
+from fskd_jax.metrics.results import headline, percent, write_report
 from fskd_jax.models.build import make_transpose
 from fskd_jax.models.transpose import init_variables
 from fskd_jax.pictures import episodes
@@ -35,14 +35,14 @@ PERSONS_DRAWN = 6
 
 
 class Boxes(NamedTuple):
-  """The boxes to look at in a setting, and what their file says of them.
+  """The boxes of a setting, with the fields of their file.
 
   Attributes:
-    feed: of their images.
-    persons: one instance per box.
-    annotated: whether the instances show their keypoints.
-    image_ids, category_ids, scores: by box.
-    truth: of `coco.ground_truth`.
+    feed: The data set of their images.
+    persons: One instance per box.
+    annotated: Whether the instances have their keypoints.
+    image_ids, category_ids, scores: By box.
+    truth: The annotation, as returned by `coco.ground_truth`.
   """
 
   feed: Feed
@@ -54,91 +54,143 @@ class Boxes(NamedTuple):
   truth: dict[str, Any]
 
 
+class Network(NamedTuple):
+  """A compiled network: (variables, batch, store) -> [b n 3], and its variables."""
+
+  run: Callable[[Any, EpisodeBatch, Any], np.ndarray]
+  variables: Any
+
+  def predictor(self, feed: Feed) -> prediction.Predictor:
+    """Returns the network on the images of a feed."""
+    return lambda batch: self.run(self.variables, batch, feed.store)
+
+
+class Scored(NamedTuple):
+  """Scores of the predictors in one setting.
+
+  Attributes:
+    summaries: By predictor.
+    results: Predictions of the network in COCO's result format.
+    pictures: Persons to draw.
+  """
+
+  summaries: dict[str, dict[str, Any]]
+  results: list[dict[str, Any]]
+  pictures: list[episodes.EpisodePicture]
+
+
 def evaluate(
   cfg: Config, variables: Any, step: int, workdir: str | os.PathLike
 ) -> dict[str, Any]:
-  """Evaluates a trained network in every setting, and writes what it found.
+  """Evaluates a trained network in every setting, and writes the results.
 
-  Writes eval/results.json, a table (eval/table.txt, also shown), eval/episodes.png
+  Writes eval/results.json, a table (eval/table.txt, also logged), eval/episodes.png
   (worst, typical and best persons) and, for each setting, eval/predictions_*.json in
   COCO's result format.
 
   Args:
-    cfg: of the run; `pose`, `eval` and `data` may differ from training.
+    cfg: Configuration of the run; `pose`, `eval` and `data` may differ from training.
     variables: params and batch_stats of `TransPose`.
-    step: of the checkpoint, for the record.
-    workdir: of the run.
+    step: Step of the checkpoint, for the record.
+    workdir: Folder of the run.
 
   Returns:
     The content of results.json.
 
   Raises:
-    ValueError: no setting has a person, or the detections are wrong.
-    FileNotFoundError: there is no such file of detections.
+    ValueError: No setting has a person, or the detections are wrong.
+    FileNotFoundError: There is no such file of detections.
   """
-  place = functools.partial(parallel.replicate, backend=cfg.train.backend)
   feed = Feed.open(cfg.data, cfg.train.backend)
-  network = prediction.network_predictor(cfg, feed)
-  untrained = init_variables(make_transpose(cfg), cfg.train.seed)
-  if cfg.model.pretrained:
-    fresh = untrained
-    untrained = processes.together(
-      lambda: pretrained_variables(fresh, cfg.model.pretrained, cfg.model)
-    )
-  variables, untrained = place(variables), place(untrained)
+  networks = _networks(cfg, feed, variables)
   mean_pose = baselines.mean_pose(feed.splits.train, feed.types.base)
-
-  all_boxes = {
-    name: _boxes(cfg, feed, name, place) for name in feed.held(cfg.eval.settings)
+  held = feed.held(cfg.eval.settings)
+  boxes = {setting: _boxes(cfg, feed, setting) for setting in held}
+  scored = {
+    setting: _score(cfg, setting, found, networks, mean_pose)
+    for setting, found in boxes.items()
   }
-  settings, rows, files = {}, [], {}
-  for setting, boxes in all_boxes.items():
-    store = boxes.feed.store
-    predictors: dict[str, prediction.Predictor] = {
-      NETWORK: lambda batch, store=store: network(variables, batch, store),
-      "mean_pose": functools.partial(baselines.place_pose, mean_pose),
-      "untrained": lambda batch, store=store: network(untrained, batch, store),
+  settings = {setting: _entry(found) for setting, found in scored.items()}
+  outcome = _head(cfg, step) | {"settings": settings}
+  if parallel.is_main_process():
+    text = table(outcome)
+    _log.info("step %d\n%s", step, text)
+    files = {
+      f"predictions_{setting.replace('/', '_')}.json": found.results
+      for setting, found in scored.items()
     }
-    sampler = prediction.person_sampler(cfg, boxes.feed, boxes.persons, training=False)
-    predicted = prediction.predict(
-      predictors,
-      boxes.feed,
-      sampler,
-      persons=len(boxes.persons),
-      batch_persons=cfg.eval.batch_episodes,
-      label=setting,
+    drawn = episodes.draw_episodes(
+      [x for found in scored.values() for x in found.pictures]
     )
-    found = {}
-    for name, points in predicted.items():
-      results = _coco_results(cfg, boxes, points)
-      found[name] = _summary(cfg, boxes, points, results)
-      if name == NETWORK:
-        files[f"predictions_{setting.replace('/', '_')}.json"] = results
-    settings[setting] = found.pop(NETWORK) | {"baselines": found}
-    draw = functools.partial(
-      prediction.picture,
-      sampler=sampler,
-      feed=boxes.feed,
-      predictor=predictors[NETWORK],
+    write_report(outcome, text, drawn, pathlib.Path(workdir) / "eval", files)
+  return outcome
+
+
+def _networks(cfg: Config, feed: Feed, variables: Any) -> dict[str, Network]:
+  """Returns the trained and the untrained network, by name."""
+  run = prediction.network_predictor(cfg, feed)
+  fresh = init_variables(make_transpose(cfg), cfg.train.seed)
+  if cfg.model.pretrained:
+    drawn = fresh
+    fresh = processes.together(
+      lambda: pretrained_variables(drawn, cfg.model.pretrained, cfg.model)
     )
-    rows += _pictures(cfg, setting, boxes, predicted[NETWORK], draw)
-  outcome = {
+  place = functools.partial(parallel.replicate, backend=cfg.train.backend)
+  return {
+    NETWORK: Network(run, place(variables)),
+    "untrained": Network(run, place(fresh)),
+  }
+
+
+def _score(
+  cfg: Config,
+  setting: str,
+  boxes: Boxes,
+  networks: Mapping[str, Network],
+  mean_pose: np.ndarray,
+) -> Scored:
+  """Predicts and scores the boxes of a setting."""
+  of_networks = {name: x.predictor(boxes.feed) for name, x in networks.items()}
+  place_pose = functools.partial(baselines.place_pose, mean_pose)
+  predictors = {NETWORK: of_networks[NETWORK], "mean_pose": place_pose} | of_networks
+  sampler = prediction.person_sampler(cfg, boxes.feed, boxes.persons, training=False)
+  predicted = prediction.predict(
+    predictors,
+    boxes.feed,
+    sampler,
+    persons=len(boxes.persons),
+    batch_persons=cfg.eval.batch_episodes,
+    label=setting,
+  )
+  results = {name: _coco_results(cfg, boxes, x) for name, x in predicted.items()}
+  draw = functools.partial(
+    prediction.picture,
+    sampler=sampler,
+    feed=boxes.feed,
+    predictor=predictors[NETWORK],
+  )
+  return Scored(
+    {name: _summary(cfg, boxes, predicted[name], x) for name, x in results.items()},
+    results[NETWORK],
+    _pictures(cfg, setting, boxes, predicted[NETWORK], draw),
+  )
+
+
+def _entry(found: Scored) -> dict[str, Any]:
+  """Returns the entry of a setting in results.json."""
+  others = {name: x for name, x in found.summaries.items() if name != NETWORK}
+  return found.summaries[NETWORK] | {"baselines": others}
+
+
+def _head(cfg: Config, step: int) -> dict[str, Any]:
+  return {
     "step": step,
     "config": cfg.name,
     "device": jax.devices()[0].device_kind,
     "boxes": cfg.pose.detections or "annotated",
     "flip_test": cfg.pose.flip_test,
     "decoding": cfg.pose.decoding,
-    "settings": settings,
   }
-  if parallel.is_main_process():
-    text = table(outcome)
-    _log.info("step %d\n%s", step, text)
-    folder = pathlib.Path(workdir) / "eval"
-    for name, results in files.items():
-      write_json(folder / name, results, indent=None)
-    write_results(outcome, text, episodes.draw_episodes(rows), folder)
-  return outcome
 
 
 def table(outcome: Mapping[str, Any]) -> str:
@@ -164,9 +216,9 @@ def _line(cells: Sequence[str]) -> str:
   return f"{cells[0]:24s}" + "".join(f"{cell:>14s}" for cell in cells[1:])
 
 
-def _boxes(cfg: Config, feed: Feed, setting: str, place: Any) -> Boxes:
+def _boxes(cfg: Config, feed: Feed, setting: str) -> Boxes:
   split = setting.split("/")[0]
-  persons = feed.dataset.instances if split == "all" else getattr(feed.splits, split)
+  persons = feed.instances(split)
   names = None
   if split != "all":
     names = {feed.dataset.image_names[person.image] for person in persons}
@@ -174,7 +226,9 @@ def _boxes(cfg: Config, feed: Feed, setting: str, place: Any) -> Boxes:
   truth = coco.ground_truth(folder, cfg.data.base, names)
   if cfg.pose.detections:
     found = read_detections(cfg.pose.detections, folder, vocabulary, names)
-    store = feed.store and place(resident.load_store(found.dataset))
+    store = feed.store and parallel.replicate(
+      resident.load_store(found.dataset), cfg.train.backend
+    )
     return Boxes(
       feed=dataclasses.replace(feed, dataset=found.dataset, store=store),
       persons=found.dataset.instances,

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from fskd_jax import geometry
-from fskd_jax.config import Config
+from fskd_jax.config import Config, crop_size
 from fskd_jax.data.annotations import Instance
 from fskd_jax.data.feed import Feed
 from fskd_jax.data.plans import evaluation_index_batches
@@ -30,7 +30,7 @@ def network_predictor(
   """Returns (variables, batch, store) -> [b n 3], compiled once, on every device.
 
   Raises:
-    ValueError: the flip test lacks a mirror image; see `flip_partners`.
+    ValueError: The flip test lacks a mirror image; see `flip_partners`.
   """
   permutation = feed.permutation()
   names = feed.dataset.keypoint_names
@@ -44,7 +44,7 @@ def network_predictor(
     pose=cfg.pose,
     partners=partners,
   )
-  return parallel.parallelize_evaluation(run, cfg.train.backend)
+  return parallel.parallelize_evaluation(run, cfg.train.backend, crop_size(cfg.data))
 
 
 def person_sampler(
@@ -53,7 +53,7 @@ def person_sampler(
   """Returns a sampler of persons of a data set.
 
   Raises:
-    ValueError: as of `sampler.make_sampler`.
+    ValueError: The same cases as for `sampler.make_sampler`.
   """
   return make_sampler(
     persons,
@@ -79,12 +79,12 @@ def predict(
   """Predicts the first persons of a sampler.
 
   Args:
-    predictors: by name; all see the same crops.
-    feed: gives the crops their pixels.
-    sampler: not of training.
-    persons: how many.
-    batch_persons: at a time, over all devices.
-    label: of the progress bar; none is shown without.
+    predictors: By name; all see the same crops.
+    feed: The data set.
+    sampler: A sampler of evaluation crops.
+    persons: Number of persons.
+    batch_persons: Number of persons at a time, over all devices.
+    label: Label of the progress bar; none is shown without.
 
   Returns:
     (x, y, score) by predictor, in pixels of the original images.
@@ -115,7 +115,7 @@ def picture(
   feed: Feed,
   predictor: Predictor,
 ) -> episodes.EpisodePicture:
-  """Predicts some persons of a sampler and returns what there is to draw."""
+  """Predicts some persons of a sampler; returns their images and keypoints."""
   size, count = parallel.divisible_batch(len(indices)), len(indices)
   with feed.batches(sampler, [indices], size) as batches:
     batch = next(batches)

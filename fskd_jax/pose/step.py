@@ -14,7 +14,6 @@ from fskd_jax import geometry
 from fskd_jax.config import LossConfig, PoseConfig
 from fskd_jax.config.encoders import Rates
 from fskd_jax.device import color
-from fskd_jax.device import store as image_store
 from fskd_jax.episode import PADDING, EpisodeBatch
 from fskd_jax.heatmaps import decoding, losses
 from fskd_jax.models.transpose import HEATMAP_STRIDE, TransPose
@@ -24,7 +23,6 @@ from fskd_jax.training import state as train_state
 def train_step(
   state: train_state.TrainState,
   batch: EpisodeBatch,
-  store: image_store.ImageStore | None,
   *,
   model: TransPose,
   tx: optax.GradientTransformation,
@@ -39,7 +37,6 @@ def train_step(
   Args:
     state: the same on every device.
     batch: of `PoseSampler`; one person per episode.
-    store: where the images of `batch` are when it holds their numbers.
     model: batch norm is synchronised over `axis_name`.
     tx: the optimiser.
     loss: kind and sigma of the targets.
@@ -52,7 +49,6 @@ def train_step(
     The new state and metrics: loss, its only term, and the norm of the gradient.
   """
   model = model.clone(axis_name=axis_name)
-  batch = image_store.with_pixels(batch, store, model.image_size)
   if color_jitter:
     batch = color.jitter_batch(batch, seed, color_jitter)
 
@@ -118,7 +114,6 @@ def heatmap_loss(
 def eval_step(
   variables: Mapping[str, Any],
   batch: EpisodeBatch,
-  store: image_store.ImageStore | None,
   *,
   model: TransPose,
   loss: LossConfig,
@@ -130,13 +125,12 @@ def eval_step(
   Args:
     variables: of the model.
     batch: of `PoseSampler`.
-    store: as of `train_step`.
     model: TransPose.
     loss: that it was trained with.
     pose: how to decode.
     partners: of `sampler.flip_partners`; None leaves the flip test out.
   """
-  images = image_store.with_pixels(batch, store, model.image_size).query.images[:, 0]
+  images = batch.query.images[:, 0]
 
   def heatmaps(images):
     found: Any = model.apply(variables, images, train=False)
@@ -145,7 +139,26 @@ def eval_step(
   found = heatmaps(images)
   if partners is not None:
     found = (found + heatmaps(images[:, :, ::-1])[:, partners, :, ::-1]) / 2
-  return decoding.decode(found, HEATMAP_STRIDE, pose.decoding)
+  return keypoints_of(found, pose.decoding)
+
+
+def keypoints_of(maps: Float[Array, "... h w"], kind: str) -> Float[Array, "... 3"]:
+  """Decodes score maps.
+
+  Args:
+    maps: Maps as returned by `score_maps`.
+    kind: How to decode; see `decoding.decode`.
+
+  Returns:
+    (x, y, score): pixels of the network's input, and the map's highest value. A map
+    without a positive value has its keypoint in the first cell.
+
+  Source: docs/transpose.md#decoding.
+  """
+  kept = jnp.where(maps.max((-2, -1), keepdims=True) > 0, maps, 0.0)
+  found = decoding.decode(kept, HEATMAP_STRIDE, kind, decoding.BUMP_TEMPERATURE)
+  score = maps.max((-2, -1)).astype(jnp.float32)
+  return jnp.concatenate([found.keypoints, score[..., None]], axis=-1)
 
 
 def score_maps(

@@ -20,7 +20,7 @@ from fskd_jax.training import state as train_state
 
 
 class PoseTask:
-  """Implements `task.Task` with TransPose; an episode is a person."""
+  """Implements `training.task.Task` with TransPose; an episode is a person."""
 
   def __init__(self, cfg: Config):
     self._cfg = cfg
@@ -48,7 +48,7 @@ class PoseTask:
     )
 
   def validator(self, feed: Feed) -> "PoseValidator":
-    """Returns what scores the network during training."""
+    """Returns the validator that scores the network during training."""
     return PoseValidator(self._cfg, feed)
 
   def check_evaluation(self, feed: Feed) -> None:
@@ -59,7 +59,7 @@ class PoseTask:
   def evaluate(
     self, variables: Any, step: int, workdir: str | os.PathLike
   ) -> dict[str, Any]:
-    """Does `evaluation.evaluate`."""
+    """Runs `evaluation.evaluate`."""
     return evaluation.evaluate(self._cfg, variables, step, workdir)
 
 

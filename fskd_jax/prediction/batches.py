@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, UInt8
 from fskd_jax import geometry
 from fskd_jax.config import DataConfig
 from fskd_jax.data import augment
-from fskd_jax.heatmaps.readout import Readout
+from fskd_jax.heatmaps.decoding import Readout
 from fskd_jax.prediction import photographs
 
 QUERY_BATCH = 8

@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from fskd_jax.few_shot.calibration import Calibration
-from fskd_jax.heatmaps import readout
-from fskd_jax.heatmaps.readout import Readout
+from fskd_jax.heatmaps import decoding
+from fskd_jax.heatmaps.decoding import Readout
 from fskd_jax.models.build import Model, make_detector
 from fskd_jax.models.detector import fuse_heatmaps
 from fskd_jax.prediction import batches, photographs, search, supports
@@ -93,9 +93,8 @@ class KeypointDetector:
       )
     self.config, self.calibration = cfg, calibrated
     self._variables = jax.device_put(model.variables, jax.local_devices()[0])
-    side = cfg.data.image_size
     detector = make_detector(cfg)
-    temperature = readout.temperature(cfg.loss)
+    temperature = decoding.temperature(cfg.loss)
 
     def encode_support(variables, images, keypoints, visible):
       return detector.apply(
@@ -105,7 +104,8 @@ class KeypointDetector:
     def detect(variables, images, kernels):
       heatmaps: Any = detector.apply(variables, images, kernels, method=detector.detect)
       fused = fuse_heatmaps(heatmaps)[0]
-      return readout.read_out(fused, side / fused.shape[-1], temperature), fused
+      stride = cfg.data.image_size / fused.shape[-1]
+      return decoding.decode(fused, stride, decoding.DEFAULT, temperature), fused
 
     self._encode_support, self._detect = jax.jit(encode_support), jax.jit(detect)
     self._has_warned = False

@@ -20,6 +20,7 @@ from fskd_jax.data.feed import Feed
 from fskd_jax.device import parallel
 from fskd_jax.episode import PADDING, EpisodeBatch, stack, valid_queries
 from fskd_jax.few_shot import calibration
+from fskd_jax.few_shot.outcomes import THRESHOLD
 from fskd_jax.few_shot.sampler import EpisodeSampler
 from fskd_jax.metrics import reliability
 from fskd_jax.metrics import scores as metrics_scores
@@ -52,7 +53,7 @@ class _Scores:
     self._pck.add(batch, points, species)
     errors = np.linalg.norm(points[0] - query.keypoints[0], axis=-1)
     sides = query.box[0, :, 2:].max(-1) / geometry.affine_scale(query.to_original[0])
-    correct = valid & (errors <= calibration.THRESHOLD * sides[:, None])
+    correct = valid & (errors <= THRESHOLD * sides[:, None])
     self._confidence.append(found.confidence[:, asked[:count]].ravel())
     self._correct.append(correct[:, asked].ravel())
 
@@ -93,7 +94,7 @@ def compare(
   Returns:
     "episodes", and for each of `SEARCH_WAYS`: "pck" by threshold as
     `scores.episode_mean`, the mean "confidence", the fraction that is "right" (visible
-    and found within `calibration.THRESHOLD`), and the "calibration_error"; all 0..1.
+    and found within `outcomes.THRESHOLD`), and the "calibration_error"; all 0..1.
   """
   count = min(cfg.search_episodes, cfg.episodes)
   scores = {way: _Scores(feed, cfg) for way in SEARCH_WAYS}

@@ -72,7 +72,9 @@ def fit(
   _check_devices(cfg)
   backend, episodes = cfg.train.backend, cfg.train.episodes_per_step
   first, hosts = int(state.step), jax.process_count()
-  step_fn = parallel.parallelize_training(task.train_step(_optimizer(cfg)), backend)
+  step_fn = parallel.parallelize_training(
+    task.train_step(_optimizer(cfg)), backend, config.crop_size(cfg.data)
+  )
   state = parallel.replicate(state, backend)
   indices = train_index_batches(first, episodes, jax.process_index(), hosts)
   sampler = sampler or task.sampler(feed)

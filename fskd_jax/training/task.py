@@ -46,7 +46,7 @@ class Task(Protocol):
     ...
 
   def train_step(self, tx: optax.GradientTransformation) -> Callable[..., Any]:
-    """Returns a step for `parallel.parallelize_training`."""
+    """Returns the step for `parallel.parallelize_training`."""
     ...
 
   def validator(self, feed: Feed) -> Validator:

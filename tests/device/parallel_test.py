@@ -10,12 +10,16 @@ from helpers import tiny_detector
 
 from fskd_jax.config import LossConfig, OptimConfig
 from fskd_jax.device import parallel
+from fskd_jax.device import store as image_store
 from fskd_jax.few_shot import step as few_shot_step
 from fskd_jax.models.detector import init_variables
 from fskd_jax.training import optim
 from fskd_jax.training import state as train_state
 
 DETECTOR = tiny_detector.detector()
+SIZE = (tiny_detector.SIDE, tiny_detector.SIDE)
+READ = functools.partial(few_shot_step.read_keypoints, loss=LossConfig(), kind="mode")
+EVALUATE = functools.partial(few_shot_step.eval_step, detector=DETECTOR, reduce=READ)
 
 
 @functools.cache
@@ -28,7 +32,7 @@ def _training(backend):
     seed=5,
     rotate_support=True,
   )
-  return parallel.parallelize_training(step, backend)
+  return parallel.parallelize_training(step, backend, SIZE)
 
 
 @functools.cache
@@ -106,9 +110,7 @@ def test_frozen_parameters_have_no_gradient_to_exchange(backend):
   rates = (("encoder/conv1", 0.0),)
   tx = optim.make_optimizer(OptimConfig(), 10, rates)
 
-  def step(state, batch, store, *, axis_name):
-    del store
-
+  def step(state, batch, *, axis_name):
     def terms(params, batch_stats):
       total = sum(jnp.square(x).sum() for x in jax.tree.leaves(params))
       total *= batch.query.keypoints.sum()
@@ -118,7 +120,7 @@ def test_frozen_parameters_have_no_gradient_to_exchange(backend):
     return train_state.update(state, terms, {"total": 1.0}, **options)
 
   state = train_state.init_state({"params": params, "batch_stats": {}}, tx)
-  train = parallel.parallelize_training(step, backend)
+  train = parallel.parallelize_training(step, backend, SIZE)
   new, _ = train(parallel.replicate(state, backend), tiny_detector.episodes(), None)
   moved = jax.tree.map(lambda a, b: bool((a != b).all()), new.params, params)
   assert moved == {"encoder": {"conv1": False, "layer1_0": True}, "head": True}
@@ -161,24 +163,63 @@ def test_the_callers_arrays_outlive_the_step(backend, place):
   new, _ = _training(backend)(state, tiny_detector.episodes(), None)
   jax.block_until_ready(new)
   jax.tree.map(np.testing.assert_array_equal, mine, _variables())
-  evaluate = functools.partial(few_shot_step.eval_step, detector=DETECTOR)
-  assert np.isfinite(jax.jit(evaluate)(mine, tiny_detector.episodes(), None)).all()
+  found = jax.jit(EVALUATE)(mine, tiny_detector.episodes())
+  assert np.isfinite(found.keypoints).all()
+
+
+def _as_numbers(batch):
+  """Moves the pixels of a batch into a store."""
+  pixels, numbers = [], []
+  for views in (batch.support, batch.query):
+    count = views.images.shape[0] * views.images.shape[1]
+    start = sum(len(p) for p in pixels) // 256
+    pixels.append(views.images.reshape(-1, 3))
+    numbers.append(
+      start + np.arange(count, dtype=np.int32).reshape(views.images.shape[:2])
+    )
+  pixels = np.concatenate(pixels)
+  images = len(pixels) // 256
+  sizes = np.zeros((images, image_store.NUM_LEVELS, 2), np.int32)
+  sizes[:, 0] = 16
+  offsets = np.tile(
+    np.arange(images, dtype=np.int32)[:, None] * 256, image_store.NUM_LEVELS
+  )
+  plan = batch._replace(
+    support=batch.support._replace(images=numbers[0]),
+    query=batch.query._replace(images=numbers[1]),
+  )
+  return plan, image_store.ImageStore(pixels, offsets, sizes)
+
+
+def _evaluated(backend, batch, store=None):
+  run = parallel.parallelize_evaluation(EVALUATE, backend, SIZE)
+  return run(parallel.replicate(_variables(), backend), batch, store)
 
 
 def test_predictions_come_back_in_order():
-  batch = tiny_detector.episodes()
-  step = functools.partial(few_shot_step.eval_step, detector=DETECTOR)
-  found = {
-    backend: parallel.parallelize_evaluation(step, backend)(
-      parallel.replicate(_variables(), backend), batch, None
-    )
-    for backend in parallel.BACKENDS
-  }
-  assert found["single"].shape == (8, 2, 4, 2)
-  assert len(np.unique(found["single"].reshape(8, -1), axis=0)) > 4
+  found = {b: _evaluated(b, tiny_detector.episodes()) for b in parallel.BACKENDS}
+  assert found["single"].keypoints.shape == (8, 2, 4, 2)
+  assert len(np.unique(found["single"].mass.reshape(8, -1), axis=0)) > 4
   for backend in ("pmap", "shard_map"):
-    assert isinstance(found[backend], np.ndarray)
-    np.testing.assert_array_equal(found[backend], found["single"])
+    for field, expected in zip(found[backend], found["single"]):
+      assert isinstance(field, np.ndarray) and isinstance(expected, np.ndarray)
+      np.testing.assert_array_equal(field, expected)
+
+
+@pytest.mark.parametrize("backend", parallel.BACKENDS)
+def test_pixels_from_a_store_are_pixels_of_the_batch(backend):
+  batch = tiny_detector.episodes()
+  numbers, store = _as_numbers(batch)
+  store = parallel.replicate(store, backend)
+  step = _training(backend)
+  _, expected = step(_state(backend), batch, None)
+  _, from_store = step(_state(backend), numbers, store)
+  for name, value in expected.items():
+    np.testing.assert_allclose(from_store[name], value, rtol=1e-5)
+  for field, known in zip(
+    _evaluated(backend, numbers, store), _evaluated(backend, batch)
+  ):
+    np.testing.assert_allclose(field, known, rtol=1e-5)
 
 
 def test_wrong_backends_and_sizes_are_named(monkeypatch):
@@ -191,4 +232,4 @@ def test_wrong_backends_and_sizes_are_named(monkeypatch):
       _training(backend)(_state(backend), tiny_detector.episodes(b=6), None)
   monkeypatch.setattr(jax, "process_count", lambda: 2)
   with pytest.raises(ValueError, match="'single' runs in one process"):
-    parallel.parallelize_evaluation(few_shot_step.eval_step, "single")
+    parallel.parallelize_evaluation(EVALUATE, "single", SIZE)

@@ -9,10 +9,10 @@ from helpers import shapes
 from scipy import special
 
 from fskd_jax.data.feed import Feed
-from fskd_jax.few_shot import calibration
-from fskd_jax.few_shot.calibration import Outcomes
+from fskd_jax.few_shot import calibration, fitting, scoring
+from fskd_jax.few_shot.outcomes import Outcomes
 from fskd_jax.few_shot.sampler import evaluation_sampler
-from fskd_jax.heatmaps import readout
+from fskd_jax.heatmaps.decoding import Readout
 from fskd_jax.metrics import reliability
 from fskd_jax.pictures.calibration import draw_curves
 
@@ -31,7 +31,7 @@ def _outcomes(count=40_000, mass_slope=0.7, peak_slope=0.2, offset=-1.4):
 
 def test_a_logistic_world_is_recovered():
   outcomes = _outcomes()
-  fitted = calibration._fit(outcomes)
+  fitted = fitting._fit(outcomes)
   assert fitted["mass_slope"] == pytest.approx(0.7, abs=0.05)
   assert fitted["peak_slope"] == pytest.approx(0.2, abs=0.03)
   assert fitted["offset"] == pytest.approx(-1.4, abs=0.2)
@@ -52,7 +52,7 @@ def test_all_right_or_all_wrong_keeps_the_order_of_the_scores(is_right, peaks, c
   outcomes = outcomes._replace(
     correct=np.full(count, is_right), peak=6 + factor * outcomes.mass
   )
-  fitted = calibration._fit(outcomes)
+  fitted = fitting._fit(outcomes)
   assert fitted["wrong"] == (0 if is_right else count)
   assert fitted["mass_slope"] > 0.1  # not only in name
   calibrated = calibration.Calibration(**fitted, **ABOUT)
@@ -76,7 +76,7 @@ def test_slopes_are_positive_whatever_the_labels(right, kind, count):
   correct = RNG.random(count) < right
   if kind == "against the scores":
     correct = outcomes.mass + outcomes.peak / 10 < np.quantile(outcomes.mass, right)
-  fitted = calibration._fit(outcomes._replace(correct=correct))
+  fitted = fitting._fit(outcomes._replace(correct=correct))
   assert fitted["mass_slope"] > 0 and fitted["peak_slope"] >= 0
   assert np.isfinite(list(fitted.values())).all()
 
@@ -84,17 +84,17 @@ def test_slopes_are_positive_whatever_the_labels(right, kind, count):
 def test_a_keypoint_asked_for_again_and_again_proves_no_more():
   outcomes = _outcomes(60)
   again = Outcomes(*(np.concatenate([field] * 10) for field in outcomes))
-  once, often = map(calibration._fit, (outcomes, again))
+  once, often = map(fitting._fit, (outcomes, again))
   assert often == pytest.approx(once, rel=1e-3, abs=1e-3)
   # Wrong once is wrong: what one support does not find is not sure.
   half = again._replace(correct=np.arange(600) >= 60)
-  assert calibration._fit(half)["wrong"] == 60
+  assert fitting._fit(half)["wrong"] == 60
 
 
 def test_an_older_file_has_no_count_of_the_wrong(tmp_path):
   """And one written today comes back as it was."""
-  fitted = calibration.Calibration(**calibration._fit(_outcomes(50)), **ABOUT)
-  calibration._write(fitted, {"s": reliability.measure(*CURVE)}, tmp_path)
+  fitted = calibration.Calibration(**fitting._fit(_outcomes(50)), **ABOUT)
+  fitting._write(fitted, {"s": reliability.measure(*CURVE)}, tmp_path)
   assert calibration.load(tmp_path) == fitted
   path = tmp_path / calibration.FILE
   content = json.loads(path.read_text())
@@ -135,7 +135,7 @@ LOST = 1
 
 
 @pytest.fixture
-def calibrate(shapes_folder, tmp_path, monkeypatch):
+def calibrate(shapes_folder, tmp_path):
   """(changes of the configuration) -> calibration, its file, species it was fitted on.
 
   With a network that puts keypoints where they are annotated, seen or not; but those
@@ -153,15 +153,35 @@ def calibrate(shapes_folder, tmp_path, monkeypatch):
       drawn = np.asarray(batch.episode_index) >= 0
       species.extend(feed.species(batch.query.instance[drawn]).ravel())
       points = batch.query.keypoints
-      packed = np.zeros((*points.shape[:-1], 8))
       lost = (batch.keypoint_ids == LOST)[:, None, :, None]
-      packed[..., :2] = np.where(lost, points + 100, points)
-      found = readout.unpack(packed)
-      found.covariance[...], found.mass[...] = np.eye(2), RNG.random(points.shape[:-1])
-      return packed
+      shape = points.shape[:-1]
+      return Readout(
+        np.where(lost, points + 100, points),
+        np.broadcast_to(np.eye(2), (*shape, 2, 2)),
+        RNG.random(shape),
+        np.zeros(shape),
+      )
 
-    monkeypatch.setattr(calibration, "_reader", lambda *_: read)
-    found = calibration.calibrate(cfg, feed, {}, 7, tmp_path)
+    scored = {
+      setting: scoring.score(
+        {"it": read},
+        feed,
+        evaluation_sampler(feed, setting, cfg.eval),
+        cfg.eval,
+        episodes=cfg.eval.episodes,
+      ).outcomes["it"]
+      for setting in settings
+    }
+    species.clear()
+    found = fitting.calibrate(
+      read,
+      scored,
+      cfg=cfg,
+      feed=feed,
+      samplers=fitting.fitting_samplers(feed, cfg.eval),
+      step=7,
+      workdir=tmp_path,
+    )
     content = json.loads((tmp_path / calibration.FILE).read_text())
     return found, content, species, (cfg, feed)
 
@@ -199,3 +219,17 @@ def test_right_is_what_is_near_and_visible(calibrate):
   curves = content["settings"]["seen/base"]
   assert sum(curves["count"]) == asked and hidden > 0 and lost > 0
   assert np.dot(curves["correct"], curves["count"]) == pytest.approx(right)
+
+
+def test_what_was_scored_already_is_not_run_again(calibrate):
+  whole, _, species, _ = calibrate()
+  assert species
+  again, _, species, _ = calibrate("validation/base", "validation/novel")
+  assert not species and again.keypoints == whole.keypoints
+
+
+def test_a_split_too_small_to_calibrate_on_is_named(shapes_folder):
+  cfg = shapes.config(shapes_folder)
+  cfg.eval.queries = 100
+  with pytest.raises(ValueError, match="setting 'validation/base'"):
+    fitting.fitting_samplers(Feed.open(cfg.data), cfg.eval)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from fskd_jax.experiment import make_task
 from fskd_jax.few_shot import evaluation
+from fskd_jax.metrics import paired
 from fskd_jax.metrics import record as episode_record
 from fskd_jax.metrics import results as metrics_results
 from fskd_jax.pictures import episodes
@@ -79,8 +80,9 @@ def test_results_have_the_promised_form(trained, reference):
 def test_every_episode_keeps_its_scores(trained, reference):
   results, workdir, _ = reference
   records = episode_record.read(workdir)
-  for key in ("step", "config", "data", "protocol", "shots", "queries", "seed"):
+  for key in ("step", "config", "data", "protocol", "decoding", "shots", "queries"):
     assert records[key] == results[key]
+  assert (records["seed"], results["decoding"]) == (results["seed"], "mode")
   per_episode = trained[0].eval.shots + trained[0].eval.queries
   for setting, found in results["settings"].items():
     record = records["settings"][setting]
@@ -108,7 +110,7 @@ def test_what_was_learned_beats_both_baselines(reference):
 def test_the_table_tells_the_results(reference):
   results, workdir, _ = reference
   lines = (workdir / "eval" / "table.txt").read_text().splitlines()
-  assert lines[0] == "protocol: ours"
+  assert lines[0] == "protocol: ours, decoding: mode"
   assert lines[1].split() == ["PCK@0.1", "in", "%", "detector", "copy", "untrained"]
   for line, (setting, found) in zip(lines[2:], results["settings"].items()):
     baselines = [found["baselines"][n] for n in ("copy_support", "untrained_encoder")]
@@ -132,7 +134,11 @@ def test_the_search_is_measured_as_often_as_asked(evaluate, trained, reference):
     assert found["search"]["episodes"] == trained[0].eval.search_episodes == 4
   options = {"settings": ("unseen/base",), "episodes": 3}
   assert evaluate(**options)["settings"]["unseen/base"]["search"]["episodes"] == 3
-  for more in ({"search_episodes": 0}, {"protocol": "reference"}):
+  for more in (
+    {"search_episodes": 0},
+    {"protocol": "reference"},
+    {"decoding": "argmax"},
+  ):
     assert "search" not in evaluate(**options, **more)["settings"]["unseen/base"]
 
 
@@ -209,7 +215,11 @@ def test_the_protocol_of_the_reference_is_stamped_and_kept_apart(
   assert (reference[0]["protocol"], results["protocol"]) == ("ours", "reference")
   folder = tmp_path / "eval" / "reference"
   assert json.loads((folder / "results.json").read_text()) == results
-  assert (folder / "table.txt").read_text().startswith("protocol: reference\n")
+  assert (
+    (folder / "table.txt")
+    .read_text()
+    .startswith("protocol: reference, decoding: mode\n")
+  )
   assert episode_record.read(folder)["protocol"] == "reference"
   # Prediction crops as ours does: its confidence is calibrated on nothing else.
   assert {p.name for p in tmp_path.rglob("*.json")} == {
@@ -219,6 +229,47 @@ def test_the_protocol_of_the_reference_is_stamped_and_kept_apart(
   assert {p.parent.name for p in tmp_path.rglob("*.json")} == {"reference"}
   ours, theirs = (r["settings"][setting]["pck"] for r in (reference[0], results))
   assert ours != theirs
+
+
+def test_another_decoding_is_stamped_and_kept_apart(evaluate, reference, tmp_path):
+  setting = "unseen/base"
+  results = evaluate(settings=(setting,), decoding="argmax")
+  folder = tmp_path / "eval" / "argmax"
+  assert json.loads((folder / "results.json").read_text()) == results
+  assert (folder / "table.txt").read_text().startswith("protocol: ours, decoding: arg")
+  assert episode_record.read(folder)["decoding"] == results["decoding"] == "argmax"
+  # Neither the results nor the calibration of what users get are touched.
+  assert {p.parent.name for p in tmp_path.rglob("*.json")} == {"argmax"}
+  mode, highest = (r["settings"][setting] for r in (reference[0], results))
+  assert mode["baselines"]["copy_support"] == highest["baselines"]["copy_support"]
+  assert mode["pck"] != highest["pck"]
+  both = map(episode_record.read, (reference[1], folder))
+  with pytest.raises(ValueError, match="decoding 'mode' and B with 'argmax'"):
+    paired.compare(*both)
+  old = episode_record.read(folder)
+  del old["decoding"]  # as version 0.1.0 wrote it
+  assert paired.compare(old, episode_record.read(folder))
+
+
+def test_scores_and_calibration_are_of_one_pass(evaluate, trained, monkeypatch):
+  """Every episode of a setting goes through the network once; then the pictures."""
+  seen = []
+  make = evaluation.keypoint_reader
+
+  def counting(cfg, feed):
+    read = make(cfg, feed)
+
+    def run(variables, batch):
+      if cfg.model.kernel_generator != "prototype":  # the untrained encoder
+        seen.extend(i for i in batch.episode_index if i >= 0)
+      return read(variables, batch)
+
+    return run
+
+  monkeypatch.setattr(evaluation, "keypoint_reader", counting)
+  settings = ("validation/base", "validation/novel")
+  evaluate(settings=settings, search_episodes=0)
+  assert len(seen) == 2 * (trained[0].eval.episodes + 3)
 
 
 def test_an_impossible_setting_costs_nothing(evaluate, tmp_path, monkeypatch):

@@ -1,9 +1,10 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from helpers import tiny_detector
 
+from fskd_jax.config import LossConfig
 from fskd_jax.few_shot import negatives
 
 SIZE = 96
@@ -95,13 +96,29 @@ def test_without_any_free_point_the_farthest_are_taken():
 
 
 def test_batch_points_depend_on_seed_episode_and_place_alone():
-  keypoints = jnp.tile(KEYPOINTS, (3, 2, 1, 1))
-  visible = jnp.tile(VISIBLE, (3, 2, 1))
-  sample = jax.jit(functools.partial(negatives.sample_batch_negatives, **RULES))
-  points = np.asarray(sample(7, np.int32([4, 5, -1]), keypoints, visible))
+  loss = LossConfig(
+    negatives_per_image=RULES["num"],
+    negative_distance=RULES["distance"],
+    negative_box_scale=RULES["box_scale"],
+  )
+
+  @functools.partial(jax.jit, static_argnums=1)
+  def sample(indices, seed):
+    batch = tiny_detector.episodes(b=len(indices), k=1, m=1)
+    support, query = (
+      views._replace(
+        keypoints=np.tile(KEYPOINTS, (len(indices), 1, 1, 1)),
+        visible=np.tile(VISIBLE, (len(indices), 1, 1)),
+      )
+      for views in (batch.support, batch.query)
+    )
+    batch = batch._replace(support=support, query=query, episode_index=indices)
+    return negatives.of_batch(batch, loss, seed, SIZE)
+
+  points = np.asarray(sample(np.int32([4, 5, -1]), 7))
   assert points.shape == (3, 2, 10, 2)
-  alone = sample(7, np.int32([5]), keypoints[:1], visible[:1])
+  alone = sample(np.int32([5]), 7)
   np.testing.assert_array_equal(points[1], alone[0])
   flat = points.reshape(6, -1)
   assert len(np.unique(flat, axis=0)) == 6
-  assert (sample(8, np.int32([5]), keypoints[:1], visible[:1]) != alone).any()
+  assert (sample(np.int32([5]), 8) != alone).any()

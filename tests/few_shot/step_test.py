@@ -10,7 +10,6 @@ from helpers import tiny_detector
 from fskd_jax import episode
 from fskd_jax.config import LossConfig
 from fskd_jax.device import color
-from fskd_jax.device import store as image_store
 from fskd_jax.few_shot import losses, negatives
 from fskd_jax.few_shot import step as few_shot_step
 from fskd_jax.heatmaps import losses as heatmap_losses
@@ -45,7 +44,6 @@ def _compiled(loss_items, rate, **options):
 
 def _train(
   batch,
-  store=None,
   *,
   rotate_support=False,
   color_jitter=0.0,
@@ -61,10 +59,13 @@ def _train(
     rotate_support=rotate_support,
     color_jitter=color_jitter,
   )
-  return step(state, batch, store)
+  return step(state, batch)
 
 
-_predict = jax.jit(functools.partial(few_shot_step.eval_step, detector=DETECTOR))
+READ = functools.partial(few_shot_step.read_keypoints, loss=LOSS, kind="argmax")
+_predict = jax.jit(
+  functools.partial(few_shot_step.eval_step, detector=DETECTOR, reduce=READ)
+)
 
 
 @jax.jit
@@ -242,43 +243,9 @@ def test_rotated_support_averages_over_all_roles():
   np.testing.assert_allclose(rotated["loss_main"], total / number, rtol=1e-5)
 
 
-def _as_numbers(batch):
-  """Moves the pixels of a batch into a store."""
-  pixels, numbers = [], []
-  for views in (batch.support, batch.query):
-    count = views.images.shape[0] * views.images.shape[1]
-    start = sum(len(p) for p in pixels) // 256
-    pixels.append(views.images.reshape(-1, 3))
-    numbers.append(
-      start + np.arange(count, dtype=np.int32).reshape(views.images.shape[:2])
-    )
-  pixels = np.concatenate(pixels)
-  images = len(pixels) // 256
-  sizes = np.zeros((images, image_store.NUM_LEVELS, 2), np.int32)
-  sizes[:, 0] = 16
-  offsets = np.tile(
-    np.arange(images, dtype=np.int32)[:, None] * 256, image_store.NUM_LEVELS
-  )
-  plan = batch._replace(
-    support=batch.support._replace(images=numbers[0]),
-    query=batch.query._replace(images=numbers[1]),
-  )
-  return plan, image_store.ImageStore(pixels, offsets, sizes)
-
-
-def test_pixels_from_the_store_are_pixels_of_the_batch():
-  batch = tiny_detector.episodes()
-  expected, from_store = _train(batch)[1], _train(*_as_numbers(batch))[1]
-  for name, value in expected.items():
-    np.testing.assert_allclose(from_store[name], value, rtol=1e-5)
-  np.testing.assert_array_equal(
-    _predict(_variables(), batch, None), _predict(_variables(), *_as_numbers(batch))
-  )
-
-
 def test_eval_step_decodes_the_mean_of_the_groups():
   batch = tiny_detector.episodes()
-  predicted = np.asarray(_predict(_variables(), batch, None))
+  predicted = np.asarray(_predict(_variables(), batch).keypoints)
   heatmaps = np.asarray(DETECTOR.apply(_variables(), batch, train=False).heatmaps[0])
   assert predicted.shape == batch.query.keypoints.shape
   for index in [(0, 0, 0), (3, 1, 2), (7, 0, 3)]:

@@ -16,7 +16,7 @@ def test_the_step_is_given_all_of_the_configuration(
   cfg = shapes.config(tmp_path, seed=9, rotate_support=rotate_support)
   cfg.data.color_jitter = 0.3
   cfg.optim.rates = (("encoder/", 0.5),)
-  make_task(cfg).train_step("an optimiser")(None, None, None)
+  make_task(cfg).train_step("an optimiser")(None, None)
   detector = given.pop("detector")
   assert (detector.config, detector.image_size) == (cfg.model, cfg.data.image_size)
   assert given == {

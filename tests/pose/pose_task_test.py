@@ -12,7 +12,7 @@ def test_the_step_is_given_all_of_the_configuration(monkeypatch, tmp_path):
   cfg = poses.config(tmp_path, seed=9)
   cfg.data.color_jitter = 0.3
   cfg.optim.rates = (("encoder/", 0.5),)
-  make_task(cfg).train_step("an optimiser")(None, None, None)
+  make_task(cfg).train_step("an optimiser")(None, None)
   model = given.pop("model")
   expected = (cfg.model, poses.SIZE, len(cfg.data.base))
   assert (model.config, model.image_size, model.num_keypoints) == expected

@@ -117,7 +117,19 @@ def _predict(batch, partners=PARTNERS, loss="mse", decoding="argmax"):
     pose=PoseConfig(decoding=decoding),
     partners=partners,
   )
-  return np.asarray(jax.jit(predict)(_variables(), batch, None))
+  return np.asarray(jax.jit(predict)(_variables(), batch))
+
+
+@pytest.mark.parametrize("kind", ["argmax", "dark"])
+def test_a_map_without_a_positive_value_says_so(kind):
+  rows, columns = np.mgrid[:64, :48]
+  bump = np.exp(-((columns - 20) ** 2 + (rows - 20) ** 2) / 8)
+  maps = np.float32(np.stack([-bump - 0.1, np.zeros((64, 48)), bump]))
+  found = np.asarray(step.keypoints_of(jnp.asarray(maps), kind))
+  np.testing.assert_array_equal(found[:2, :2], 1.5)
+  np.testing.assert_array_equal(found[:, 2], maps.max((1, 2)))
+  assert found[0, 2] < 0
+  np.testing.assert_allclose(found[2, :2], 81.5, atol=1e-3)
 
 
 def _mirrored(batch):
@@ -169,7 +181,7 @@ def test_dropout_depends_on_seed_and_step_alone():
     train = functools.partial(
       step.train_step, model=MODEL, tx=tx, loss=LossConfig(), seed=seed
     )
-    return train(state, batch, None, color_jitter=color_jitter)[1]["loss"]
+    return train(state, batch, color_jitter=color_jitter)[1]["loss"]
 
   first = loss(state, 0, batch)
   # Colours, too: those that `color` gives the persons of a batch by the seed.
@@ -190,10 +202,10 @@ def test_devices_share_the_persons_and_agree_with_one(backend):
   train = functools.partial(
     step.train_step, model=TransPose(config, SIZE, 3), tx=tx, loss=LossConfig(), seed=0
   )
-  state, values = jax.jit(train)(train_state.init_state(_variables(), tx), batch, None)
+  state, values = jax.jit(train)(train_state.init_state(_variables(), tx), batch)
   fresh = jax.tree.map(np.array, train_state.init_state(_variables(), tx))  # is used up
   start = parallel.replicate(fresh, backend)
-  run = parallel.parallelize_training(train, backend)
+  run = parallel.parallelize_training(train, backend, SIZE)
   other, found = run(start, batch, None)
   np.testing.assert_allclose(found["loss"], values["loss"], rtol=1e-4)
   jax.tree.map(

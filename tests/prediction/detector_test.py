@@ -1,6 +1,7 @@
 """One's own images: the numbers of the evaluation, whoever asks, and clear refusals."""
 
 import csv
+import dataclasses
 import functools
 import json
 import logging
@@ -16,12 +17,14 @@ from PIL import Image
 import fskd_jax
 from fskd_jax import geometry
 from fskd_jax.cli import main
+from fskd_jax.data import images
 from fskd_jax.data.feed import Feed
 from fskd_jax.device import parallel
-from fskd_jax.few_shot import calibration
+from fskd_jax.few_shot import fitting
 from fskd_jax.few_shot.sampler import evaluation_sampler
-from fskd_jax.heatmaps import readout
+from fskd_jax.few_shot.scoring import keypoint_reader
 from fskd_jax.pictures.predictions import THUMBNAIL
+from fskd_jax.prediction import photographs
 from fskd_jax.prediction.photographs import Decoded
 
 NAMES = ("north", "east", "middle")
@@ -36,7 +39,15 @@ def run(trained, tmp_path_factory):
   place = functools.partial(parallel.replicate, backend="single")
   feed = Feed.open(cfg.data)
   variables = {"params": state.params, "batch_stats": state.batch_stats}
-  calibration.calibrate(cfg, feed, place(variables), int(state.step), copy)
+  fitting.calibrate(
+    functools.partial(keypoint_reader(cfg, feed, "single"), place(variables)),
+    {},
+    cfg=cfg,
+    feed=feed,
+    samplers=fitting.fitting_samplers(feed, cfg.eval),
+    step=int(state.step),
+    workdir=copy,
+  )
   return cfg, copy, variables, feed
 
 
@@ -67,13 +78,43 @@ def support(detector, instances):
   return detector.support([path], [points], [instance.box])
 
 
-def test_predictions_are_those_of_the_evaluation(run, detector, shapes_folder):
+def _rounded(batch, feed):
+  """Gives a batch the pixels that predictions crop, whole grey levels."""
+
+  def crops(views):
+    return np.array(
+      [
+        [
+          photographs.crop(
+            images.decode(feed.dataset.read_image(number), ""), matrix, side
+          )
+          for number, matrix in zip(*row)
+        ]
+        for row in zip(views.images, views.to_original)
+      ]
+    )
+
+  side = feed.cfg.image_size
+  support, query = (v._replace(images=crops(v)) for v in (batch.support, batch.query))
+  return batch._replace(support=support, query=query)
+
+
+@pytest.mark.parametrize(
+  "pixels, pixels_off, confidence_off", [("rounded", 1e-3, 1e-3), ("own", 0.3, 0.03)]
+)
+def test_predictions_are_those_of_the_evaluation(
+  run, detector, shapes_folder, pixels, pixels_off, confidence_off
+):
+  """On the same pixels but for rounding errors; those of the evaluation are floats."""
   cfg, _, variables, feed = run
   sampler = evaluation_sampler(feed, "unseen/base", cfg.eval)
   with feed.batches(sampler, [range(4)], cfg.eval.batch_episodes) as batches:
     batch = next(batches)
-  read = calibration._reader(cfg, feed, variables)
-  expected = readout.unpack(read(batch))
+  if pixels == "own":
+    expected = keypoint_reader(cfg, feed)(variables, batch)
+  else:
+    there = dataclasses.replace(feed, store=None)
+    expected = keypoint_reader(cfg, there)(variables, _rounded(batch, feed))
   expected_keypoints = geometry.apply_affine(
     np.float64(batch.query.to_original), expected.keypoints
   )
@@ -97,15 +138,16 @@ def test_predictions_are_those_of_the_evaluation(run, detector, shapes_folder):
     )
     count = len(ids)
     shown = batch.support.visible[episode].any(0)[:count]
-    # Crops are rounded to whole grey levels here.
     np.testing.assert_allclose(
       found.keypoints[:, shown],
       expected_keypoints[episode][:, :count][:, shown],
-      atol=0.3,
+      atol=pixels_off,
     )
     confidence = detector.calibration.confidence(expected.mass, expected.peak)
     np.testing.assert_allclose(
-      found.confidence[:, shown], confidence[episode][:, :count][:, shown], atol=0.03
+      found.confidence[:, shown],
+      confidence[episode][:, :count][:, shown],
+      atol=confidence_off,
     )
     assert np.isnan(found.keypoints[:, ~shown]).all()
     assert (found.confidence[:, ~shown] == 0).all()

@@ -1,15 +1,15 @@
 """Evaluation with and without boxes: the numbers that a user's own loop would find."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
 
 from fskd_jax.data.feed import Feed
-from fskd_jax.few_shot import calibration, evaluation
 from fskd_jax.few_shot.calibration import Calibration
 from fskd_jax.few_shot.sampler import evaluation_sampler
-from fskd_jax.heatmaps import readout
+from fskd_jax.few_shot.scoring import keypoint_reader, score
 from fskd_jax.metrics import results
 from fskd_jax.models.build import Model
 from fskd_jax.prediction import search_evaluation
@@ -46,11 +46,8 @@ def found(world):
 
 def test_with_boxes_it_is_the_evaluation(world, found):
   cfg, feed, sampler, _, variables = world
-  read = calibration._reader(cfg, feed, variables)
-  scored, _ = evaluation.score(
-    {"it": lambda batch: np.asarray(readout.unpack(read(batch)).keypoints)},
-    feed, sampler, cfg.eval, episodes=EPISODES,
-  )  # fmt: skip
+  read = functools.partial(keypoint_reader(cfg, feed), variables)
+  scored = score({"it": read}, feed, sampler, cfg.eval, episodes=EPISODES).summaries
   assert found["episodes"] == EPISODES
   for threshold, mean in scored["it"]["pck"].items():
     # Crops are rounded to whole grey levels here, so a hit may tip over.

@@ -60,7 +60,7 @@ def test_the_script_evaluates_elsewhere(trained, shapes_folder, tmp_path):
 def test_the_network_its_input_and_the_thresholds_stay(trained):
   cfg = copy.deepcopy(trained[0])
   cfg.data.min_support_types = 2
-  found = transfer.moved(cfg, "elsewhere")
+  found = transfer.with_dataset(cfg, "elsewhere")
   assert found.model == cfg.model and found.train == cfg.train
   changed = {
     name: (value, config.flatten(cfg)[name])
@@ -77,7 +77,7 @@ def test_the_network_its_input_and_the_thresholds_stay(trained):
 
 def test_a_pose_estimator_is_refused():
   with pytest.raises(ValueError, match="the run's task is 'pose'"):
-    transfer.moved(Config(task="pose"), "elsewhere")
+    transfer.with_dataset(Config(task="pose"), "elsewhere")
 
 
 def test_a_real_video_with_few_keypoints(trained, saved, photographs, tmp_path):

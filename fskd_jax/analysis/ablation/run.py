@@ -25,8 +25,9 @@ from fskd_jax.data.feed import Feed
 from fskd_jax.device import parallel
 from fskd_jax.few_shot import evaluation
 from fskd_jax.few_shot.sampler import evaluation_sampler
+from fskd_jax.few_shot.scoring import keypoint_reader, score
 from fskd_jax.files import append_text, read_lines
-from fskd_jax.models.build import count_parameters, make_detector
+from fskd_jax.models.build import count_parameters
 from fskd_jax.training.checkpoint import CheckpointStore
 
 _log = logging.getLogger(__name__)
@@ -161,15 +162,14 @@ def run_one(cfg: Config, name: str, seed: int, folder: pathlib.Path) -> dict[str
   with contextlib.closing(CheckpointStore(workdir)) as checkpoints:
     saved = checkpoints.restore_model()
   feed = Feed.open(cfg.data, cfg.train.backend)
-  detector = make_detector(cfg)
-  network = evaluation.network_predictor(detector, feed, cfg.train.backend)
-  predictors = {evaluation.DETECTOR: functools.partial(network, place(saved.variables))}
+  read = keypoint_reader(cfg, feed)
+  predictors = {evaluation.DETECTOR: functools.partial(read, place(saved.variables))}
   settings = {}
   for setting in cfg.eval.settings:
     sampler = evaluation_sampler(feed, setting, cfg.eval)
-    _, record = evaluation.score(
+    record = score(
       predictors, feed, sampler, cfg.eval, episodes=cfg.eval.episodes
-    )
+    ).record
     settings[setting] = {
       "manifest": record["manifest"],
       "pck": record["scores"][evaluation.DETECTOR]["pck"],

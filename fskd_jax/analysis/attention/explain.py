@@ -9,11 +9,10 @@ from jaxtyping import Float, UInt8
 
 from fskd_jax.analysis.attention import maps
 from fskd_jax.config import Config, crop_size
-from fskd_jax.heatmaps import decoding
-from fskd_jax.models.build import Model
+from fskd_jax.models.build import Model, make_transpose
 from fskd_jax.models.transformer import sine_position_embedding
-from fskd_jax.models.transpose import HEATMAP_STRIDE, attention_maps
-from fskd_jax.pose import prediction, step
+from fskd_jax.models.transpose import attention_maps
+from fskd_jax.pose import step
 
 MAPS = {
   "dependency": (maps.dependency_map, "the regions that each prediction reads"),
@@ -48,10 +47,10 @@ def explain(
   cfg, variables = model
   size, grid = crop.shape[:2], token_grid(cfg)
   with jax.default_matmul_precision("highest"):
-    run = jax.jit(functools.partial(attention_maps, prediction.build_model(cfg)))
+    run = jax.jit(functools.partial(attention_maps, make_transpose(cfg)))
     heatmaps, weights = run(variables, crop[None])
   heatmaps = step.score_maps(heatmaps, cfg.loss)
-  found = decoding.decode(heatmaps[0], HEATMAP_STRIDE, cfg.pose.decoding)
+  found = step.keypoints_of(heatmaps[0], cfg.pose.decoding)
   points = np.asarray(found)[:, :2]
   weights = np.asarray(weights)[:, 0]
   weights = weights.mean(1) if head is None else weights[:, head]

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -12,10 +11,10 @@ from fskd_jax import episode
 from fskd_jax.config import Config
 from fskd_jax.data.feed import Feed
 from fskd_jax.data.plans import Sampler, evaluation_index_batches
-from fskd_jax.device import store as image_store
 from fskd_jax.episode import PADDING, EpisodeBatch
+from fskd_jax.few_shot.scoring import run_detector
 from fskd_jax.models.aggregator import pool_features
-from fskd_jax.models.build import make_detector
+from fskd_jax.models.detector import DetectorOutput
 
 PointsOf = Callable[[EpisodeBatch], Float[Array, "b t g 2"]]
 """Function that returns points in pixels of the crops, for all images of a batch:
@@ -39,34 +38,28 @@ class PooledFeatures(NamedTuple):
 
 
 def reader(
-  cfg: Config, points_of: PointsOf
-) -> Callable[
-  [Any, EpisodeBatch, image_store.ImageStore | None], Float[Array, "b t g c"]
-]:
-  """Returns (variables, batch, store) -> features at points of all images, jitted."""
-  detector = make_detector(cfg)
+  cfg: Config, feed: Feed, points_of: PointsOf
+) -> Callable[[Any, EpisodeBatch], Float[np.ndarray, "b t g c"]]:
+  """Returns (variables, batch) -> features at points of all images, jitted."""
 
-  def read(variables, batch, store):
-    side = detector.image_size
-    batch = image_store.with_pixels(batch, store, (side, side))
-    output: Any = detector.apply(variables, batch, train=False)
+  def pool(output: DetectorOutput, batch: EpisodeBatch) -> Float[Array, "b t g c"]:
     pooled = pool_features(
       output.features,
       points_of(batch),
-      image_size=side,
+      image_size=cfg.data.image_size,
       sigma=cfg.model.pool_sigma,
       truncate_center=cfg.model.truncate_pooling_center,
     )
     return pooled.astype(jnp.float32)
 
-  return jax.jit(read)
+  return run_detector(cfg, feed, pool, "single")
 
 
 def at_keypoints(
   cfg: Config, variables: Any, feed: Feed, sampler: Sampler, episodes: int
 ) -> PooledFeatures:
   """Pools features at the visible keypoints of episodes, each instance once."""
-  read = reader(cfg, lambda batch: episode.all_views(batch).keypoints)
+  read = reader(cfg, feed, lambda batch: episode.all_views(batch).keypoints)
   parts, known = [], set()
   size = cfg.eval.batch_episodes
   with feed.batches(
@@ -86,7 +79,7 @@ def at_keypoints(
       for pair in pairs:  # an instance may be in several episodes
         fresh.append(pair not in known)
         known.add(pair)
-      features = np.asarray(read(variables, batch, feed.store))[chosen]
+      features = read(variables, batch)[chosen]
       parts.append(
         [x[np.array(fresh, bool)] for x in (features, ids[chosen], instance[chosen])]
       )

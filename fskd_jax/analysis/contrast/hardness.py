@@ -91,11 +91,11 @@ def measure(
     anchors = episode.all_views(batch).keypoints
     return jnp.concatenate([anchors, *_sample_negatives(batch, cfg)], axis=2)
 
-  read = reader(cfg, all_points)
+  read = reader(cfg, feed, all_points)
   cosines = np.concatenate(
     [
       anchor_cosines(
-        np.asarray(read(variables, batch, feed.store)),
+        read(variables, batch),
         np.asarray(episode.all_views(batch).visible),
       )
       for batch in progress(batches)

@@ -16,6 +16,7 @@ from fskd_jax.analysis.mp100.metrics import Pairs
 from fskd_jax.analysis.mp100.pairs import MP100Episode
 from fskd_jax.data.published import mp100
 from fskd_jax.data.published.mp100 import MAX_KEYPOINTS, MP100File, MP100Object
+from fskd_jax.heatmaps import decoding
 from fskd_jax.messages import join_first
 from fskd_jax.metrics import record as episode_record
 from fskd_jax.models.build import Model
@@ -111,6 +112,7 @@ def evaluate_run(
     "step": step,
     "data": annotations.name,
     "protocol": _REFERENCE if protocol.is_reference else _OTHER,
+    "decoding": decoding.DEFAULT,
     "shots": shots,
     "queries": fixed_pairs.QUERIES,
     "seed": fixed_pairs.SEED,

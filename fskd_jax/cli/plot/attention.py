@@ -15,8 +15,9 @@ from fskd_jax.cli.plot.out import add_out, save
 from fskd_jax.cli.pose_source import add_source, load_pose_model
 from fskd_jax.config import Config, crop_size
 from fskd_jax.device import store
+from fskd_jax.models.build import make_transpose
 from fskd_jax.models.transpose import HEATMAP_STRIDE
-from fskd_jax.pose import crops, prediction
+from fskd_jax.pose import crops
 from fskd_jax.prediction import photographs
 
 COLUMNS = "  pearson spearman    error"
@@ -148,7 +149,7 @@ def _run_gradients(args: argparse.Namespace) -> int:
   if args.keypoint not in (None, *names):
     raise ValueError(f"--keypoint {args.keypoint}: the model has {', '.join(names)}")
   crop = _crop(args, crop_size(cfg.data))
-  found = gradients.token_gradients(prediction.build_model(cfg), variables, crop)
+  found = gradients.token_gradients(make_transpose(cfg), variables, crop)
   rows = [gradients.compare(found, keypoint) for keypoint in range(len(names))]
   print(_table(names, rows))
   number = int(found.heatmaps.max((1, 2)).argmax())

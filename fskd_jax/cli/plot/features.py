@@ -96,5 +96,4 @@ def _network(args: argparse.Namespace) -> tuple[Config, Any]:
     model, _ = load_run(args.workdir)
     return model.config, model.variables
   cfg = load_config(args.config)
-  detector = make_detector(cfg)
-  return cfg, init_variables(detector, cfg.train.seed)
+  return cfg, init_variables(make_detector(cfg), cfg.train.seed)

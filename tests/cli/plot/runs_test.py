@@ -10,7 +10,7 @@ from PIL import Image
 
 from fskd_jax.cli import main
 from fskd_jax.data.feed import Feed
-from fskd_jax.few_shot import evaluation
+from fskd_jax.few_shot import report
 from fskd_jax.few_shot.sampler import evaluation_sampler
 from fskd_jax.pictures import network
 from fskd_jax.pictures.curves import draw_curves
@@ -124,7 +124,7 @@ def test_an_episode_is_what_the_sampler_gives(trained, tmp_path, shown, capsys):
   (fixed, _), (training, _) = shown
   feed = Feed.open(cfg.data)
   sampler = evaluation_sampler(feed, setting, cfg.eval)
-  picture = evaluation.picture("", 3, sampler, feed, lambda b: b.query.keypoints)
+  picture = report.picture("", 3, sampler, feed, lambda b: b.query)
   np.testing.assert_array_equal(fixed.images[1:], picture.query_images)
   np.testing.assert_array_equal(fixed.keypoints[:1], picture.support_keypoints)
   assert not fixed.is_auxiliary.any() and training.is_auxiliary.any()

@@ -1,11 +1,15 @@
-"""Heat-maps read out: location, mass and spread of the highest mode."""
+"""The mode of heat-maps: its mean, mass and covariance."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from fskd_jax.config import LossConfig
-from fskd_jax.heatmaps import readout
+from fskd_jax.heatmaps import decoding
+
+
+def decode(maps, stride, temperature):
+  return decoding.decode(maps, stride, "mode", temperature)
 
 
 def _bump(center, size=(24, 24), sigma=1.2):
@@ -17,7 +21,7 @@ def _bump(center, size=(24, 24), sigma=1.2):
 
 @pytest.mark.parametrize("center", [(10.0, 7.0), (10.3, 6.6), (12.5, 15.1)])
 def test_the_centre_of_a_bump_is_found_between_the_cells(center):
-  found = readout.read_out(_bump(center, sigma=0.8), stride=4, temperature=1.0)
+  found = decode(_bump(center, sigma=0.8), stride=4, temperature=1.0)
   expected = np.array(center) * 4 + 1.5
   np.testing.assert_allclose(found.keypoints, expected, atol=0.25)  # of 4-pixel cells
   assert found.mass > 0.9
@@ -29,7 +33,7 @@ def test_the_centre_of_a_bump_is_found_between_the_cells(center):
 def test_it_equals_the_slow_loop():
   rng = np.random.default_rng(0)
   heatmap = rng.normal(size=(12, 18)).astype(np.float32)
-  found = readout.read_out(jnp.asarray(heatmap), stride=8, temperature=0.5)
+  found = decode(jnp.asarray(heatmap), stride=8, temperature=0.5)
   weights = np.exp(heatmap / 0.5) / np.exp(heatmap / 0.5).sum()
   top, left = np.unravel_index(heatmap.argmax(), heatmap.shape)
   mass, mean, moment = 0.0, np.zeros(2), np.zeros((2, 2))
@@ -50,21 +54,18 @@ def test_it_equals_the_slow_loop():
 def test_a_second_mode_takes_confidence_but_does_not_move_the_first():
   one = _bump((5, 5))
   two = jnp.maximum(one, _bump((18, 18)) - 0.5)
-  found, both = (readout.read_out(x, stride=1, temperature=1.0) for x in (one, two))
+  found, both = (decode(x, stride=1, temperature=1.0) for x in (one, two))
   np.testing.assert_allclose(both.keypoints, found.keypoints, atol=1e-3)
   assert both.mass < 0.7 * found.mass
 
 
-def test_leading_axes_and_packing():
+def test_leading_axes():
   maps = jnp.stack([_bump((3, 4)), _bump((7.2, 5))]).reshape(1, 2, 1, 24, 24)
-  found = readout.read_out(maps, stride=2, temperature=1.0)
-  single = readout.read_out(maps[0, 1, 0], stride=2, temperature=1.0)
+  found = decode(maps, stride=2, temperature=1.0)
+  single = decode(maps[0, 1, 0], stride=2, temperature=1.0)
   np.testing.assert_allclose(found.keypoints[0, 1, 0], single.keypoints, rtol=1e-6)
-  again = readout.unpack(np.asarray(readout.pack(found)))
-  for field, expected in zip(again, found):
-    np.testing.assert_array_equal(field, expected)
 
 
 def test_the_temperature_fits_the_loss():
-  assert readout.temperature(LossConfig(heatmap="cross_entropy")) == 1.0
-  assert readout.temperature(LossConfig(heatmap="mse")) < 0.2  # maps of height 1
+  assert decoding.temperature(LossConfig(heatmap="cross_entropy")) == 1.0
+  assert decoding.temperature(LossConfig(heatmap="mse")) < 0.2  # maps of height 1

@@ -1,0 +1,153 @@
+"""Runs detectors and baselines on fixed episodes, and scores them."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from fskd_jax.config import Config, EvalConfig, crop_size
+from fskd_jax.data.feed import Feed
+from fskd_jax.data.plans import Sampler, evaluation_index_batches
+from fskd_jax.device import parallel
+from fskd_jax.episode import EpisodeBatch
+from fskd_jax.few_shot import step as few_shot_step
+from fskd_jax.few_shot.outcomes import Outcomes, concatenate, outcomes_of
+from fskd_jax.heatmaps.decoding import Readout
+from fskd_jax.metrics import scores as metrics_scores
+from fskd_jax.metrics.record import EpisodeRecord
+from fskd_jax.models.build import make_detector
+from fskd_jax.models.detector import DetectorOutput
+
+Reader = Callable[[EpisodeBatch], Readout]
+"""Reads the keypoints of a batch from `Feed.batches`: [b m n ..], pixels of crops."""
+
+Predictor = Callable[[EpisodeBatch], Readout | np.ndarray]
+"""A `Reader`, or a baseline that gives the keypoints alone, [b m n 2]."""
+
+
+class Scores(NamedTuple):
+  """Scores of predictors on the same episodes.
+
+  Attributes:
+    summaries: By predictor, as returned by `EpisodeScores.summary`.
+    record: The episodes and their scores, as returned by `EpisodeRecord.to_json`.
+    outcomes: By predictor, of those that are a `Reader`.
+  """
+
+  summaries: dict[str, dict[str, Any]]
+  record: dict[str, Any]
+  outcomes: dict[str, Outcomes]
+
+
+def run_detector(
+  cfg: Config,
+  feed: Feed,
+  reduce: Callable[[DetectorOutput, EpisodeBatch], Any],
+  backend: str | None = None,
+) -> Callable[[Any, EpisodeBatch], Any]:
+  """Compiles a detector for the batches of a feed.
+
+  Args:
+    cfg: Configuration of the detector.
+    feed: The data set, on the devices of the backend.
+    reduce: Makes of output and batch what is wanted, a tree of arrays [b ..].
+    backend: One of `parallel.BACKENDS`; None takes `cfg.train.backend`.
+
+  Returns:
+    `(variables, batch) -> tree of NumPy arrays [b ..]`, on every device of the backend.
+  """
+  step = functools.partial(
+    few_shot_step.eval_step, detector=make_detector(cfg), reduce=reduce
+  )
+  run = parallel.parallelize_evaluation(
+    step, backend or cfg.train.backend, crop_size(cfg.data)
+  )
+  return lambda variables, batch: run(variables, batch, feed.store)
+
+
+def keypoint_reader(
+  cfg: Config, feed: Feed, backend: str | None = None
+) -> Callable[[Any, EpisodeBatch], Readout]:
+  """Returns (variables, batch) -> `Readout`; arguments as for `run_detector`."""
+  read = functools.partial(
+    few_shot_step.read_keypoints, loss=cfg.loss, kind=cfg.eval.decoding
+  )
+  return run_detector(cfg, feed, read, backend)
+
+
+@contextlib.contextmanager
+def evaluation_batches(
+  feed: Feed, sampler: Sampler, cfg: EvalConfig, episodes: int, label: str = ""
+) -> Iterator[Iterator[EpisodeBatch]]:
+  """Provides the episodes 0 .. episodes - 1 of a sampler, batch by batch.
+
+  Args:
+    feed: The data set.
+    sampler: The sampler of a setting.
+    cfg: Batch size.
+    episodes: Number of episodes.
+    label: Label of the progress bar; none is shown without.
+  """
+  size = parallel.divisible_batch(cfg.batch_episodes)
+  indices = evaluation_index_batches(episodes, size, 0, 1)
+  hidden = not (parallel.is_main_process() and label)
+
+  def counted(batches, bar):
+    for batch in batches:
+      yield batch
+      bar.update(int((batch.episode_index >= 0).sum()))
+
+  with (
+    feed.batches(sampler, indices, size) as batches,
+    tqdm(total=episodes, desc=label, unit="ep", disable=hidden) as bar,
+  ):
+    yield counted(batches, bar)
+
+
+def score(
+  predictors: Mapping[str, Predictor],
+  feed: Feed,
+  sampler: Sampler,
+  cfg: EvalConfig,
+  *,
+  episodes: int,
+  label: str = "",
+) -> Scores:
+  """Scores predictors on the episodes 0 .. episodes - 1 of a sampler, in one pass.
+
+  Args:
+    predictors: By name; all see the same episodes.
+    feed: The data set.
+    sampler: The sampler of a setting.
+    cfg: Thresholds, protocol and batch size.
+    episodes: Number of episodes.
+    label: Label of the progress bar; none is shown without.
+  """
+  names = feed.dataset.keypoint_names
+  recovery = metrics_scores.recovery_scale(cfg.protocol, feed.cfg.image_size)
+  scores = {
+    name: metrics_scores.EpisodeScores(cfg.thresholds, names, recovery)
+    for name in predictors
+  }
+  outcomes: dict[str, list[Outcomes]] = {}
+  record = EpisodeRecord(feed.type_names)
+  with evaluation_batches(feed, sampler, cfg, episodes, label) as batches:
+    for batch in batches:
+      species = feed.species(batch.query.instance)
+      record.add(batch, species)
+      for name, predict in predictors.items():
+        found = predict(batch)
+        if isinstance(found, Readout):
+          outcomes.setdefault(name, []).append(outcomes_of(batch, found))
+          found = np.asarray(found.keypoints)
+        scores[name].add(batch, found, species)
+  return Scores(
+    summaries={name: found.summary() for name, found in scores.items()},
+    record=record.to_json(
+      {name: found.per_episode() for name, found in scores.items()}
+    ),
+    outcomes={name: concatenate(parts) for name, parts in outcomes.items()},
+  )
