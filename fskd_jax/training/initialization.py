@@ -15,7 +15,7 @@ from fskd_jax.device import processes
 from fskd_jax.interop import entries, state_dicts
 from fskd_jax.interop.pretrained import pretrained_variables
 from fskd_jax.interop.weights import read_config, read_weights
-from fskd_jax.messages import first
+from fskd_jax.messages import join_first
 from fskd_jax.training.runs import load_file, load_run
 
 _log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def load_parts(
   ]
   if problems:
     raise ValueError(
-      f"{first(problems)}; leave them out with train.init_patterns = ((NAME, ''), ..)"
+      f"{join_first(problems)}; leave them out with train.init_patterns = ((NAME, ''), ..)"
     )
   if not loaded:
     raise ValueError(
@@ -206,4 +206,4 @@ def _groups(keys: Mapping[Key, Any] | Sequence[Key]) -> str:
 
 
 def _shown(cases: Sequence[str]) -> str:
-  return first(cases, ", ") or "none"
+  return join_first(cases, ", ") or "none"
