@@ -113,7 +113,8 @@ def load_parts(
   ]
   if problems:
     raise ValueError(
-      f"{join_first(problems)}; leave them out with train.init_patterns = ((NAME, ''), ..)"
+      f"{join_first(problems)}; leave them out with "
+      "train.init_patterns = ((NAME, ''), ..)"
     )
   if not loaded:
     raise ValueError(

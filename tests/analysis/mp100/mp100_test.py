@@ -18,6 +18,7 @@ from fskd_jax.data import augment
 from fskd_jax.data.published import mp100
 from fskd_jax.metrics import record as episode_record
 from fskd_jax.models.build import Model
+from fskd_jax.prediction import batches
 from fskd_jax.prediction import detector as prediction_detector
 
 
@@ -173,7 +174,8 @@ def test_any_batch_size_gives_the_same_and_equals_pair_by_pair(
   episodes, images = pairs.draw(file, shots, 2), folder / "images"
   detector = evaluation.detector_of(model)
   found = evaluation.evaluate(detector, episodes, images)
-  monkeypatch.setattr(prediction_detector, "QUERY_BATCH", 4)
+  for module in (batches, prediction_detector):
+    monkeypatch.setattr(module, "QUERY_BATCH", 4)
   again = evaluation.evaluate(evaluation.detector_of(model), episodes, images)
   for ours, theirs in zip(found, again):
     if ours.dtype.kind == "f":
