@@ -118,10 +118,10 @@ def _head(setup: Setup, precision: str, side: int, keypoints: int) -> Problem:
     return pytorch.inference(function, precision, setup)
 
   literal = functools.partial(torch_side, name="PyTorch literal")
-  pytorch = _pytorch(setup, torch_side)
+  twins = _pytorch(setup, torch_side)
   is_long = keypoints > 1000
   if is_long:  # one layout: a run takes a minute on a CPU
-    pytorch = {name: {"nchw": x["nchw"]} for name, x in pytorch.items()}
+    twins = {name: {"nchw": x["nchw"]} for name, x in twins.items()}
   return Problem(
     name=f"head, {keypoints} keypoints, {side} px, {precision}",
     variables={
@@ -132,7 +132,7 @@ def _head(setup: Setup, precision: str, side: int, keypoints: int) -> Problem:
     },  # fmt: skip
     sides={
       "ours": {"": our_side},
-      **pytorch,
+      **twins,
       "PyTorch literal": pytorch.variants(literal),
     },
     limit=LIMIT[precision],
