@@ -39,8 +39,8 @@ def test_what_does_not_hold_is_counted(tmp_path):
   tree = tmp_path / "tree"
   for part in ("fskd_jax", "configs"):
     shutil.copytree(ROOT / part, tree / part)
-  with (tree / "fskd_jax" / "config.py").open("a") as file:
-    file.write("\ndef validate(cfg):\n  pass\n")
+  with (tree / "fskd_jax" / "config" / "__init__.py").open("a") as file:
+    file.write("\n\ndef validate(cfg):\n  pass\n")
   done, classes = _count(tmp_path / "found.json", "--class", "numbers", "--tree", tree)
   counts = classes["numbers"]
   zeros = sum(name.endswith(" = 0") for name in counts["failures"])

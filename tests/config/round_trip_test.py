@@ -19,7 +19,7 @@ def _values(hint: typing.Any, limits: typing.Mapping) -> st.SearchStrategy:
     if kinds[-1] is Ellipsis:
       return st.lists(_values(kinds[0], limits), max_size=3).map(tuple)
     return st.tuples(*(_values(kind, limits) for kind in kinds))
-  low, high = limits.get("bounds", (-math.inf, math.inf))
+  low, high = limits.get("bounds", (-1e9, 1e9))  # JSON knows no infinity
   if hint is float:
     return st.floats(low, high, allow_nan=False)
   if hint is int:

@@ -32,4 +32,4 @@ def test_without_a_place_to_write_all_goes_on(home, caplog):
   (home / ".cache").write_text("no folder")
   compilation_cache.enable()
   assert jax.config.jax_compilation_cache_dir is None
-  assert "not kept" in caplog.text and str(home) in caplog.text
+  assert "not cached" in caplog.text and str(home) in caplog.text
