@@ -30,28 +30,13 @@ def test_cells_and_pixels_are_inverses(points, stride):
   np.testing.assert_allclose(geometry.grid_to_pixels(cells, stride), points, atol=1e-9)
 
 
-@given(POINTS, st.integers(1, 5000))
-def test_normalized_coordinates_and_pixels_are_inverses(points, length):
-  normalized = geometry.pixels_to_normalized(points, length)
-  back = geometry.normalized_to_pixels(normalized, length)
-  np.testing.assert_allclose(back, points, atol=1e-8)
-
-
 @given(POINTS, similarities())
 def test_the_inverse_of_a_matrix_moves_points_back(points, matrix):
   inverse = geometry.invert_affine(matrix)
   moved = geometry.apply_affine(matrix, points)
   np.testing.assert_allclose(geometry.apply_affine(inverse, moved), points, atol=1e-6)
-  identity = geometry.compose_affine(matrix, inverse)
-  np.testing.assert_allclose(identity, np.eye(2, 3), atol=1e-6)
-
-
-@given(similarities(), similarities(), similarities())
-def test_composition_is_associative_and_multiplies_scales(a, b, c):
-  compose, scale = geometry.compose_affine, geometry.affine_scale
-  left, right = compose(compose(a, b), c), compose(a, compose(b, c))
-  np.testing.assert_allclose(left, right, rtol=1e-9, atol=1e-6)
-  np.testing.assert_allclose(scale(left), scale(a) * scale(b) * scale(c), rtol=1e-9)
+  scales = geometry.affine_scale(matrix) * geometry.affine_scale(inverse)
+  np.testing.assert_allclose(scales, 1, rtol=1e-6)
 
 
 @given(POINTS, similarities(), st.integers(0, 3))
