@@ -1,6 +1,7 @@
 """Identities of crops and mirrors, on drawn examples."""
 
 import numpy as np
+from helpers.affine import compose
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -38,13 +39,6 @@ def _points(scene, seed: int):
   return points[None], rng.random((1, len(PERMUTATION))) < 0.8
 
 
-def _compose(first, second):
-  """Returns the 2x3 matrices of `second`, then `first`."""
-  linear = first[..., :2] @ second
-  linear[..., 2] += first[..., 2]
-  return linear
-
-
 def _inside(points, margin: float):
   return ((points > -0.5 + margin) & (points < SIDE - 0.5 - margin)).all(-1)
 
@@ -67,7 +61,7 @@ def test_the_crop_of_a_mirrored_image_is_the_mirrored_crop(scene):
   mirror_image = np.array([[-1.0, 0, width - 1], [0, 1, 0]])
   (crop,) = augment.evaluation_crops(boxes, _still())
   (expected,) = augment.evaluation_crops(mirrored_box, _still())
-  mirrored = _compose(mirror_image, _compose(crop.astype(float), MIRROR))
+  mirrored = compose(mirror_image, compose(crop.astype(float), MIRROR))
   np.testing.assert_allclose(mirrored, expected, rtol=1e-5, atol=1e-3)
 
 
@@ -100,7 +94,7 @@ def test_placed_keypoints_lead_back_to_the_annotated_ones(scene, seed):
 def test_a_mirrored_crop_shows_each_type_where_its_partner_was(scene, seed):
   points, annotated = _points(scene, seed)
   crops = augment.evaluation_crops(scene[0], _still())
-  mirrored = _compose(crops, MIRROR[None]).astype(np.float32)
+  mirrored = compose(crops, MIRROR[None]).astype(np.float32)
   assume(_on_no_edge(crops, points))
   size = (SIDE, SIDE)
   places = (

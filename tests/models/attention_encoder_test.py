@@ -46,7 +46,7 @@ def test_a_step_of_the_detector_moves_all_that_is_not_frozen(monkeypatch):
       rotate_support=False,
     )
   )
-  state, metrics = step(train_state.init_state(variables, tx), batch, None)
+  state, metrics = step(train_state.init_state(variables, tx), batch)
   assert np.isfinite(metrics["loss"])
   still = ("bn1", "conv1", "layer1_0")
   moved = jax.tree.map(lambda x, y: (x != y).any(), state.params, variables["params"])

@@ -168,7 +168,7 @@ def test_training_reaches_every_parameter_and_lowers_the_loss(variables, batch):
   state, losses = train_state.init_state(variables, tx), []
   for _ in range(8):
     before = state.params
-    state, values = step(state, batch, None)
+    state, values = step(state, batch)
     losses.append(float(values["loss"]))
     if len(losses) == 1:
       for path, leaf in jax.tree_util.tree_leaves_with_path(

@@ -83,7 +83,7 @@ def _step(detector, cfg, variables):
     rotate_support=False,
   )
   state = train_state.init_state(variables, tx)
-  return jax.jit(step)(state, seeded_episode(SIDE), None)
+  return jax.jit(step)(state, seeded_episode(SIDE))
 
 
 def _moved(before, after):

@@ -92,7 +92,7 @@ def test_heatmaps_of_any_size_have_stride_4(config, size):
     (VARIANTS["tp_h_s"], (40, 32), SIZE, r"got \(40, 32\), expected a multiple of 16"),
     (ModelConfig(strides=(8,)), SIZE, SIZE, "TransPose needs at least 1"),
     (dataclasses.replace(TINY, strides=(8, 16), small_widths=(4,) * 4), SIZE, SIZE,
-     "the transformer works on one map"),
+     "the transformer works on one feature map"),
   ],
 )  # fmt: skip
 def test_what_does_not_fit_is_named(config, made_for, size, message):

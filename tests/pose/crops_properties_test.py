@@ -1,6 +1,7 @@
 """Identities of the crops of persons, on drawn examples."""
 
 import numpy as np
+from helpers.affine import compose
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,7 +32,7 @@ def test_a_mirrored_crop_is_the_crop_of_mirrored_pixels(center, width, angle, si
   )
   mirror = np.array([[-1.0, 0, size[1] - 1], [0, 1, 0]])
   np.testing.assert_allclose(
-    geometry.compose_affine(upright.astype(float), mirror),
+    compose(upright.astype(float), mirror),
     mirrored,
     rtol=1e-4,
     atol=1e-2,
