@@ -19,7 +19,8 @@ from fskd_jax import config, episode, experiment
 from fskd_jax.config import DataConfig, EvalConfig
 from fskd_jax.data.feed import Feed
 from fskd_jax.experiment import make_task
-from fskd_jax.few_shot import evaluation
+from fskd_jax.few_shot import evaluation, report
+from fskd_jax.few_shot import task as few_shot_task
 from fskd_jax.pictures import episodes, style
 from fskd_jax.pictures.curves import draw_curves
 from fskd_jax.training.checkpoint import CheckpointStore
@@ -62,8 +63,8 @@ def test_validation_scores_and_draws_the_validation_species_alone(trained, monke
 
     monkeypatch.setattr(owner, name, call)
 
-  watched(evaluation, "score", lambda predictors, feed, sampler, cfg: sampler)
-  watched(evaluation, "picture", lambda title, index, sampler, feed, predict: sampler)
+  watched(few_shot_task, "score", lambda predictors, feed, sampler, cfg: sampler)
+  watched(report, "picture", lambda title, index, sampler, feed, predict: sampler)
   watched(episodes, "draw_episodes", rows.extend)
   scores = validator.scores(state)
   last = shapes.metrics(workdir)[-1]
@@ -109,7 +110,7 @@ def _kill(owner, name, call, *, before):
 
 
 KILLS = {
-  "in the last validation": (evaluation, "score", 3, True, 64),
+  "in the last validation": (few_shot_task, "score", 3, True, 64),
   "after the last save": (CheckpointStore, "save", 5, False, 80),
 }
 
