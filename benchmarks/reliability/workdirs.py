@@ -80,7 +80,7 @@ def two_trainings(place: Place) -> Iterator[Trial]:
 _WRITER = """
 import itertools, sys
 from benchmarks.reliability.workdirs import state
-from fskd_jax.checkpoint import CheckpointStore
+from fskd_jax.training.checkpoint import CheckpointStore
 store = CheckpointStore(sys.argv[1], keep=1)
 for step in itertools.count(1):
   store.save(step, state(step), {"x": 1})
