@@ -7,7 +7,7 @@ from fskd_jax import config
 from fskd_jax.few_shot import calibration
 from fskd_jax.interop import state_dicts
 from fskd_jax.interop.stablehlo import Sizes, write_stablehlo
-from fskd_jax.interop.weights import write_weights
+from fskd_jax.interop.weights import halved, write_weights
 from fskd_jax.models.build import count_parameters
 from fskd_jax.training.runs import load_run
 
@@ -25,6 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help="weights: a state dict for the original code; stablehlo: a compiled program "
     "(jax.export)",
   )
+  parser.add_argument(
+    "--half",
+    action="store_true",
+    help="bfloat16 instead of float32: half the size of a .safetensors file",
+  )
   fixed = parser.add_argument_group("fixed sizes of stablehlo")
   fixed.add_argument("--shots", type=int, default=1, help="support images")
   fixed.add_argument("--queries", type=int, default=1, help="query images")
@@ -34,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
   """Writes the file, and prints a summary."""
+  if args.half and not args.out.endswith(".safetensors"):
+    raise ValueError(f"--half: expected a --out that ends in .safetensors: {args.out}")
   model, step = load_run(args.workdir)
   if args.format == "stablehlo":
     if model.config.task == "pose":
@@ -42,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
     write_stablehlo(args.out, model.config, model.variables, sizes)
   else:
     tensors = state_dicts.state_dict(model.variables, model.config)
+    if args.half:
+      tensors = halved(tensors)
     about = {"config": json.dumps(config.to_dict(model.config)), "step": str(step)}
     calibrated = calibration.load(args.workdir)
     if calibrated is not None and calibrated.step == step:

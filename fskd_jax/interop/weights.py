@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import ml_dtypes  # noqa: F401, tells NumPy of bfloat16, by which safetensors reads it
+import ml_dtypes  # also tells NumPy of bfloat16, by which safetensors reads it
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -73,6 +73,14 @@ def read_metadata(path: str | pathlib.Path) -> dict[str, str]:
     return {}
   with _open(path) as file:
     return file.metadata() or {}
+
+
+def halved(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """Returns the tensors with those of floating point rounded to bfloat16."""
+  return {
+    name: x.astype(ml_dtypes.bfloat16) if np.issubdtype(x.dtype, np.floating) else x
+    for name, x in tensors.items()
+  }
 
 
 def write_weights(

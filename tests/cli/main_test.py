@@ -81,6 +81,24 @@ def test_export_carries_its_configuration(run, exported, cfg, capsys):
   assert main.main(["export", "--workdir", run, "--out", "nowhere/x.safetensors"]) == 2
 
 
+def test_half_the_size_differs_by_the_rounding_of_bfloat16(run, exported, capsys):
+  path = exported.replace("model", "half")
+  command = ["export", "--workdir", run, "--half", "--out"]
+  assert main.main([*command, path]) == 0
+  assert weights.read_config(path) == weights.read_config(exported)
+  whole, half = map(weights.read_weights, (exported, path))
+  assert whole.keys() == half.keys()
+  for name, x in whole.items():
+    assert half[name].dtype == x.dtype
+    np.testing.assert_allclose(half[name], x, rtol=2**-8)
+  assert any((half[name] != x).any() for name, x in whole.items())
+  stored = [safetensors.numpy.load_file(x) for x in (exported, path)]
+  size, smaller = (sum(x.nbytes for x in tensors.values()) for tensors in stored)
+  assert smaller < 0.51 * size
+  assert main.main([*command, "half.pth"]) == 2
+  assert "ends in .safetensors" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_import_continues_what_was_exported(run, cfg, suffix, tmp_path, capsys):
