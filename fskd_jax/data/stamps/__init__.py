@@ -1,0 +1,1 @@
+"""Photographs of animals cut out of their backgrounds, with keypoints marked by us."""
