@@ -41,8 +41,7 @@ def write_stamps(
   The folder appears once it is complete.
 
   Args:
-    source: The folder of the stamps, in which animals/ lies: default/ or
-      stamps/default/ of Debian's package tuxpaint-stamps-default are found, too.
+    source: The folder of the stamps, in which animals/ lies.
     out: The folder to make.
     per_animal: Number of pictures of each animal.
     per_object: Number of pictures of each other stamp.
@@ -55,7 +54,12 @@ def write_stamps(
     FileNotFoundError: There are no stamps, or one with keypoints is missing.
     FileExistsError: `out` exists.
   """
-  root, out = _root(pathlib.Path(source)), pathlib.Path(out)
+  root, out = pathlib.Path(source), pathlib.Path(out)
+  if not (root / "animals").is_dir():
+    raise FileNotFoundError(
+      f"{root}: no folder animals/; expected the stamps of Tux Paint "
+      "(apt-get install tuxpaint-stamps-default: /usr/share/tuxpaint/stamps)"
+    )
   if out.exists():
     raise FileExistsError(f"{out} exists; name a new folder")
   stamps = labels.read()
@@ -75,16 +79,6 @@ def write_stamps(
       _objects(root, others, unfinished / OBJECTS, per_object, seed, progress)
     unfinished.rename(out)
   return per_animal * len(stamps), per_object * len(others)
-
-
-def _root(source: pathlib.Path) -> pathlib.Path:
-  for folder in (source, source / "default", source / "stamps" / "default"):
-    if (folder / "animals").is_dir():
-      return folder
-  raise FileNotFoundError(
-    f"{source}: no folder animals/; expected the stamps of Tux Paint "
-    "(apt-get install tuxpaint-stamps-default: /usr/share/tuxpaint/stamps)"
-  )
 
 
 def _others(root: pathlib.Path, marked: set[str]) -> list[str]:

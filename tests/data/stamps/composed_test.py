@@ -12,7 +12,7 @@ from fskd_jax.data import annotations
 from fskd_jax.data.splits import mirror_name
 from fskd_jax.data.stamps import compose, dataset, labels
 
-INSTALLED = pathlib.Path("/usr/share/tuxpaint/stamps/default")
+INSTALLED = pathlib.Path("/usr/share/tuxpaint/stamps")
 
 
 def _stamp(size=(90, 60)):
@@ -29,7 +29,7 @@ def _stamp(size=(90, 60)):
 @pytest.fixture
 def source(tmp_path, monkeypatch):
   """A folder of stamps, two of which are marked."""
-  root = tmp_path / "stamps" / "default"
+  root = tmp_path / "stamps"
   (root / "animals").mkdir(parents=True)
   (root / "tools").mkdir()
   (root / "flags").mkdir()
@@ -105,7 +105,7 @@ def test_the_folder_is_one_that_trainings_read(source, tmp_path):
 
 def test_what_is_missing_is_named(source, tmp_path, capsys):
   command = ["data", "stamps", "--source", str(source), "--out", str(tmp_path / "out")]
-  (source / "default" / "animals" / "owl.png").unlink()
+  (source / "animals" / "owl.png").unlink()
   assert main.main(command) == 2
   assert "1 of 2 stamps with keypoints are missing: animals/owl.png" in (
     capsys.readouterr().err
