@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 from jaxtyping import Float64
 
-from fskd_jax.data.labels import pandas_h5, tables
+from fskd_jax.data.labels import image_places, pandas_h5, tables
 from fskd_jax.data.labels.schema import Labels
 
 _KEY = "df_with_missing"  # the name that DeepLabCut gives its tables
@@ -25,7 +25,16 @@ def read_h5(path: pathlib.Path) -> Labels:
   """Reads a table that pandas wrote.
 
   Raises:
-    ValueError: The table is of another kind, or in a form that holds pickles.
+    ValueError: As `read_table` and `tables.to_labels`.
+  """
+  return tables.to_labels(read_table(path), path)
+
+
+def read_table(path: pathlib.Path) -> tables.Table:
+  """Reads the table of an H5 file of pandas.
+
+  Raises:
+    ValueError: The table is of another kind, or holds Python objects.
   """
   frame = pandas_h5.read(path)
   levels = [name.lower() for name in frame.column_levels]
@@ -45,8 +54,7 @@ def read_h5(path: pathlib.Path) -> Labels:
   places = tables.place_columns(triples, path)  # pyright: ignore[reportArgumentType]
   rows = [tables.row_key(cells) for cells in frame.index]
   points = tables.gather_points(frame.values, places.values())
-  table = tables.Table([*places], rows, points)
-  return tables.to_labels(table, path)
+  return tables.Table([*places], image_places.beside(rows, path), points)
 
 
 def write_csv(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:

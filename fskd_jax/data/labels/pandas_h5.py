@@ -1,35 +1,19 @@
-"""Reads and writes data frames in the "fixed" format of pandas, with h5py alone.
+"""Reads and writes the data frames of H5 files of pandas, with h5py alone.
 
-In this format a frame is a group of plain arrays: axis0 holds the columns and axis1 the
-rows, each as levels and indices into them, and the values are in blocks. The other
-format ("table") pickles the column names; this module never unpickles anything.
+In the format "fixed" a frame is a group of plain arrays: axis0 holds the columns and
+axis1 the rows, each as levels and indices into them, and the values are in blocks.
+`pandas_table` reads the other format. Pandas itself would unpickle what it finds.
 """
 
 import pathlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
-from jaxtyping import Float64
 
-from fskd_jax.data.labels import h5
-
-
-class Frame(NamedTuple):
-  """A table.
-
-  Attributes:
-    column_levels: The names of the levels of the columns.
-    columns: For each column its text on every level.
-    index: For each row its texts.
-    values: The values; NaN where missing.
-  """
-
-  column_levels: list[str]
-  columns: list[tuple[str, ...]]
-  index: Sequence[Sequence[str]]
-  values: Float64[np.ndarray, "r c"]
+from fskd_jax.data.labels import h5, pandas_table
+from fskd_jax.data.labels.pandas_frame import Frame
 
 
 def groups(file: Any) -> list[str]:
@@ -46,7 +30,7 @@ def read(path: pathlib.Path) -> Frame:
   """Reads the only frame of a file.
 
   Raises:
-    ValueError: There is no frame or several, or it has the format "table" or is
+    ValueError: There is no frame or several, or it holds Python objects or is
       damaged.
   """
   with h5.open_h5(path) as file:
@@ -55,6 +39,8 @@ def read(path: pathlib.Path) -> Frame:
       raise ValueError(f"holds {len(names)} tables of pandas, expected one")
     group = h5.node(file, names[0])
     kind = h5.text(group.attrs["pandas_type"])
+    if kind == "frame_table":
+      return pandas_table.read(group)
     if kind != "frame":
       raise _pickled(f"of the kind {kind!r}")
     levels, columns = _axis(group, "axis0")

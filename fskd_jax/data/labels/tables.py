@@ -5,7 +5,6 @@ their headers. A missing keypoint is a blank or NaN. The third column of a keypo
 the confidence of a machine. Tables cannot hold boxes, species and occlusion.
 """
 
-import csv
 import pathlib
 import re
 from collections.abc import Iterable, Sequence
@@ -14,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
+from fskd_jax.data.labels import csv_rows, image_places, individuals, wide_header
 from fskd_jax.data.labels.parsing import plain_float, size_of, whole_number
 from fskd_jax.data.labels.schema import (
   Category,
@@ -23,13 +23,16 @@ from fskd_jax.data.labels.schema import (
   Labels,
   keypoint_names,
 )
-from fskd_jax.messages import raise_if, shown
+from fskd_jax.messages import naming, raise_if, shown
 
 SCORES = ("likelihood", "confidence", "score")
 """Names of the third column of a keypoint."""
 
-UNIQUE = "single"
-"""DeepLabCut's individual for body parts that belong to no animal."""
+
+_IMAGE_COLUMNS = (
+  "image", "image_path", "image_file", "image_name", "imagename", "img", "img_path",
+  "img_name", "file", "file_name", "filename", "file_path", "filepath", "path",
+)  # fmt: skip
 
 
 class Table(NamedTuple):
@@ -55,34 +58,68 @@ def read_csv(path: pathlib.Path) -> Labels:
   """Reads a table of DeepLabCut, lightning-pose, SLEAP or `fskd predict`.
 
   Raises:
+    ValueError: As `read_table` and `to_labels`.
+  """
+  return to_labels(read_table(path), path)
+
+
+def read_table(path: pathlib.Path) -> Table:
+  """Reads the table of a CSV file.
+
+  Raises:
     ValueError: The header is of another kind, or a cell is not a number.
   """
-  try:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-      rows = [row for row in csv.reader(file) if any(row)]
-  except (csv.Error, UnicodeDecodeError) as error:
-    raise ValueError(f"{path}: not a CSV file: {error}") from error
+  rows = csv_rows.read(path)
   header = {row[0].strip().lower(): row for row in rows[:4] if row}
   if "bodyparts" in header and "coords" in header:  # DeepLabCut, lightning-pose
-    individuals = header.get("individuals", [""] * len(header["bodyparts"]))
-    triples = list(zip(individuals, header["bodyparts"], header["coords"]))
+    animals = header.get("individuals", [""] * len(header["bodyparts"]))
+    triples = list(zip(animals, header["bodyparts"], header["coords"]))
     first = rows.index(header["coords"]) + 1
-  else:  # SLEAP and `fskd predict`: one row of nose.x, nose.y, ..
-    pairs = [cell.rpartition(".") for cell in rows[0]] if rows else []
-    triples = [("", name, axis if dot else "") for name, dot, axis in pairs]
+  else:  # one row of nose.x, nose.y, ..
+    with naming(path):
+      pairs = wide_header.columns(rows[0]) if rows else []
+    triples = [("", name, axis) for name, axis in pairs]
     first = 1
   places = place_columns(triples, path)
   left = min(place for x, y, _ in places.values() for place in (x, y))
-  points = [_points(row, places, path) for row in rows[first:]]
   in_dlc = first > 1
-  keys = [
-    row_key(row[:left]) if in_dlc else _key_by_name(row[:left], rows[0])
-    for row in rows[first:]
-  ]
+  if in_dlc and len(rows) > first and _names_the_index(rows[first], left):
+    first += 1
+  points = [_points(row, places, path) for row in rows[first:]]
+  if in_dlc:
+    keys = [row_key(row[:left]) for row in rows[first:]]
+  else:
+    used = {i for trio in places.values() for i in trio}
+    others = sorted({*range(len(rows[0]))} - used, key=lambda i: (i > left, i))
+    keys = [_key_in_row(row, rows[0], others, path) for row in rows[first:]]
   sizes = None if in_dlc else [_size_by_name(row[:left], rows[0]) for row in rows[1:]]
   shape = (len(keys), len(places), 3)
-  table = Table([*places], keys, np.array(points).reshape(shape), not in_dlc, sizes)
-  return to_labels(table, path)
+  if in_dlc:
+    keys = image_places.beside(keys, path)
+  return Table([*places], keys, np.array(points).reshape(shape), not in_dlc, sizes)
+
+
+def _names_the_index(row: Sequence[str], left: int) -> bool:
+  """Returns whether a row has names of index levels, as pandas writes below columns."""
+  named = not any(cell.strip() for cell in row[left:])
+  return named and isinstance(key := row_key(row[:left]), str) and "." not in key
+
+
+def _key_in_row(
+  row: Sequence[str], header: Sequence[str], others: Sequence[int], path: pathlib.Path
+) -> str | int:
+  """Returns the key of a row, from the columns that hold no keypoint.
+
+  Raises:
+    ValueError: None of them names an image.
+  """
+  cells = {header[i]: row[i] for i in others if i < len(row)}
+  key = _key_by_name([*cells.values()], [*cells])
+  if key == "":
+    raise ValueError(
+      f"{path}: no column names the image of the row {shown(list(row[:8]))}"
+    )
+  return key
 
 
 def place_columns(
@@ -158,8 +195,9 @@ def _key_by_name(cells: Sequence[str], header: Sequence[str]) -> str | int:
   for name in ("frame_idx", "frame"):
     if named.get(name, "").strip():
       return row_key([named[name]])
-  if "image" in named:
-    return row_key([named["image"]])
+  for name in _IMAGE_COLUMNS:
+    if named.get(name, "").strip():
+      return row_key([named[name]])
   texts = [cell for cell in cells if cell.strip()]
   files = [text for text in texts if re.search(r"\.[a-z]\w*$", text, re.IGNORECASE)]
   numbers = [text for text in texts if whole_number(text) is not None]
@@ -199,8 +237,15 @@ def _points(
   return found
 
 
-def to_labels(table: Table, path: pathlib.Path) -> Labels:
-  """Makes labels of a table; `path` is its name in messages.
+def to_labels(
+  table: Table, path: pathlib.Path, species: individuals.Species | None = None
+) -> Labels:
+  """Makes labels of a table.
+
+  Args:
+    table: The table.
+    path: Its name in messages.
+    species: The species of its individuals; by their body parts if it is not given.
 
   Raises:
     ValueError: Two rows have the same image, or a number is infinite.
@@ -209,13 +254,10 @@ def to_labels(table: Table, path: pathlib.Path) -> Labels:
     raise ValueError(
       f"{path}: holds an infinite coordinate, expected numbers or blanks"
     )
-  categories: dict[str, dict[str, None]] = {}
   columns: dict[str, list[int]] = {}
-  several = len({individual for individual, _ in table.columns}) > 1
-  for place, (individual, name) in enumerate(table.columns):
-    species = UNIQUE if several and individual == UNIQUE else ""
-    categories.setdefault(species, {})[name] = None
+  for place, (individual, _) in enumerate(table.columns):
     columns.setdefault(individual, []).append(place)
+  species = species or individuals.species_of(*parts_of([table]))
   objects: dict[str | int, list[LabelledObject]] = {}
   sizes = dict(zip(table.rows, table.sizes or ()))
   for key, points in zip(table.rows, table.points):
@@ -228,15 +270,34 @@ def to_labels(table: Table, path: pathlib.Path) -> Labels:
         for i in numbers
         if not np.isnan(points[i, :2]).any()
       }
-      species = UNIQUE if several and individual == UNIQUE else ""
       if keypoints:
-        found.append(LabelledObject(keypoints, species))
+        found.append(LabelledObject(keypoints, species.of[individual]))
   return Labels(
     tuple(
       LabelledImage(key, sizes.get(key), tuple(found)) for key, found in objects.items()
     ),
-    {species: Category(tuple(names)) for species, names in categories.items()},
+    {name: Category(parts) for name, parts in species.parts.items()},
   )
+
+
+def parts_of(
+  several: Iterable[Table],
+) -> tuple[dict[str, list[str]], dict[str, dict[str, int]]]:
+  """Returns the body parts of each individual, in order, and their numbers of labels.
+
+  Those without a label are left out of the numbers.
+  """
+  parts: dict[str, dict[str, int]] = {}
+  for table in several:
+    counts = (~np.isnan(table.points[..., :2]).any(-1)).sum(0)
+    for (individual, name), count in zip(table.columns, counts.tolist()):
+      known = parts.setdefault(individual, {})
+      known[name] = known.get(name, 0) + count
+  labelled = {
+    individual: {name: count for name, count in known.items() if count}
+    for individual, known in parts.items()
+  }
+  return {individual: [*known] for individual, known in parts.items()}, labelled
 
 
 def keypoint(x: float, y: float, confidence: float) -> Keypoint:

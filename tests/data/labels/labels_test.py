@@ -404,7 +404,7 @@ FAULTS = {
   "other frames": ("a.csv", SINGLE.replace("labeled-data/clip/img007.png", "3"),
                    "no image is one of the 1 frames"),
   "no HDF5": ("a.h5", "x", "not an HDF5 file"),
-  "pickled table": ("a.h5", _pandas_table, "holds pickles and is not read"),
+  "table without rows": ("a.h5", _pandas_table, "no data set 'table'"),
   "no tracks": ("a.h5", lambda file: None, "no data set 'tracks'"),
   "other tracks": ("a.h5", _bad_tracks, "expected (track, 2, 2 nodes, frame)"),
   "no JSON": ("a.json", "{", "not valid JSON"),
