@@ -1,4 +1,4 @@
-"""Tells which images a table of DeepLabCut means once folders were moved or renamed.
+"""Finds the images that a table of DeepLabCut means after folders were moved.
 
 The table names its images by the project and the clip of the day they were labelled:
 labeled-data/CLIP/img01.png, or an absolute path of another computer.

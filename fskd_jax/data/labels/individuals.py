@@ -1,4 +1,4 @@
-"""Tells which individuals of a table are of one species, by their body parts.
+"""Groups the individuals of a table into species, by their body parts.
 
 DeepLabCut gives every individual the body parts of all: an arm and a person, too, of
 which each has labels of its own parts only, or hardly any of the other's.
