@@ -8,13 +8,9 @@ pixel. Source: docs.cvat.ai, "XML annotation format" (version 1.1).
 
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 from xml.etree import ElementTree
 
-import defusedxml
-import defusedxml.ElementTree as defused
-
-from fskd_jax.data.labels import parsing
+from fskd_jax.data.labels import parsing, xml_file
 from fskd_jax.data.labels.parsing import Mark
 from fskd_jax.data.labels.schema import (
   TO_CENTER,
@@ -27,8 +23,6 @@ from fskd_jax.data.labels.schema import (
 )
 from fskd_jax.messages import join_first, shown
 
-_MOST_BYTES = 2**28
-_MOST_LEVELS = 64
 _BOX = "box"  # label of written boxes: CVAT does not allow that of a skeleton
 
 
@@ -38,7 +32,7 @@ def read(path: pathlib.Path) -> Labels:
   Raises:
     ValueError: The file is not CVAT's XML, or has a label that is not in its list.
   """
-  root = _parse(path)
+  root = xml_file.parse(path)
   entries = root.findall("image")
   if root.tag != "annotations" or not entries:
     hint = "; it is CVAT for video" if root.find("track") is not None else ""
@@ -54,41 +48,6 @@ def read(path: pathlib.Path) -> Labels:
     images[str(image.name)] = image
   found = gather(images.values())
   return found._replace(categories=_in_order(found.categories, listed))
-
-
-def _parse(path: pathlib.Path) -> ElementTree.Element:
-  """Returns the root element; refuses entities and document types."""
-  if path.stat().st_size > _MOST_BYTES:
-    raise ValueError(f"{path} is larger than {_MOST_BYTES // 2**20} MiB of XML")
-  parser = defused.XMLParser(target=_Builder(), forbid_dtd=True)
-  try:
-    tree: Any = defused.parse(path, parser)
-    return tree.getroot()
-  except defusedxml.DefusedXmlException as error:
-    raise ValueError(
-      f"{path}: has a document type (DTD) or entities, which CVAT does not write and "
-      "which are not read"
-    ) from error
-  except (defused.ParseError, ElementTree.ParseError) as error:
-    raise ValueError(f"{path}: not valid XML: {error}") from error
-
-
-class _Builder(ElementTree.TreeBuilder):
-  """Builder of a tree that limits its depth, since deep trees cost much time."""
-
-  def __init__(self):
-    super().__init__()
-    self._depth = 0
-
-  def start(self, tag: str, attrs: dict[str, str], /) -> ElementTree.Element:
-    self._depth += 1
-    if self._depth > _MOST_LEVELS:
-      raise ValueError(f"elements nested in more than {_MOST_LEVELS} others")
-    return super().start(tag, attrs)
-
-  def end(self, tag: str, /) -> ElementTree.Element:
-    self._depth -= 1
-    return super().end(tag)
 
 
 def _listed(root: ElementTree.Element) -> list[tuple[str, str]]:
