@@ -13,7 +13,7 @@ from fskd_jax import files
 from fskd_jax.cli import main
 from fskd_jax.data import annotations, coco_file, names
 from fskd_jax.data.checks import doctor
-from fskd_jax.data.labels import formats, h5
+from fskd_jax.data.labels import formats, h5, xml_file
 from fskd_jax.pose import coco as pose_coco
 from fskd_jax.pose.detections import read_detections
 from fskd_jax.prediction import inputs, keypoint_files
@@ -280,7 +280,7 @@ def test_xml_with_entities_or_too_deep_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=message) as error:
       formats.read(path)
     assert str(path) in str(error.value)
-  monkeypatch.setattr(formats.cvat, "_MOST_BYTES", 10)
+  monkeypatch.setattr(xml_file, "_MOST_BYTES", 10)
   with pytest.raises(ValueError, match="larger than"):
     formats.read(path)
 
