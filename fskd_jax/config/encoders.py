@@ -46,6 +46,18 @@ def _small_strides(model: ModelConfig) -> tuple[int, ...]:
 
 _LAYERS = {f"layer{i}": rf"layer{i}(_\d+)?" for i in range(1, 5)}
 
+_EFFICIENTNET_LITE = EncoderSpec(
+  strides=lambda model: (4, 8, 16, 32),
+  # Nothing is built beyond the last map that is used.
+  multiple=lambda model: max(model.strides),
+  stages={
+    "stem": "conv_stem|bn0",
+    **{f"stage{i}": rf"stage{i}_\d+" for i in range(1, 8)},
+  },
+  mean=(127 / 255,) * 3,
+  std=(128 / 255,) * 3,
+)
+
 ENCODERS: dict[str, EncoderSpec] = {
   "resnet50": EncoderSpec(
     strides=lambda model: (8, 16, 32),
@@ -69,6 +81,7 @@ ENCODERS: dict[str, EncoderSpec] = {
     stages={"stem": "conv1|bn1", **_LAYERS},
     freezes=False,
   ),
+  **{f"efficientnet_lite{i}": _EFFICIENTNET_LITE for i in range(5)},
 }
 
 

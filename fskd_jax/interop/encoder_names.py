@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from fskd_jax.config import ModelConfig
-from fskd_jax.models import hrnet
+from fskd_jax.models import efficientnet_lite, hrnet
 from fskd_jax.models.resnet import STAGES
 
 BLOCK_NAMES = {
@@ -28,7 +28,7 @@ class EncoderNames(NamedTuple):
 
   Attributes:
     published: Function from a model to the names in published files (torchvision,
-      HRNet, TransPose) of the modules below the encoder.
+      HRNet, TransPose, efficientnet_lite_pytorch) of the modules below the encoder.
     unused: Prefixes in published files of what comes after our part of the network.
     blocks: Prefixes of numbered blocks, of which a model may use the first ones only.
     detector: Function from a model to the names in the original few-shot detector, if
@@ -93,6 +93,20 @@ def _module_names(flax: str, torch: str, num_branches: int) -> ModuleNames:
   return names
 
 
+def _efficientnet_lite_names(model: ModelConfig) -> ModuleNames:
+  names = {"conv_stem": "_conv_stem", "bn0": "_bn0"}
+  _, depth = efficientnet_lite.SCALES[model.encoder]
+  blocks = [
+    f"{stage}_{block}"
+    for stage, repeats in efficientnet_lite.repeats(depth).items()
+    for block in range(repeats)
+  ]
+  inside = ("expand_conv", "bn0", "depthwise_conv", "bn1", "project_conv", "bn2")
+  for number, block in enumerate(blocks):
+    names |= {f"{block}/{name}": f"_blocks.{number}._{name}" for name in inside}
+  return names
+
+
 def _block_names(flax: str, torch: str) -> ModuleNames:
   return {flax + name: torch + official for name, official in BLOCK_NAMES.items()}
 
@@ -117,5 +131,13 @@ NAMES: dict[str, EncoderNames | None] = {
     ),
   ),
   "small": None,
+  **dict.fromkeys(
+    efficientnet_lite.SCALES,
+    EncoderNames(
+      _efficientnet_lite_names,
+      unused=("_conv_head.", "_bn1.", "_fc."),
+      blocks=("_blocks.",),
+    ),
+  ),
 }
 """Names of every row of `config.encoders.ENCODERS`; None: no published weights."""

@@ -9,24 +9,39 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from fskd_jax.models.depthwise import Padding, convolve_depthwise
+
 SMALL_WINDOW = 32
 """Numbers under a kernel, of one output: on CPUs a product is faster up to here."""
-
-Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
 def convolve(
   x: Float[Array, "t h w c"],
-  kernel: Float[Array, "i j c d"],
+  kernel: Float[Array, "i j e d"],
   strides: tuple[int, int],
   padding: Any,
+  feature_group_count: int = 1,
   **options: Any,
 ) -> Float[Array, "t y x d"]:
   """Convolves, for `nn.Conv(conv_general_dilated=convolve)`.
 
   A 1x1 convolution is written as the matrix product it is: on CPUs several times
-  faster than as a convolution, elsewhere the same. For strided ones see `_strided`.
+  faster than as a convolution, elsewhere the same. For strided ones see `_strided`, for
+  one kernel per channel `convolve_depthwise`.
+
+  Raises:
+    NotImplementedError: There are groups of several channels.
   """
+  if isinstance(padding, str):
+    padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
+  strides, padding = tuple(strides), tuple(map(tuple, padding))
+  if feature_group_count > 1:
+    if not feature_group_count == x.shape[-1] == kernel.shape[-1]:
+      raise NotImplementedError(
+        f"feature_group_count: got {feature_group_count} for kernels {kernel.shape}, "
+        f"expected 1 or as many as there are channels, {x.shape[-1]}, in and out"
+      )
+    return convolve_depthwise(x, kernel, strides, padding)
   if kernel.shape[:2] == (1, 1):
     x = x[:, :: strides[0], :: strides[1]]
     # As rows: the gradient of a product over several axes copies transposed maps.
@@ -34,9 +49,7 @@ def convolve(
     return rows.reshape(*x.shape[:-1], -1)
   if max(strides) == 1:
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
-  if isinstance(padding, str):
-    padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
-  return _strided(x, kernel, tuple(strides), tuple(map(tuple, padding)))
+  return _strided(x, kernel, strides, padding)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))

@@ -18,9 +18,15 @@ from fskd_jax.config.encoders import (
   encoder_spec,
 )
 from fskd_jax.models.attention_encoder import TransPoseEncoder
+from fskd_jax.models.efficientnet_lite import SCALES, EfficientNetLite
 from fskd_jax.models.hrnet import HRNetS
 from fskd_jax.models.resnet import ResNet50
 from fskd_jax.models.small import SmallEncoder
+
+
+def _efficientnet_lite(model: ModelConfig, **common: Any) -> nn.Module:
+  return EfficientNetLite(model.strides, *SCALES[model.encoder], **common)
+
 
 BUILDERS: dict[str, Callable[..., nn.Module]] = {
   "resnet50": lambda model, **common: ResNet50(
@@ -30,6 +36,7 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
   "small": lambda model, **common: SmallEncoder(
     model.strides, model.small_widths, **common
   ),
+  **dict.fromkeys(SCALES, _efficientnet_lite),
 }
 """Builder of every row of `config.encoders.ENCODERS`.
 

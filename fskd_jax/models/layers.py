@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from fskd_jax.models.convolution import convolve
 
 EPSILON = 1e-5
-"""Added to variances."""
+"""Added to variances, unless an encoder has a number of its own."""
 
 
 def conv_and_norm(
@@ -22,6 +22,7 @@ def conv_and_norm(
   momentum: float,
   dtype: DTypeLike,
   axis_name: str | None,
+  epsilon: float = EPSILON,
 ) -> tuple[Callable[..., nn.Module], Callable[..., nn.Module]]:
   """Returns the makers of an encoder's convolutions and batch norms.
 
@@ -31,6 +32,7 @@ def conv_and_norm(
     momentum: Decay of the running statistics.
     dtype: Type of the activations.
     axis_name: Device axis over which statistics are synchronised.
+    epsilon: Number added to variances.
   """
   conv = functools.partial(
     nn.Conv,
@@ -45,6 +47,7 @@ def conv_and_norm(
     momentum=momentum,
     dtype=dtype,
     axis_name=axis_name,
+    epsilon=epsilon,
   )
   return conv, norm
 
@@ -61,6 +64,7 @@ class BatchNorm(nn.Module):
     dtype: Type of the output; statistics and parameters are float32 or finer.
     axis_name: Device axis over which statistics are synchronised.
     scale_init: Initializer of the gain.
+    epsilon: Number added to variances.
   """
 
   use_running_average: bool
@@ -68,6 +72,7 @@ class BatchNorm(nn.Module):
   dtype: DTypeLike = jnp.float32
   axis_name: str | None = None
   scale_init: nn.initializers.Initializer = nn.initializers.ones
+  epsilon: float = EPSILON
 
   @nn.compact
   def __call__(self, x: Float[Array, "*t c"]) -> Float[Array, "*t c"]:
@@ -84,7 +89,7 @@ class BatchNorm(nn.Module):
       if not self.is_initializing():
         for running, now in ((running_mean, mean), (running_var, var)):
           running.value = self.momentum * running.value + (1 - self.momentum) * now
-    gain = scale * jax.lax.rsqrt(var + EPSILON)
+    gain = scale * jax.lax.rsqrt(var + self.epsilon)
     # In this order, and not (x - mean) * gain + bias: XLA would compute x - mean once
     # for the variance and for this, and write it to memory between.
     return (x * _row(gain, x) + _row(bias - mean * gain, x)).astype(self.dtype)

@@ -1,0 +1,187 @@
+"""Depthwise convolutions: every channel has a kernel of its own.
+
+XLA's grouped convolution is several times slower on CPUs than what is here, forward
+and backward. GPUs and TPUs have it in hardware, and keep it.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
+Strides = tuple[int, int]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def convolve_depthwise(
+  x: Float[Array, "t h w c"],
+  kernel: Float[Array, "i j 1 c"],
+  strides: Strides,
+  padding: Padding,
+) -> Float[Array, "t y x c"]:
+  """Convolves every channel with its own kernel.
+
+  On CPUs it is the sum over the kernel's cells of a shifted map times a row of weights.
+  The gradient by the map is such a sum, too, for each phase of the strides; that by the
+  kernel loops over its cells, each a sum of products. Automatic differentiation would
+  make maps with holes of the slices instead.
+
+  Args:
+    x: Maps.
+    kernel: Kernels, one for each channel.
+    strides: Steps down and to the right.
+    padding: Zeros added before and after, down and to the right.
+  """
+  shifted = functools.partial(_shifted_sums, strides=strides, padding=padding)
+  grouped = functools.partial(_grouped, strides=strides, padding=padding)
+  return jax.lax.platform_dependent(x, kernel, cpu=shifted, default=grouped)
+
+
+def _forward(
+  x: Array, kernel: Array, strides: Strides, padding: Padding
+) -> tuple[Array, tuple[Array, Array]]:
+  return convolve_depthwise(x, kernel, strides, padding), (x, kernel)
+
+
+def _backward(
+  strides: Strides,
+  padding: Padding,
+  operands: tuple[Array, Array],
+  cotangent: Array,
+) -> tuple[Array, Array]:
+  options = dict(strides=strides, padding=padding)
+
+  def shifted(cotangent: Array, x: Array, kernel: Array) -> tuple[Array, Array]:
+    by_map = _gradient_by_map(cotangent, kernel, x.shape, **options)
+    return by_map, _gradient_by_kernel(cotangent, x, kernel, **options)
+
+  def grouped(cotangent: Array, x: Array, kernel: Array) -> tuple[Array, Array]:
+    convolve: Callable[..., Array] = functools.partial(_grouped, **options)
+    return jax.vjp(convolve, x, kernel)[1](cotangent)
+
+  return jax.lax.platform_dependent(cotangent, *operands, cpu=shifted, default=grouped)
+
+
+convolve_depthwise.defvjp(_forward, _backward)
+
+
+def _grouped(x: Array, kernel: Array, strides: Strides, padding: Padding) -> Array:
+  return jax.lax.conv_general_dilated(
+    x,
+    kernel,
+    strides,
+    padding,
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    feature_group_count=x.shape[-1],
+  )
+
+
+def _shifted_sums(x: Array, kernel: Array, strides: Strides, padding: Padding) -> Array:
+  rows, columns = _sides(x.shape, kernel.shape, strides, padding)
+  padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+  accumulator = _accumulator(x)
+  weights = kernel.astype(accumulator)
+  total = jnp.zeros((x.shape[0], rows, columns, x.shape[3]), accumulator)
+  for i, j in np.ndindex(*kernel.shape[:2]):
+    cells = padded[:, i :: strides[0], j :: strides[1]][:, :rows, :columns]
+    total += cells.astype(accumulator) * weights[i, j][None, None]
+  return total.astype(x.dtype)
+
+
+def _gradient_by_map(
+  cotangent: Array,
+  kernel: Array,
+  shape: tuple[int, ...],
+  strides: Strides,
+  padding: Padding,
+) -> Array:
+  """Sums shifted cotangents for every phase of the strides, and interleaves them."""
+  sizes = [length + sum(ends) for length, ends in zip(shape[1:3], padding)]
+  lengths = [-(-size // stride) for size, stride in zip(sizes, strides)]
+  # Cell r of phase p is cell r * stride + p of the padded map. The kernel's cell
+  # p + stride * s brings the cotangent of r - s there.
+  steps = [(side - 1) // stride for side, stride in zip(kernel.shape, strides)]
+  margins = [
+    (step, max(length - given, 0))
+    for step, length, given in zip(steps, lengths, cotangent.shape[1:3])
+  ]
+  g = jnp.pad(cotangent, ((0, 0), *margins, (0, 0)))
+  accumulator = _accumulator(cotangent)
+  weights = kernel.astype(accumulator)
+  phases = []
+  for p, q in np.ndindex(*strides):
+    total = jnp.zeros((shape[0], *lengths, shape[3]), accumulator)
+    for i in range(p, kernel.shape[0], strides[0]):
+      for j in range(q, kernel.shape[1], strides[1]):
+        top, left = steps[0] - i // strides[0], steps[1] - j // strides[1]
+        cells = g[:, top : top + lengths[0], left : left + lengths[1]]
+        total += cells.astype(accumulator) * weights[i, j][None, None]
+    phases.append(total.astype(cotangent.dtype))
+  whole = jnp.stack(phases).reshape(*strides, shape[0], *lengths, shape[3])
+  whole = whole.transpose(2, 3, 0, 4, 1, 5)
+  whole = whole.reshape(
+    shape[0], lengths[0] * strides[0], lengths[1] * strides[1], shape[3]
+  )
+  (top, _), (left, _) = padding
+  return whole[:, top : top + shape[1], left : left + shape[2]]
+
+
+def _gradient_by_kernel(
+  cotangent: Array, x: Array, kernel: Array, strides: Strides, padding: Padding
+) -> Array:
+  """Sums products for one cell of the kernel after the other.
+
+  As a loop, and not written out: then XLA would sum all cells in one pass, which does
+  not fit into registers and takes five times as long.
+  """
+  # Enough behind for the last cell of the last phase.
+  rows, columns = cotangent.shape[1:3]
+  sides = [
+    -(-side // stride) + length - 1
+    for side, stride, length in zip(kernel.shape, strides, (rows, columns))
+  ]
+  margins = [
+    (before, max(side * stride - length - before, 0))
+    for (before, _), side, stride, length in zip(padding, sides, strides, x.shape[1:3])
+  ]
+  padded = jnp.pad(x, ((0, 0), *margins, (0, 0)))
+  padded = padded[:, : sides[0] * strides[0], : sides[1] * strides[1]]
+  batch, channels = x.shape[0], x.shape[3]
+  phases = padded.reshape(
+    batch, sides[0], strides[0], sides[1], strides[1], channels
+  ).transpose(2, 4, 0, 1, 3, 5)
+  accumulator = _accumulator(x)
+  g = cotangent.astype(accumulator)
+
+  def cell(index: Array) -> Array:
+    i, j = index[0], index[1]
+    start = (i % strides[0], j % strides[1], 0, i // strides[0], j // strides[1], 0)
+    size = (1, 1, batch, rows, columns, channels)
+    cells = jax.lax.dynamic_slice(phases, start, size)[0, 0]
+    return (cells.astype(accumulator) * g).sum((0, 1, 2))
+
+  cells = np.array([*np.ndindex(*kernel.shape[:2])], np.int32)
+  found = jax.lax.map(cell, cells)
+  return found.reshape(kernel.shape).astype(kernel.dtype)
+
+
+def _sides(
+  shape: tuple[int, ...],
+  kernel: tuple[int, ...],
+  strides: Strides,
+  padding: Padding,
+) -> list[int]:
+  """Returns height and width of the result."""
+  return [
+    (length + sum(ends) - side) // stride + 1
+    for length, ends, side, stride in zip(shape[1:3], padding, kernel, strides)
+  ]
+
+
+def _accumulator(x: Array) -> jnp.dtype:
+  """Returns the type of sums: a float16 would lose what float32 keeps."""
+  return jnp.promote_types(x.dtype, jnp.float32)
