@@ -3,8 +3,9 @@
 Coordinates are pixel indices of the pictures; boxes are (x, y, w, h).
 """
 
+import collections
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -230,21 +231,34 @@ def write_prediction(
   """
   if page.prediction is None:
     raise ValueError("Nothing is predicted yet.")
+  called = file_names(page.query.pictures)
   with PredictionFiles(folder, page.prediction.names, min_confidence) as files:
-    for number, picture in enumerate(page.query.pictures):
+    for number, (name, picture) in enumerate(zip(called, page.query.pictures)):
       found = page.prediction.of_image(number)
-      files.add(picture.name, picture.size, found, box=picture.box)
+      files.add(name, picture.size, found, box=picture.box)
   return folder / COCO
+
+
+def file_names(pictures: Sequence[Picture]) -> list[str]:
+  """Returns names for files of results: those of equal names get a folder each.
+
+  A browser sends no folders, so that the second and third picture called a.jpg are
+  2/a.jpg and 3/a.jpg.
+  """
+  counts = collections.Counter(picture.name for picture in pictures)
+  return [
+    picture.name if counts[picture.name] == 1 else f"{place}/{picture.name}"
+    for place, picture in enumerate(pictures, 1)
+  ]
 
 
 def marks(page: Page) -> dict[str, Any]:
   """Returns the support's keypoints and boxes as COCO JSON, for `fskd predict`."""
   order, images, annotations = names(page), [], []
-  for number, picture in enumerate(page.support.pictures, 1):
+  called = file_names(page.support.pictures)
+  for number, (name, picture) in enumerate(zip(called, page.support.pictures), 1):
     width, height = picture.size
-    images.append(
-      {"id": number, "file_name": picture.name, "width": width, "height": height}
-    )
+    images.append({"id": number, "file_name": name, "width": width, "height": height})
     points = [picture.keypoints.get(name) for name in order]
     triples = [(*point, 2) if point else (0, 0, 0) for point in points]
     annotations.append(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from fskd_jax.data import coco_file
+from fskd_jax.data.labels import paths
 from fskd_jax.files import read_json
 from fskd_jax.messages import join_first, printable, shown
 from fskd_jax.prediction import keypoint_files, photographs
@@ -58,11 +59,11 @@ def gather_queries(items: Iterable[str | os.PathLike]) -> list[Query]:
   items = [*items]
   if not items:
     raise ValueError("queries: got none")
-  paths = {os.path.abspath(path): path for item in items for path in find_queries(item)}
-  root = os.path.commonpath([os.path.dirname(path) for path in paths])
+  found = {os.path.abspath(path): path for item in items for path in find_queries(item)}
+  root = os.path.commonpath([os.path.dirname(path) for path in found])
   return [
     Query(path, printable(pathlib.Path(whole).relative_to(root).as_posix()))
-    for whole, path in paths.items()
+    for whole, path in found.items()
   ]
 
 
@@ -98,8 +99,8 @@ def read_boxes(
 
   Args:
     path: Path of the JSON file.
-    queries: Queries to which the boxes belong, by `Query.name`, by path, or by the file
-      name alone.
+    queries: Queries to which the boxes belong, by the end of their path that tells
+      them apart.
 
   Returns:
     Boxes (x, y, width, height) by path of the query, pixels.
@@ -112,12 +113,14 @@ def read_boxes(
   what = "expected JSON {file name: [x, y, width, height]}"
   if not isinstance(content, dict):
     raise ValueError(f"{path}: {what}, got {shown(content)}")
+  by_path = {os.path.abspath(query.path): query for query in queries}
+  known = paths.PathIndex(by_path)
   boxes = {}
   for name, box in content.items():
     if not (isinstance(box, list) and len(box) == 4 and coco_file.are_finite(box)):
       raise ValueError(f"{path}: {shown(name)} is {shown(box)}, {what}")
-    found = [q for q in queries if name in (q.name, str(q.path))]
-    found = found or [q for q in queries if q.path.name == name]
+    near = known.nearest(name)
+    found = [by_path[path] for path in near.paths if near.whole]
     if len(found) != 1:
       names = join_first(shown(query.name) for query in found or queries)
       raise ValueError(
@@ -144,7 +147,8 @@ def read_supports(
     FileNotFoundError: There is no such file.
     ValueError: A file is wrong, or was marked on an image of another size.
   """
-  if len(files) == 1:
+  shared = len(files) == 1 < len(images)
+  if shared:
     files = [*files] * len(images)
   if len(files) != len(images):
     raise ValueError(
@@ -154,12 +158,14 @@ def read_supports(
   return [
     annotated
     for image, file in zip(images, files)
-    for annotated in _read_support(pathlib.Path(image), pathlib.Path(file))
+    for annotated in _read_support(pathlib.Path(image), pathlib.Path(file), shared)
   ]
 
 
-def _read_support(path: pathlib.Path, file: pathlib.Path) -> list[Annotated]:
-  objects = keypoint_files.read(file, path.name)
+def _read_support(
+  path: pathlib.Path, file: pathlib.Path, shared: bool
+) -> list[Annotated]:
+  objects = keypoint_files.read(file, path, shared=shared)
   image = Decoded(str(path), photographs.read(path, str(path)))
   size = image.pixels.shape[1::-1]
   for marked in objects:

@@ -5,15 +5,16 @@ writes, and plain JSON ({name: [x, y]}).
 """
 
 import logging
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fskd_jax.data import names
 from fskd_jax.data.coco_file import are_finite
-from fskd_jax.data.labels import formats, tables
+from fskd_jax.data.labels import formats, paths, tables
 from fskd_jax.files import read_json
-from fskd_jax.messages import naming, shown
+from fskd_jax.messages import join_first, naming, shown
 
 _log = logging.getLogger(__name__)
 
@@ -34,20 +35,25 @@ class Marked(NamedTuple):
   size: tuple[int, int] | None = None
 
 
-def read(path: pathlib.Path, image: str) -> list[Marked]:
+def read(
+  path: pathlib.Path, image: str | os.PathLike, *, shared: bool = False
+) -> list[Marked]:
   """Reads the objects marked in one image.
 
   Args:
     path: Path of a .json, .csv, .h5 or .xml file.
-    image: Name of the image file, by which files of many images are searched. A file of
-      a single image is taken for this one, whatever the image is called there.
+    image: Path of the image. A file of many images is searched for the entry that
+      shares the longest end of its path, or for the number of its frame. A file of a
+      single image is taken for this one, unless its own is there and another picture.
+    shared: Whether the file is that of other images, too.
 
   Returns:
     The objects marked.
 
   Raises:
     FileNotFoundError: There is no such file.
-    ValueError: The file cannot be read, or does not have the image.
+    ValueError: The file cannot be read, does not have the image, or has several that it
+      may be.
   """
   if not path.is_file():
     raise FileNotFoundError(f"there is no keypoint file {path}")
@@ -57,11 +63,9 @@ def read(path: pathlib.Path, image: str) -> list[Marked]:
       with naming(path):
         return [_from_plain(content)]
   labels = formats.read(path)
-  listed = [
-    n if isinstance(n, int) else pathlib.PurePosixPath(n).name
-    for n in (entry.name for entry in labels.images)
-  ]
-  entry = labels.images[listed.index(_choose(path, pathlib.Path(image).name, listed))]
+  listed = [entry.name for entry in labels.images]
+  key = _choose(path, pathlib.Path(image), listed, shared)
+  entry = labels.images[listed.index(key)]
   found = []
   for marked in entry.objects:
     category = labels.categories[marked.species]
@@ -78,7 +82,7 @@ def read(path: pathlib.Path, image: str) -> list[Marked]:
     }
     found.append(Marked(keypoints, marked.box, category.skeleton, entry.size))
   if not found:
-    raise ValueError(f"{path}: image {image!r} has no annotation")
+    raise ValueError(f"{path}: image {os.fspath(image)!r} has no annotation")
   return found
 
 
@@ -109,14 +113,35 @@ def _from_plain(content: Mapping[str, Any]) -> Marked:
   return Marked(keypoints, box, tuple(skeleton))
 
 
-def _choose(path: pathlib.Path, image: str, keys: Sequence[str | int]) -> str | int:
-  """Returns the key of an image: its name, the number in it, or the only one."""
-  if image in keys:
-    return image
-  number = tables.frame_number(image)
-  if number is not None and number in keys:
-    return number
-  if len(keys) == 1:
-    return keys[0]
-  shown = ", ".join(map(repr, keys[:3]))
-  raise ValueError(f"{path}: has nothing for {image!r}; it has {len(keys)}: {shown} ..")
+def _choose(
+  path: pathlib.Path, image: pathlib.Path, keys: Sequence[str | int], shared: bool
+) -> str | int:
+  """Returns the key of an image: its path, the number in its name, or the only one.
+
+  Raises:
+    ValueError: It is none of them, several, or that of another picture.
+  """
+  named = [key for key in keys if isinstance(key, str)]
+  found = paths.PathIndex(named).nearest(os.fspath(image.absolute()))
+  frames = [n for n in tables.frame_numbers(image.name) if n in keys]
+  may_be: list[str | int] = [*(found.paths or frames)]
+  if len(may_be) > 1:
+    raise ValueError(
+      f"{path}: {os.fspath(image)!r} may be {join_first(map(repr, may_be), ' or ')}; "
+      "the folders of its path must tell which"
+    )
+  is_only = not may_be and len(keys) == 1 and not shared
+  if not may_be and not is_only:
+    raise ValueError(
+      f"{path}: has nothing for {os.fspath(image)!r}; it has {len(keys)}: "
+      f"{join_first(map(repr, keys), ', ')}"
+    )
+  key = keys[0] if is_only else may_be[0]
+  if isinstance(key, str) and (other := paths.other_picture(image, key, path)):
+    raise ValueError(
+      f"{path}: its labels of {key!r} are those of {other}, which is another picture "
+      f"than {os.fspath(image)!r}"
+    )
+  if isinstance(key, str) and not found.whole:
+    _log.warning("%s: the labels of %s are taken for %s", path, key, image)
+  return key

@@ -8,6 +8,7 @@ from helpers.predictions import assert_same, of_points
 from PIL import Image
 
 from fskd_jax.cli import main
+from fskd_jax.data.labels import formats
 from fskd_jax.demo import drawing, examples, pictures, state
 from fskd_jax.demo.state import Page
 from fskd_jax.pictures.predictions import Marks, draw_marks
@@ -237,6 +238,20 @@ def test_numbers_are_those_of_the_command_and_of_the_api(
   )
   found = detector.predict(support, queries, [box, *[None] * (len(queries) - 1)])
   assert_same(page.prediction, found)
+
+
+def test_pictures_of_equal_names_are_told_apart_in_files(tmp_path):
+  page = state.add(Page(), "support", _pictures("a.jpg", "b.jpg", "a.jpg"))
+  page = state.place_keypoint(state.show(page, "support", 2), "nose", (1, 2))
+  called = [entry["file_name"] for entry in state.marks(page)["images"]]
+  assert called == ["1/a.jpg", "b.jpg", "3/a.jpg"]
+  page = state.add(page, "query", _pictures("q.jpg", "q.jpg"))
+  found = of_points(np.ones((2, 1, 2)), np.ones((2, 1)), state.names(page))
+  state.write_prediction(page._replace(prediction=found), 0.5, tmp_path)
+  for name in ("predictions.json", "predictions.csv"):
+    images = formats.read(tmp_path / name).images
+    assert [image.name for image in images] == ["1/q.jpg", "2/q.jpg"]
+    assert all(len(image.objects) == 1 for image in images)
 
 
 def test_predicting_needs_marks_and_queries(page, detector):

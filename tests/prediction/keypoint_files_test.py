@@ -109,7 +109,7 @@ def test_an_image_may_show_several_objects(tmp_path):
 @pytest.mark.parametrize(
   "content, image, message",
   [
-    (COCO, "d.jpg", r"has nothing for 'd.jpg'; it has 3: 'a.jpg', 'b.jpg', 'c.jpg'"),
+    (COCO, "d.jpg", "nothing for 'd.jpg'; it has 3: 'sub/a.jpg', 'b.jpg', 'c.jpg'"),
     (COCO, "c.jpg", "image 'c.jpg' has no annotation"),
     (DEEPLABCUT, "d.jpg", "has nothing for 'd.jpg'"),
     ({"nose": [1]}, "a.jpg", r"'nose' is \[1\], expected \[x, y\] or null"),

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
   """Converts labels, and prints a summary and the losses."""
   formats.check_out(args.to, args.out)
   source = ", ".join(map(str, args.source))
-  labels = schema.merge([formats.read(path) for path in args.source])
+  labels = formats.read_all(args.source)
   if args.keypoints:
     names = [name.strip() for name in args.keypoints.split(",")]
     labels = schema.with_names(labels, names, source)

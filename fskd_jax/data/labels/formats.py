@@ -1,7 +1,7 @@
 """Table of label formats: recognises, reads and writes them."""
 
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from fskd_jax.data import names
@@ -13,6 +13,8 @@ from fskd_jax.data.labels import (
   label_studio,
   labelme,
   pandas_h5,
+  paths,
+  schema,
   sleap,
   tables,
 )
@@ -102,6 +104,21 @@ def read(path: pathlib.Path) -> Labels:
     labels = FORMATS[detect(path)].read(path)
     raise_if([*_name_problems(labels)], ValueError, str(path))
     return labels
+
+
+def read_all(sources: Sequence[pathlib.Path]) -> Labels:
+  """Reads and joins the labels of several files or folders.
+
+  Images of equal names in files of different folders are different images
+  (`paths.told_apart`).
+
+  Raises:
+    FileNotFoundError, ValueError: As `read`.
+  """
+  parts = [read(path) for path in sources]
+  named = [[i.name for i in part.images if isinstance(i.name, str)] for part in parts]
+  others = paths.told_apart(named, sources)
+  return schema.merge([schema.renamed(*pair) for pair in zip(parts, others)])
 
 
 def _name_problems(labels: Labels) -> Iterator[str]:

@@ -1,30 +1,31 @@
 """Finds the image files that labels refer to by name or by frame number."""
 
-import collections
+import logging
 import pathlib
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 
 from fskd_jax.data import images, names
 from fskd_jax.data.images import SUFFIXES
+from fskd_jax.data.labels import paths
 from fskd_jax.data.labels.schema import LabelledImage, Labels
-from fskd_jax.data.labels.tables import frame_number
-from fskd_jax.messages import raise_if
+from fskd_jax.data.labels.tables import frames_of
+from fskd_jax.messages import join_first, raise_if
+
+_log = logging.getLogger(__name__)
 
 
 def find(labels: Labels, folder: pathlib.Path) -> list[LabelledImage]:
   """Returns the images with file names below a folder, and with their stored sizes.
 
-  A name matches the file that shares the longest end of its path: labeled-data/clip/
-  a.png matches clip/a.png or a.png in the folder, or else the only a.png in any folder
-  below. A frame matches the image whose name ends in its number; frames without an
-  image are left out.
+  A name is matched with the file that shares the longest end of its path
+  (`paths.match`): labeled-data/clip/a.png with clip/a.png or a.png. A frame is matched
+  with the image whose name ends in its number; frames without an image are left out.
 
   Raises:
     FileNotFoundError: There is no such folder, a named image is not in it, or it has
       none of the frames.
-    ValueError: An image cannot be read or was labelled in another size, or two images
-      have the number of the same frame.
+    ValueError: An image cannot be read or was labelled in another size, a name may be
+      two files, or two images have the number of the same frame.
   """
   if not folder.is_dir():
     raise FileNotFoundError(f"--images: there is no folder {folder}")
@@ -33,13 +34,21 @@ def find(labels: Labels, folder: pathlib.Path) -> list[LabelledImage]:
     for file in folder.rglob("*")
     if file.suffix.lower() in SUFFIXES
   )
+  wanted = [image.name for image in labels.images if isinstance(image.name, str)]
   frames = [image.name for image in labels.images if isinstance(image.name, int)]
-  known: dict[str | int, str] = {**_by_name(files)}
+  matches = paths.match(wanted, files)
+  known: dict[str | int, str | None] = {**dict(zip(wanted, matches.files))}
   if frames:
-    known |= _by_number(files, folder)
-  found = [(image, _file(image.name, known)) for image in labels.images]
-  lost = [repr(i.name) for i, file in found if file is None and i.name not in {*frames}]
+    known |= _by_number(files, {*frames}, folder)
+  lost = [repr(name) for name in wanted if known[name] is None]
   raise_if(lost, FileNotFoundError, f"images that are not in {folder}")
+  if matches.guesses:
+    _log.warning(
+      "%s: %d images are called otherwise in the labels; taken for those of other "
+      "folders: %s", folder, len(matches.guesses),
+      join_first(f"{name} = {file}" for name, file in matches.guesses),
+    )  # fmt: skip
+  found = [(image, known.get(image.name)) for image in labels.images]
   led = names.outside(folder, [file for _, file in found if file is not None])
   raise_if(led, ValueError, f"images that are links out of {folder}")
   there = [
@@ -55,40 +64,19 @@ def find(labels: Labels, folder: pathlib.Path) -> list[LabelledImage]:
   return there
 
 
-def _by_name(files: Sequence[str]) -> dict[str, str]:
-  """Returns files by path, and by name alone if the name is unique."""
-  ends = [file.rsplit("/", 1)[-1] for file in files]
-  counts = collections.Counter(ends)
-  alone = {end: file for end, file in zip(ends, files) if counts[end] == 1}
-  return alone | {file: file for file in files}
-
-
-def _by_number(files: Sequence[str], folder: pathlib.Path) -> dict[int, str]:
+def _by_number(
+  files: Sequence[str], frames: Collection[int], folder: pathlib.Path
+) -> dict[int, str]:
   found: dict[int, str] = {}
-  for file in files:
-    number = frame_number(file)
+  for file, number in zip(files, frames_of(files)):
     if number in found:
       raise ValueError(
         f"{folder}: {found[number]} and {file} both end in {number}; frames are found "
         "by the number in the name: keep the images of one video in a folder"
       )
-    if number is not None:
+    if number is not None and number in frames:
       found[number] = file
   return found
-
-
-def _file(name: str | int, known: dict[str | int, str]) -> str | None:
-  if isinstance(name, int):
-    return known.get(name)
-  return next((known[end] for end in _ends(name) if end in known), None)
-
-
-def _ends(name: str) -> Iterator[str]:
-  """Yields the ends of a path, longest first; then without Label Studio's prefix."""
-  parts = name.replace("\\", "/").split("/")
-  for start in range(len(parts)):
-    yield "/".join(parts[start:])
-  yield re.sub(r"^[0-9a-f]{8}-", "", parts[-1])  # prefix of uploaded files
 
 
 def _size(path: pathlib.Path, told: tuple[int, int] | None) -> tuple[int, int]:

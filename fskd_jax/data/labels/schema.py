@@ -5,7 +5,7 @@ Boxes are (x, y, width, height) counted from the corner of the image, so that th
 the whole image is (0, 0, width, height).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 TO_CENTER = -0.5
@@ -173,6 +173,13 @@ def count_from_zero(labels: Labels) -> Labels:
     return found._replace(keypoints=keypoints, box=(x - 1, y - 1, *size))
 
   return labels._replace(images=_with_objects(shift, labels.images))
+
+
+def renamed(labels: Labels, names: Mapping[str, str]) -> Labels:
+  """Returns labels in which some images have other names, given by the old ones."""
+  new: Mapping[str | int, str] = {**names}
+  images = (i._replace(name=new.get(i.name, i.name)) for i in labels.images)
+  return labels._replace(images=tuple(images))
 
 
 def merge(parts: Sequence[Labels]) -> Labels:

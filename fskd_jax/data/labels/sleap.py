@@ -174,8 +174,7 @@ def write(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
 
 def _frames(names: list[str]) -> list[int]:
   frames: dict[int, str] = {}
-  for name in names:
-    number = tables.frame_number(name)
+  for name, number in zip(names, tables.frames_of(names)):
     if number is None:
       raise ValueError(f"{name} has no number in its name, by which SLEAP's frames go")
     if number in frames:

@@ -180,10 +180,29 @@ def row_key(cells: Sequence[str]) -> str | int:
   return joined if number is None else number
 
 
-def frame_number(name: str) -> int | None:
-  """Returns the last number in the name of a file, without its suffix."""
-  numbers = re.findall(r"[0-9]+", pathlib.PurePosixPath(name).stem)
-  return whole_number(numbers[-1]) if numbers else None
+def frame_numbers(name: str) -> tuple[int, ...]:
+  """Returns the numbers of a frame that the name of its file may mean; likely first.
+
+  It is the last number, but may also be an earlier and longer one with zeros in front:
+  cam1_000012_left2.png is frame 2 or 12.
+  """
+  runs = re.findall(r"[0-9]+", pathlib.PurePosixPath(name).stem)
+  padded = [run for run in runs[:-1] if run[0] == "0" and len(run) > len(runs[-1])]
+  numbers = [whole_number(run) for run in (*runs[-1:], *padded[-1:])]
+  return tuple(number for number in numbers if number is not None)
+
+
+def frames_of(names: Sequence[str]) -> list[int | None]:
+  """Returns the number of the frame in each name of a file of one video.
+
+  It is the last number in all names, or, if that differs less often, the earlier one
+  that `frame_numbers` offers for each.
+  """
+  offered = [frame_numbers(name) for name in names]
+  last = [numbers[0] if numbers else None for numbers in offered]
+  earlier = [numbers[-1] if numbers[1:] else None for numbers in offered]
+  differs_less = len({*last}) < len({*earlier})
+  return earlier if differs_less and None not in earlier else last
 
 
 def _key_by_name(cells: Sequence[str], header: Sequence[str]) -> str | int:
