@@ -15,6 +15,10 @@ COMMANDS = {
     _ROOM + "prepare:add_arguments",
     "check a published data set and convert it to a COCO folder",
   ),
+  "figures": (
+    _ROOM + "figures:add_arguments",
+    "draw persons, hands, faces, insects and fish, with keypoints",
+  ),
   "stamps": (
     _ROOM + "stamps:add_arguments",
     "compose pictures of the stamps of Tux Paint, animals with keypoints",

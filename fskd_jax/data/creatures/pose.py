@@ -43,13 +43,13 @@ def pose(species: Species, coat: Coat, rng: np.random.Generator) -> Body:
   return build.body()
 
 
-def _direction(elevation: float, heading: float = 0.0) -> np.ndarray:
+def direction(elevation: float, heading: float = 0.0) -> np.ndarray:
   """Returns the unit vector at an elevation and a heading to the right; degrees."""
   e, h = math.radians(elevation), math.radians(heading)
   return np.array([math.cos(e) * math.cos(h), math.sin(e), math.cos(e) * math.sin(h)])
 
 
-def _down(forward: float, outward: float) -> np.ndarray:
+def down(forward: float, outward: float) -> np.ndarray:
   """Returns the unit vector at angles, forward and right, from straight down."""
   f, o = math.radians(forward), math.radians(outward)
   return np.array([math.sin(f) * math.cos(o), -math.cos(f) * math.cos(o), math.sin(o)])
@@ -105,10 +105,10 @@ def _leg(
   side = 1 if "right" in leg else -1
   out = side * rng.uniform(0, 6)
   top = root + [0.0, -0.15 * trunk, side * 0.6 * trunk]
-  elbow = top + 1.05 * trunk * _down(angles[0], out)
-  knee = elbow + upper * length * _down(angles[1], out)
-  paw = knee + (1 - upper) * length * _down(angles[2], out)
-  toe = paw + foot * _direction(min(0.0, 0.3 * angles[2]), out)
+  elbow = top + 1.05 * trunk * down(angles[0], out)
+  knee = elbow + upper * length * down(angles[1], out)
+  paw = knee + (1 - upper) * length * down(angles[2], out)
+  toe = paw + foot * direction(min(0.0, 0.3 * angles[2]), out)
   r = kind.leg
   lower = coat.feet or coat.base
   skin = PLAIN if coat.feet else PATTERNED
@@ -124,7 +124,7 @@ def _leg(
 def _tail(
   build: Builder, kind: Species, coat: Coat, hip: np.ndarray, rng: np.random.Generator
 ) -> None:
-  backward = _direction(180 - 35)
+  backward = direction(180 - 35)
   build.keypoint("tail", hip + kind.hip * backward, 0.8 * kind.hip)
   segments = 6 if kind.tail_curl > 180 else 4
   angle, heading = kind.tail_angle + rng.normal(0, 12), rng.normal(0, 15)
@@ -135,7 +135,7 @@ def _tail(
   for i in range(segments):
     if i == segments - 1 and kind.tuft:
       (color, radii[-1]), skin = kind.tuft, PLAIN
-    end = point + step * _direction(180 - angle, -heading)
+    end = point + step * direction(180 - angle, -heading)
     build.capsule(point, end, radii[i], radii[i + 1], color, skin, i * step)
     point, angle = end, angle + kind.tail_curl / segments
 
@@ -167,11 +167,11 @@ def _neck_and_head(
 ) -> None:
   lowered = rng.uniform(25, 65) if kind.grazes and rng.random() < 0.2 else 0.0
   heading = rng.normal(0, 16)
-  along = _direction(kind.neck_angle - lowered + rng.normal(0, 10), heading)
+  along = direction(kind.neck_angle - lowered + rng.normal(0, 10), heading)
   foot = shoulder + [0.2 * kind.chest, 0.3 * kind.chest, 0]
   top = foot + kind.neck * along
   build.capsule(foot, top, kind.neck_base, kind.neck_top, coat.base, PATTERNED, 0.8)
-  forward = _direction(
+  forward = direction(
     kind.head_angle - 0.5 * lowered + rng.normal(0, 9), heading + rng.normal(0, 14)
   )
   right = np.cross(forward, [0.0, 1.0, 0.0])

@@ -12,10 +12,11 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
 from fskd_jax.data.creatures import pose, scene, skeleton
-from fskd_jax.data.creatures.species import SPECIES, Coat, Species
+from fskd_jax.data.creatures.species import SPECIES, Coat
 
 SIDE = 128
-_DRAWN = 2 * SIDE  # the side of what is drawn
+DRAWN = 2 * SIDE
+"""Side of what is drawn."""
 _LIGHT = np.array([-0.35, -0.75, 0.56], np.float32)  # towards the light, view frame
 
 
@@ -50,8 +51,10 @@ def render(species: str, seed: Sequence[int]) -> Picture:
   body = pose.pose(kind, coat, rng)
   body, view = place(body, rng)
   surface = rasterize(body)
-  canvas = scene.background(_DRAWN, rng)
-  canvas[surface.rows, surface.columns] = shade(body, surface, view, kind, coat, rng)
+  canvas = scene.background(DRAWN, rng)
+  canvas[surface.rows, surface.columns] = shade(
+    body, surface, view, Pattern(kind.pattern, kind.pattern_size), coat, rng
+  )
   rows, columns = surface.rows, surface.columns
   box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
   visible = in_front(body, surface.depth)
@@ -83,14 +86,19 @@ class View(NamedTuple):
 def place(body: skeleton.Body, rng: np.random.Generator) -> tuple[skeleton.Body, View]:
   """Turns a creature to the camera and fits it into the picture."""
   yaw = rng.uniform(-55, 55) + 180 * rng.integers(2)  # facing right or left
-  rotation = np.diag([1.0, -1.0, 1.0]) @ _camera(
-    yaw, rng.uniform(-3, 22), rng.uniform(-15, 15)
-  )
+  rotation = camera(yaw, rng.uniform(-3, 22), rng.uniform(-15, 15))
+  return fit(body, rotation, rng)
+
+
+def fit(
+  body: skeleton.Body, rotation: Float[np.ndarray, "3 3"], rng: np.random.Generator
+) -> tuple[skeleton.Body, View]:
+  """Turns a body by `View.rotation` and fits it into the picture, anywhere."""
   ends = np.stack([body.start, body.end], 1) @ rotation.T  # [c 2 3]
   low = (ends[..., :2] - body.radii[..., None]).min((0, 1))
   high = (ends[..., :2] + body.radii[..., None]).max((0, 1))
-  scale = rng.uniform(0.5, 0.88) * _DRAWN / (high - low).max()
-  free = _DRAWN - scale * (high - low)
+  scale = rng.uniform(0.5, 0.88) * DRAWN / (high - low).max()
+  free = DRAWN - scale * (high - low)
   corner = 2 + rng.random(2) * (free - 4)
   shift = np.array([*(corner - scale * low), 0.0])
   move = lambda points: (scale * points @ rotation.T + shift).astype(np.float32)
@@ -105,13 +113,27 @@ def place(body: skeleton.Body, rng: np.random.Generator) -> tuple[skeleton.Body,
   return placed, View(rotation.astype(np.float32), scale, shift.astype(np.float32))
 
 
-def _camera(yaw: float, pitch: float, roll: float) -> np.ndarray:
-  """Returns a rotation by degrees: about the vertical, then by elevation, then tilt."""
+def camera(yaw: float, pitch: float, roll: float) -> Float[np.ndarray, "3 3"]:
+  """Returns a `View.rotation`: about the vertical, then by elevation, then tilt.
+
+  Args:
+    yaw: Degrees; at 0 a body faces to the right, at -90 it faces the viewer.
+    pitch: Degrees; above 0 a body is seen from above.
+    roll: Degrees, clockwise.
+  """
   y, p, r = map(math.radians, (yaw, pitch, roll))
   about_y = [[math.cos(y), 0, math.sin(y)], [0, 1, 0], [-math.sin(y), 0, math.cos(y)]]
   about_x = [[1, 0, 0], [0, math.cos(p), -math.sin(p)], [0, math.sin(p), math.cos(p)]]
   about_z = [[math.cos(r), -math.sin(r), 0], [math.sin(r), math.cos(r), 0], [0, 0, 1]]
-  return np.array(about_z) @ np.array(about_x) @ np.array(about_y)
+  turned = np.array(about_z) @ np.array(about_x) @ np.array(about_y)
+  return np.diag([1.0, -1.0, 1.0]) @ turned
+
+
+class Pattern(NamedTuple):
+  """The pattern on skins that are PATTERNED: its name and the length of a period."""
+
+  name: str
+  size: float
 
 
 class Surface(NamedTuple):
@@ -133,14 +155,14 @@ class Surface(NamedTuple):
 
 def rasterize(body: skeleton.Body) -> Surface:
   """Draws the capsules into a depth buffer."""
-  depth = np.full((_DRAWN, _DRAWN), -np.inf, np.float32)
-  part = np.full((_DRAWN, _DRAWN), -1, np.int16)
-  along = np.zeros((_DRAWN, _DRAWN), np.float32)
-  axis = np.arange(_DRAWN, dtype=np.float32)
+  depth = np.full((DRAWN, DRAWN), -np.inf, np.float32)
+  part = np.full((DRAWN, DRAWN), -1, np.int16)
+  along = np.zeros((DRAWN, DRAWN), np.float32)
+  axis = np.arange(DRAWN, dtype=np.float32)
   low = np.minimum(body.start, body.end)[:, :2] - body.radii.max(1, keepdims=True)
   high = np.maximum(body.start, body.end)[:, :2] + body.radii.max(1, keepdims=True)
-  low = np.clip(np.floor(low), 0, _DRAWN).astype(int)
-  high = np.clip(np.ceil(high) + 1, 0, _DRAWN).astype(int)
+  low = np.clip(np.floor(low), 0, DRAWN).astype(int)
+  high = np.clip(np.ceil(high) + 1, 0, DRAWN).astype(int)
   for i, (start, way) in enumerate(zip(body.start, body.end - body.start)):
     window = np.s_[low[i, 1] : high[i, 1], low[i, 0] : high[i, 0]]
     x = axis[window[1]][None, :] - start[0]
@@ -172,7 +194,7 @@ def _nearest(a: float, b: np.ndarray, c: np.ndarray, way: float) -> tuple:
 
 def in_front(body: skeleton.Body, depth: np.ndarray) -> np.ndarray:
   """Returns bool [n], whether no nearer part hides each keypoint."""
-  x, y = np.rint(body.keypoints[:, :2]).astype(int).clip(0, _DRAWN - 1).T
+  x, y = np.rint(body.keypoints[:, :2]).astype(int).clip(0, DRAWN - 1).T
   return depth[y, x] <= body.keypoints[:, 2] + body.slack
 
 
@@ -180,7 +202,7 @@ def shade(
   body: skeleton.Body,
   surface: Surface,
   view: View,
-  kind: Species,
+  pattern: Pattern,
   coat: Coat,
   rng: np.random.Generator,
 ) -> UInt8[np.ndarray, "p 3"]:
@@ -194,11 +216,11 @@ def shade(
   normal = (point - center) / radius
   color = body.colors[part]
   skin = body.skins[part]
-  if kind.pattern != "plain":
+  if pattern.name != "plain":
     marked = np.nonzero(skin == skeleton.PATTERNED)[0]
     where = (point[marked] - view.shift) @ view.rotation / view.scale
     arc = body.arcs[part] + surface.along * np.linalg.norm(way, axis=1)[part]
-    amount = _pattern(kind, where, arc[marked] / view.scale, rng)[:, None]
+    amount = _pattern(pattern, where, arc[marked] / view.scale, rng)[:, None]
     color[marked] += amount * (np.asarray(coat.mark, np.float32) - color[marked])
   if coat.belly:
     downward = normal @ view.rotation[:, 1]  # y of the body frame
@@ -213,19 +235,19 @@ def shade(
 
 
 def _pattern(
-  kind: Species, where: np.ndarray, arc: np.ndarray, rng: np.random.Generator
+  pattern: Pattern, where: np.ndarray, arc: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
   """Returns [p] in 0..1, the share of the second colour at points of the body frame."""
   waves = rng.standard_normal((3, 6), dtype=np.float32)
-  waves *= 2 * math.pi / kind.pattern_size / np.linalg.norm(waves, axis=0)
+  waves *= 2 * math.pi / pattern.size / np.linalg.norm(waves, axis=0)
   phases = rng.uniform(0, 2 * math.pi, 6).astype(np.float32)
-  if kind.pattern == "spots":
+  if pattern.name == "spots":
     bumps = np.cos(where @ waves[:, :3] + phases[:3]).sum(-1)
     return np.clip(4 * (bumps - 1.5), 0, 1)
   noise = np.cos(where @ waves + phases).sum(-1)
-  if kind.pattern == "stripes":
-    wave = np.sin(2 * math.pi / kind.pattern_size * arc + 0.35 * noise)
+  if pattern.name == "stripes":
+    wave = np.sin(2 * math.pi / pattern.size * arc + 0.35 * noise)
     return np.clip(3 * wave + 0.5, 0, 1)
-  if kind.pattern == "net":
+  if pattern.name == "net":
     return np.clip(1.6 - 2.2 * np.abs(noise), 0, 1)
   return np.clip(4 * noise - 1, 0, 1)  # patches

@@ -4,6 +4,7 @@ The body frame is right-handed: x forward, y up, z to the creature's right. The 
 length is the distance between hip and shoulder. Left and right are the creature's own.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +45,7 @@ class Body(NamedTuple):
     skins: [c], each PLAIN, COATED or PATTERNED.
     arcs: [c], the distance along the limb to the start of each capsule, which makes
       stripes continuous.
-    keypoints: [n 3], in the order of KEYPOINTS.
+    keypoints: [n 3].
     slack: [n], the depth behind the visible surface down to which a keypoint counts as
       visible, since joints lie inside their limbs.
   """
@@ -87,10 +88,10 @@ class Builder:
     """Adds a keypoint with its `Body.slack`."""
     self.keypoints[name] = (position, slack)
 
-  def body(self) -> Body:
-    """Returns the body made of the collected parts."""
+  def body(self, names: Sequence[str] = KEYPOINTS) -> Body:
+    """Returns the body made of the collected parts, its keypoints in this order."""
     start, end, radii, colors, skins, arcs = zip(*self.capsules)
-    points, slack = zip(*(self.keypoints[name] for name in KEYPOINTS))
+    points, slack = zip(*(self.keypoints[name] for name in names))
     return Body(
       start=np.array(start, np.float32),
       end=np.array(end, np.float32),

@@ -51,9 +51,9 @@ def compose(
   canvas.paste(_lit(drawn, rng), (0, 0), drawn)
   visible = np.all((moved > -0.5) & (moved < SIDE - 0.5), axis=-1)
   if rng.random() < 0.2:
-    right, bottom = box[0] + box[2], box[1] + box[3]
+    left, top, width, height = map(round, box)
+    corners = left, top, left + width, top + height
     depth = np.zeros((len(moved), 1))
-    corners = tuple(round(x) for x in (box[0], box[1], right, bottom))
     visible &= ~scene.occlude(canvas, corners, np.hstack([moved, depth]), rng)
   if rng.random() < 0.3:
     canvas = canvas.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.2)))

@@ -1,0 +1,1 @@
+"""Drawn persons, hands, faces, insects and fish, for kinds that creatures are not."""
