@@ -73,16 +73,17 @@ def run(args: argparse.Namespace) -> int:
   if args.from_one:
     labels = schema.count_from_zero(labels)
   labels = labels._replace(least_confidence=args.min_likelihood)
-  doubtful = 0
-  if "confidence" not in formats.FORMATS[args.to].keeps:
-    labels, doubtful = schema.trusted_only(labels)
+  trusted, doubtful = schema.trusted_only(labels)
+  is_kept = "confidence" in formats.FORMATS[args.to].keeps
+  labels = labels if is_kept else trusted
   labels, left_out, made_boxes = completion.complete(labels, args.images, source)
   with atomic_path(args.out) as unfinished:
     formats.FORMATS[args.to].write(labels, unfinished, args.out)
   print(f"{args.out}: {schema.summary(labels)}")
   if doubtful:
+    what = "kept, but no labels" if is_kept else "left out"
     print(
-      f"left out: {doubtful} keypoints that a machine placed with a confidence below "
+      f"{what}: {doubtful} keypoints that a machine placed with a confidence below "
       f"{args.min_likelihood:g} (--min-likelihood)"
     )
   if left_out:

@@ -9,7 +9,7 @@ centre of the first pixel: they are placed in napari or matplotlib, which draw p
 
 import csv
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import h5py
 import numpy as np
@@ -60,7 +60,8 @@ def read_table(path: pathlib.Path) -> tables.Table:
 def write_csv(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
   """Writes the CSV file that DeepLabCut writes beside its H5 file."""
   table = tables.from_labels(labels)
-  _write_csv(table, unfinished, out, lambda name: _index(name, out))
+  index = [_index(str(name), out) for name in table.rows]
+  _write_csv(table, _axes(table), index, unfinished, out)
 
 
 def write_lightning_pose(
@@ -77,16 +78,19 @@ def write_lightning_pose(
         f"{image.name} has {len(image.objects)} objects, but lightning-pose knows one "
         "for each image"
       )
-  bare = tables.from_labels(labels)
-  bare.points[..., 2] = np.nan  # lightning-pose expects the columns x, y only
-  _write_csv(bare, unfinished, out, lambda name: ("/".join(_index(name, out)),))
+  table = tables.from_labels(labels)
+  marked = (table.points[..., 3] == tables.OCCLUDED).any()
+  axes = ("x", "y", "visible") if marked else ("x", "y")
+  index = [("/".join(_index(str(name), out)),) for name in table.rows]
+  _write_csv(table, axes, index, unfinished, out)
 
 
 def write_h5(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
   """Writes the H5 file that DeepLabCut trains on."""
   table = tables.from_labels(labels)
-  levels, columns = _header(table, out)
-  values = _values(table)
+  axes = _axes(table)
+  levels, columns = _header(table, axes, out)
+  values = _values(table, axes)
   index = [_index(str(name), out) for name in table.rows]
   with h5py.File(unfinished, "w") as file:
     pandas_h5.write(file, _KEY, pandas_h5.Frame(levels, columns, index, values))
@@ -94,23 +98,23 @@ def write_h5(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> Non
 
 def _write_csv(
   table: tables.Table,
+  axes: Sequence[str],
+  index: Sequence[Sequence[str]],
   unfinished: pathlib.Path,
   out: pathlib.Path,
-  index_of: Callable[[str], Sequence[str]],
 ) -> None:
-  levels, columns = _header(table, out)
-  index = [index_of(str(name)) for name in table.rows]
+  levels, columns = _header(table, axes, out)
   blanks = [""] * (len(index[0]) - 1 if index else 0)
   with unfinished.open("w", newline="", encoding="utf-8") as file:
     writer = csv.writer(file)
     for name, cells in zip(levels, zip(*columns)):
       writer.writerow([name, *blanks, *cells])
-    for cells, values in zip(index, _values(table).tolist()):
+    for cells, values in zip(index, _values(table, axes).tolist()):
       writer.writerow([*cells, *("" if np.isnan(v) else v for v in values)])
 
 
 def _header(
-  table: tables.Table, out: pathlib.Path
+  table: tables.Table, axes: Sequence[str], out: pathlib.Path
 ) -> tuple[list[str], list[tuple[str, ...]]]:
   """Returns the names of the levels, and the levels of every column.
 
@@ -121,7 +125,7 @@ def _header(
   columns = [
     (scorer, *([individual] if has_individuals else []), name, axis)
     for individual, name in table.columns
-    for axis in _axes(table)
+    for axis in axes
   ]
   middle = ["individuals"] if has_individuals else []
   return ["scorer", *middle, "bodyparts", "coords"], columns
@@ -133,8 +137,9 @@ def _axes(table: tables.Table) -> tuple[str, ...]:
   return ("x", "y", "likelihood") if by_machine else ("x", "y")
 
 
-def _values(table: tables.Table) -> Float64[np.ndarray, "r v"]:
-  return table.points[..., : len(_axes(table))].reshape(len(table.rows), -1)
+def _values(table: tables.Table, axes: Sequence[str]) -> Float64[np.ndarray, "r v"]:
+  places = [("x", "y", "likelihood", "visible").index(axis) for axis in axes]
+  return table.points[..., places].reshape(len(table.rows), -1)
 
 
 def _index(name: str, out: pathlib.Path) -> Sequence[str]:

@@ -51,7 +51,7 @@ FORMATS = {
   "deeplabcut": Format(tables.read_csv, deeplabcut.write_csv, ".csv", _SCORED),
   "deeplabcut-h5": Format(deeplabcut.read_h5, deeplabcut.write_h5, ".h5", _SCORED),
   "lightning-pose": Format(
-    tables.read_csv, deeplabcut.write_lightning_pose, ".csv", _NAMES
+    tables.read_csv, deeplabcut.write_lightning_pose, ".csv", _NAMES | {"occlusion"}
   ),
   "sleap": Format(sleap.read, sleap.write, ".h5", _SCORED | {"skeleton"}),
   "labelme": Format(labelme.read, labelme.write, "", _MARKED),

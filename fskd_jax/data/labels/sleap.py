@@ -146,7 +146,7 @@ def write(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
       f"more than {h5.MOST_ROWS} frames"
     )
   tracks = np.full(shape, np.nan)
-  points = table.points.reshape(len(frames), count, len(names), 3).transpose(1, 3, 2, 0)
+  points = table.points.reshape(len(frames), count, len(names), 4).transpose(1, 3, 2, 0)
   tracks[..., frames] = points[:, :2]
   scores = np.full((count, len(names), shape[3]), np.nan)
   scores[..., frames] = points[:, 2]

@@ -1,13 +1,15 @@
 """Reads and writes tables of keypoints: a row per image, columns for x and y.
 
 The tables of DeepLabCut, lightning-pose, SLEAP (CSV) and `fskd predict` differ only in
-their headers. A missing keypoint is a blank or NaN. The third column of a keypoint is
-the confidence of a machine. Tables cannot hold boxes, species and occlusion.
+their headers. A missing keypoint is a blank or NaN. Further columns of a keypoint are
+the confidence of a machine, and whether it is visible: 0 not labelled, 1 occluded, 2
+visible (lightning-pose). Tables cannot hold boxes and species.
 """
 
+import math
 import pathlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,8 +28,16 @@ from fskd_jax.data.labels.schema import (
 from fskd_jax.messages import naming, raise_if, shown
 
 SCORES = ("likelihood", "confidence", "score")
-"""Names of the third column of a keypoint."""
+"""Names of the column of a keypoint's confidence."""
 
+VISIBLE = ("visible", "visibility")
+"""Names of the column that says whether a keypoint is visible."""
+
+Places = tuple[int, int, int | None, int | None]
+"""Columns of x, y, confidence and visibility; None for those that a table lacks."""
+
+MISSING, OCCLUDED, SEEN = 0, 1, 2
+"""Values of the column of visibility."""
 
 _IMAGE_COLUMNS = (
   "image", "image_path", "image_file", "image_name", "imagename", "img", "img_path",
@@ -41,7 +51,7 @@ class Table(NamedTuple):
   Attributes:
     columns: (individual, keypoint); the individual is "" in tables with only one.
     rows: The file name, or the number of the frame, of each row.
-    points: x and y in pixels, and confidence; NaN where missing.
+    points: x and y in pixels, confidence, and visibility; NaN where missing.
     object_per_row: Whether rows of the same image are different objects, rather than
       a mistake.
     sizes: (width, height) of the rows' images; None if the table has none.
@@ -49,7 +59,7 @@ class Table(NamedTuple):
 
   columns: list[tuple[str, str]]
   rows: list[str | int]
-  points: Float64[np.ndarray, "r c 3"]
+  points: Float64[np.ndarray, "r c 4"]
   object_per_row: bool = False
   sizes: Sequence[tuple[int, int] | None] | None = None
 
@@ -81,7 +91,7 @@ def read_table(path: pathlib.Path) -> Table:
     triples = [("", name, axis) for name, axis in pairs]
     first = 1
   places = place_columns(triples, path)
-  left = min(place for x, y, _ in places.values() for place in (x, y))
+  left = min(place for x, y, *_ in places.values() for place in (x, y))
   in_dlc = first > 1
   if in_dlc and len(rows) > first and _names_the_index(rows[first], left):
     first += 1
@@ -89,11 +99,11 @@ def read_table(path: pathlib.Path) -> Table:
   if in_dlc:
     keys = [row_key(row[:left]) for row in rows[first:]]
   else:
-    used = {i for trio in places.values() for i in trio}
+    used = {i for columns in places.values() for i in columns}
     others = sorted({*range(len(rows[0]))} - used, key=lambda i: (i > left, i))
     keys = [_key_in_row(row, rows[0], others, path) for row in rows[first:]]
   sizes = None if in_dlc else [_size_by_name(row[:left], rows[0]) for row in rows[1:]]
-  shape = (len(keys), len(places), 3)
+  shape = (len(keys), len(places), 4)
   if in_dlc:
     keys = image_places.beside(keys, path)
   return Table([*places], keys, np.array(points).reshape(shape), not in_dlc, sizes)
@@ -124,8 +134,8 @@ def _key_in_row(
 
 def place_columns(
   columns: Sequence[tuple[str, str, str]], path: pathlib.Path
-) -> dict[tuple[str, str], tuple[int, int, int | None]]:
-  """Returns the columns of x, y and, if there is one, the confidence of each keypoint.
+) -> dict[tuple[str, str], Places]:
+  """Returns the columns of each keypoint.
 
   Args:
     columns: (individual, keypoint, coordinate) of every column; others are skipped.
@@ -140,13 +150,13 @@ def place_columns(
   places: dict[tuple[str, str], dict[str, int]] = {}
   for place, cells in enumerate(columns):
     individual, name, axis = cells[0], cells[1], cells[2].strip().lower()
-    if axis in ("x", "y", *SCORES):
+    if axis in ("x", "y", *SCORES, *VISIBLE):
       axes = places.setdefault((individual, name), {})
       if axis in axes:
         raise ValueError(f"{path}: the column {name}, {axis} occurs twice")
       axes[axis] = place
-  whole = {
-    key: (axes["x"], axes["y"], next((axes[s] for s in SCORES if s in axes), None))
+  whole: dict[tuple[str, str], Places] = {
+    key: (axes["x"], axes["y"], _first(axes, SCORES), _first(axes, VISIBLE))
     for key, axes in places.items()
     if {"x", "y"} <= axes.keys()
   }
@@ -163,13 +173,16 @@ def place_columns(
   return whole
 
 
+def _first(axes: Mapping[str, int], names: Sequence[str]) -> int | None:
+  return next((axes[name] for name in names if name in axes), None)
+
+
 def gather_points(
-  values: Float64[np.ndarray, "r v"],
-  places: Iterable[tuple[int, int, int | None]],
-) -> Float64[np.ndarray, "r c 3"]:
-  """Returns the values of each keypoint; confidence is NaN if there is no column."""
+  values: Float64[np.ndarray, "r v"], places: Iterable[Places]
+) -> Float64[np.ndarray, "r c 4"]:
+  """Returns the values of each keypoint; NaN where there is no column."""
   padded = np.column_stack([values, np.full(len(values), np.nan)])
-  order = [(x, y, -1 if score is None else score) for x, y, score in places]
+  order = [[-1 if place is None else place for place in columns] for columns in places]
   return padded[:, np.array(order, int)]
 
 
@@ -240,16 +253,16 @@ def _size_by_name(
 
 def _points(
   row: Sequence[str],
-  places: dict[tuple[str, str], tuple[int, int, int | None]],
+  places: dict[tuple[str, str], Places],
   path: pathlib.Path,
 ) -> list[list[float]]:
   found = []
-  for (_, name), trio in places.items():
-    cells = [row[p].strip() if p is not None and p < len(row) else "" for p in trio]
+  for (_, name), columns in places.items():
+    cells = [row[p].strip() if p is not None and p < len(row) else "" for p in columns]
     try:
       found.append([plain_float(cell or "nan") for cell in cells])
     except ValueError as error:
-      told = [cell for cell, place in zip(cells, trio) if place is not None]
+      told = [cell for cell, place in zip(cells, columns) if place is not None]
       raise ValueError(
         f"{path}: {name!r} is {shown(told)}, expected numbers"
       ) from error
@@ -267,8 +280,16 @@ def to_labels(
     species: The species of its individuals; by their body parts if it is not given.
 
   Raises:
-    ValueError: Two rows have the same image, or a number is infinite.
+    ValueError: Two rows have the same image, a number is infinite, or a visibility is
+      none of 0, 1 and 2.
   """
+  seen = table.points[..., 3]
+  strange = seen[~np.isnan(seen) & ~np.isin(seen, (MISSING, OCCLUDED, SEEN))]
+  if strange.size:
+    raise ValueError(
+      f"{path}: a keypoint has the visibility {strange[0]:g}, expected 0 (not "
+      "labelled), 1 (occluded) or 2 (visible)"
+    )
   if np.isinf(table.points).any():
     raise ValueError(
       f"{path}: holds an infinite coordinate, expected numbers or blanks"
@@ -287,7 +308,7 @@ def to_labels(
       keypoints = {
         table.columns[i][1]: keypoint(*points[i].tolist())
         for i in numbers
-        if not np.isnan(points[i, :2]).any()
+        if not np.isnan(points[i, :2]).any() and points[i, 3] != MISSING
       }
       if keypoints:
         found.append(LabelledObject(keypoints, species.of[individual]))
@@ -319,9 +340,12 @@ def parts_of(
   return {individual: [*known] for individual, known in parts.items()}, labelled
 
 
-def keypoint(x: float, y: float, confidence: float) -> Keypoint:
+def keypoint(
+  x: float, y: float, confidence: float, visible: float = math.nan
+) -> Keypoint:
   """Returns a keypoint; a confidence of NaN becomes None."""
-  return Keypoint(x, y, confidence=None if np.isnan(confidence) else confidence)
+  sure = None if math.isnan(confidence) else confidence
+  return Keypoint(x, y, visible == OCCLUDED, sure)
 
 
 def from_labels(labels: Labels) -> Table:
@@ -329,13 +353,15 @@ def from_labels(labels: Labels) -> Table:
   names = keypoint_names(labels)
   count = max([len(image.objects) for image in labels.images], default=1) or 1
   individuals = [f"individual{i + 1}" for i in range(count)] if count > 1 else [""]
-  points = np.full((len(labels.images), count, len(names), 3), np.nan)
+  points = np.full((len(labels.images), count, len(names), 4), np.nan)
+  points[..., 3] = MISSING
   place = {name: i for i, name in enumerate(names)}
   for row, image in enumerate(labels.images):
     for number, found in enumerate(image.objects):
       for name, point in found.keypoints.items():
         sure = np.nan if point.confidence is None else point.confidence
-        points[row, number, place[name]] = point.x, point.y, sure
+        seen = OCCLUDED if point.occluded else SEEN
+        points[row, number, place[name]] = point.x, point.y, sure, seen
   columns = [(individual, name) for individual in individuals for name in names]
   rows = [image.name for image in labels.images]
-  return Table(columns, rows, points.reshape(len(rows), len(columns), 3))
+  return Table(columns, rows, points.reshape(len(rows), len(columns), 4))

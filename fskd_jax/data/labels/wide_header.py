@@ -12,12 +12,14 @@ _STYLES = tuple(
   for pattern in (
     r"(?P<name>.+)\.(?P<axis>[A-Za-z]+)",
     r"(?P<name>.+?)[_ :-](?:coord[_ ])?(?P<axis>[A-Za-z]+)",
-    r"(?P<axis>[xy]|likelihood|confidence|score)[_ :.-](?P<name>.+)",
+    r"(?P<axis>[xy]|likelihood|confidence|score|visib(?:le|ility))[_ :.-](?P<name>.+)",
     r"(?P<name>.+?) ?[(\[](?P<axis>[A-Za-z]+)(?:[ ,_]*(?:px|pixels?))?[)\]]",
     r"(?P<name>.*[a-z0-9])(?P<axis>[XY])",
   )
 )
-_AXES = frozenset(("x", "y", "likelihood", "confidence", "score"))
+_AXES = frozenset(
+  ("x", "y", "likelihood", "confidence", "score", "visible", "visibility")
+)
 _BOXES = frozenset(("bbox", "box", "bounding_box"))
 _NUMBERED = re.compile(r"[xy]_?\d+", re.IGNORECASE)
 
@@ -25,7 +27,7 @@ _NUMBERED = re.compile(r"[xy]_?\d+", re.IGNORECASE)
 def columns(header: Sequence[str]) -> list[tuple[str, str]]:
   """Returns (keypoint, axis) of every column; ("", "") for columns of other kinds.
 
-  The axis is x, y, likelihood, confidence or score.
+  The axis is one of x, y, likelihood, confidence, score, visible and visibility.
 
   Raises:
     ValueError: The columns are numbered (X1, Y1, ..): such tables count y from the top
