@@ -31,7 +31,7 @@ SCORES = ("likelihood", "confidence", "score")
 """Names of the column of a keypoint's confidence."""
 
 VISIBLE = ("visible", "visibility")
-"""Names of the column that says whether a keypoint is visible."""
+"""Names of the column of a keypoint's visibility."""
 
 Places = tuple[int, int, int | None, int | None]
 """Columns of x, y, confidence and visibility; None for those that a table lacks."""
