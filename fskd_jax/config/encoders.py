@@ -5,6 +5,7 @@ By the same keys, `models.encoder.BUILDERS` builds them and
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from fskd_jax.config.schema import Config, ModelConfig
@@ -26,6 +27,8 @@ class EncoderSpec(NamedTuple):
     multiple: Function from a model to the number that divides the sides of images.
     stages: Pattern of the module names of each stage, from the image on; regular
       expressions for whole names below `encoder` (or `encoder/backbone`).
+    stage_of: Last stage that a feature map depends on, by its stride; by default the
+      last of all.
     freezes: Whether `model.freeze_until` takes the stages. Off where there are no
       published weights: random stages would be frozen.
     mean: Mean of the images the encoder expects as zero, RGB in 0..1.
@@ -35,6 +38,7 @@ class EncoderSpec(NamedTuple):
   strides: Callable[[ModelConfig], tuple[int, ...]]
   multiple: Callable[[ModelConfig], int]
   stages: Mapping[str, str]
+  stage_of: Mapping[int, str] = MappingProxyType({})
   freezes: bool = True
   mean: Triple = IMAGE_MEAN
   std: Triple = IMAGE_STD
@@ -49,11 +53,12 @@ _LAYERS = {f"layer{i}": rf"layer{i}(_\d+)?" for i in range(1, 5)}
 _EFFICIENTNET_LITE = EncoderSpec(
   strides=lambda model: (4, 8, 16, 32),
   # Nothing is built beyond the last map that is used.
-  multiple=lambda model: max(model.strides),
+  multiple=lambda model: max(used_strides(model)),
   stages={
     "stem": "conv_stem|bn0",
     **{f"stage{i}": rf"stage{i}_\d+" for i in range(1, 8)},
   },
+  stage_of={4: "stage2", 8: "stage3", 16: "stage5", 32: "stage7"},
   mean=(127 / 255,) * 3,
   std=(128 / 255,) * 3,
 )
@@ -62,8 +67,9 @@ ENCODERS: dict[str, EncoderSpec] = {
   "resnet50": EncoderSpec(
     strides=lambda model: (8, 16, 32),
     # Nothing is built beyond the last map that is used.
-    multiple=lambda model: max(model.strides),
+    multiple=lambda model: max(used_strides(model)),
     stages={"stem": "conv1|bn1", **_LAYERS},
+    stage_of={8: "layer2", 16: "layer3", 32: "layer4"},
   ),
   "hrnet": EncoderSpec(
     strides=lambda model: (4,),
@@ -96,6 +102,21 @@ def encoder_spec(model: ModelConfig) -> EncoderSpec:
   return ENCODERS[model.encoder]
 
 
+def used_strides(model: ModelConfig) -> tuple[int, ...]:
+  """Returns the strides of the encoder's maps that a model uses, ascending."""
+  if not model.pyramid.width:
+    return model.strides
+  return tuple(sorted({*model.pyramid.inputs, *model.pyramid.beside}))
+
+
+def is_wrapped(model: ModelConfig) -> bool:
+  """Returns whether the encoder's modules lie below `encoder/backbone`.
+
+  There they do when a transformer or a pyramid comes after them, else below `encoder`.
+  """
+  return bool(model.transformer.layers or model.pyramid.width)
+
+
 def offered_strides(model: ModelConfig) -> tuple[int, ...]:
   """Returns the strides of the feature maps that the encoder of a model offers.
 
@@ -122,7 +143,9 @@ def encoder_problems(model: ModelConfig) -> Iterator[str]:
     return
   spec = ENCODERS[model.encoder]
   offered = spec.strides(model)
-  if not model.strides or not {*model.strides} <= {*offered}:
+  if model.pyramid.width:
+    yield from _pyramid_problems(model, spec)
+  elif not model.strides or not {*model.strides} <= {*offered}:
     yield f"model.strides = {model.strides}: {model.encoder} offers {offered}"
   if model.transformer.layers and len(model.strides) != 1:
     yield f"model.strides = {model.strides}: the transformer works on one feature map"
@@ -132,6 +155,36 @@ def encoder_problems(model: ModelConfig) -> Iterator[str]:
       f"model.freeze_until = {model.freeze_until!r}: {model.encoder} takes "
       f"{', '.join(map(repr, stages))}"
     )
+
+
+def _pyramid_problems(model: ModelConfig, spec: EncoderSpec) -> Iterator[str]:
+  pyramid, offered = model.pyramid, spec.strides(model)
+  for field in ("inputs", "beside"):
+    strides = getattr(pyramid, field)
+    if not {*strides} <= {*offered}:
+      yield f"model.pyramid.{field} = {strides}: {model.encoder} offers {offered}"
+  if not model.strides or not {*model.strides} <= {*pyramid.inputs}:
+    yield (
+      f"model.strides = {model.strides}: the pyramid has the strides of "
+      f"model.pyramid.inputs = {pyramid.inputs}"
+    )
+  if model.transformer.layers:
+    yield (
+      f"model.pyramid.width = {pyramid.width}: a pyramid and a transformer "
+      "(model.transformer.layers) do not go together"
+    )
+  if not pyramid.beside:
+    return
+  names, said = [*spec.stages], f"model.pyramid.beside = {pyramid.beside}"
+  needed = max(names.index(spec.stage_of.get(s, names[-1])) for s in pyramid.beside)
+  frozen_to = names.index(model.freeze_until) if model.freeze_until in names else -1
+  if frozen_to < needed:
+    yield (
+      f"{said}: these maps must be frozen, model.freeze_until = {names[needed]!r} "
+      "or a later stage"
+    )
+  if model.batch_norm != "frozen":
+    yield f"{said}: these maps must be frozen, model.batch_norm = 'frozen'"
 
 
 def rates(cfg: Config) -> Rates:

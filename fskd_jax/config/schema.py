@@ -98,6 +98,18 @@ class TransformerConfig:
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
+class PyramidConfig:
+  """A light feature pyramid on the encoder's maps (docs/pretrained.md#pyramid)."""
+
+  # Channels of its maps, one for each of `model.strides`; 0: there is no pyramid.
+  width: int = number(0, 0, 10_000)
+  inputs: tuple[int, ...] = number((8, 16, 32), 1, 1024)  # strides of what it merges
+  # Strides of maps of the encoder that the head sees beside the pyramid's, as they are.
+  # Training cannot spoil them: they must be frozen.
+  beside: tuple[int, ...] = number((), 1, 1024)
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
 class ModelConfig:
   """The light-weight detector (docs/algorithm.md), or TransPose.
 
@@ -114,6 +126,7 @@ class ModelConfig:
   small_widths: tuple[int, ...] = number((24, 48, 96, 128), 1, 100_000)
   # On top of the encoder's one feature map.
   transformer: TransformerConfig = section(TransformerConfig)
+  pyramid: PyramidConfig = section(PyramidConfig)  # between encoder and head
   batch_norm: str = one_of("running", "frozen")  # running: trained statistics
   batch_norm_momentum: float = fraction(0.9)
   pool_sigma: float = number(14 / 384, 1e-4, 1)  # of the image side

@@ -9,6 +9,7 @@ import numpy as np
 from flax import traverse_util
 
 from fskd_jax.config import ModelConfig
+from fskd_jax.config.encoders import is_wrapped
 from fskd_jax.interop import entries
 from fskd_jax.interop import transpose as transpose_names
 from fskd_jax.interop.encoder_names import NAMES
@@ -78,7 +79,7 @@ def load_pretrained(
   if "reduce.weight" in state_dict:
     state_dict = transpose_names.without_sine(state_dict, config)
     parts += ("deconv_",)
-  elif config.transformer.layers:
+  elif is_wrapped(config):
     parts = ("encoder/backbone/",)
   names = transpose_names.encoder_names(config) | transpose_names.HEAD_NAMES
   table = [

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from fskd_jax.config import ModelConfig
+from fskd_jax.config.encoders import is_wrapped
 from fskd_jax.interop import entries
 from fskd_jax.interop import transpose as transpose_names
 from fskd_jax.interop.encoder_names import NAMES
@@ -72,7 +73,7 @@ def detector_table(config: ModelConfig, image_size: int = 32) -> list[Entry]:
 
 def _encoder_names(config: ModelConfig) -> dict[str, str]:
   names = NAMES[config.encoder]
-  if config.transformer.layers or not names or not names.detector:
+  if is_wrapped(config) or not names or not names.detector:
     return transpose_names.encoder_names(config, ENCODER)
   return {f"encoder/{path}": name for path, name in names.detector(config).items()}
 

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from fskd_jax.config import ModelConfig
+from fskd_jax.config.encoders import is_wrapped
 from fskd_jax.interop import entries
 from fskd_jax.interop.encoder_names import NAMES
 from fskd_jax.interop.entries import Entry
@@ -85,6 +86,7 @@ def encoder_names(config: ModelConfig, prefix: str = "") -> dict[str, str]:
     names |= {"encoder/reduce": "reduce", "encoder/transformer/position": POSITION}
     for i in range(config.transformer.layers):
       names |= _layer_names(f"encoder/transformer/layer{i}/", i)
+  if is_wrapped(config):
     root = "encoder/backbone/"
   if backbone := NAMES[config.encoder]:
     names |= {root + path: name for path, name in backbone.published(config).items()}

@@ -16,32 +16,35 @@ from fskd_jax.config.encoders import (
   coarsest_stride,
   encoder_problems,
   encoder_spec,
+  used_strides,
 )
 from fskd_jax.models.attention_encoder import TransPoseEncoder
 from fskd_jax.models.efficientnet_lite import SCALES, EfficientNetLite
 from fskd_jax.models.hrnet import HRNetS
+from fskd_jax.models.pyramid import PyramidEncoder
 from fskd_jax.models.resnet import ResNet50
 from fskd_jax.models.small import SmallEncoder
 
 
 def _efficientnet_lite(model: ModelConfig, **common: Any) -> nn.Module:
-  return EfficientNetLite(model.strides, *SCALES[model.encoder], **common)
+  return EfficientNetLite(used_strides(model), *SCALES[model.encoder], **common)
 
 
 BUILDERS: dict[str, Callable[..., nn.Module]] = {
   "resnet50": lambda model, **common: ResNet50(
-    model.strides, model.resnet_blocks, **common
+    used_strides(model), model.resnet_blocks, **common
   ),
   "hrnet": lambda model, **common: HRNetS(model.hrnet_width, **common),
   "small": lambda model, **common: SmallEncoder(
-    model.strides, model.small_widths, **common
+    used_strides(model), model.small_widths, **common
   ),
   **dict.fromkeys(SCALES, _efficientnet_lite),
 }
 """Builder of every row of `config.encoders.ENCODERS`.
 
 A builder takes a `ModelConfig` and momentum, dtype and axis_name of the batch norm. It
-returns a module that makes one map per stride of normalised images [t H W 3], `train`.
+returns a module that makes one map for each of `used_strides` of normalised images
+[t H W 3], `train`.
 """
 
 
@@ -95,6 +98,14 @@ def build_encoder(
     axis_name=axis_name,
   )
   backbone = BUILDERS[config.encoder](config, **common)
+  if config.pyramid.width:
+    return PyramidEncoder(
+      backbone,
+      config.pyramid,
+      inputs=used_strides(config),
+      strides=config.strides,
+      dtype=jnp.dtype(config.compute_dtype),
+    )
   if not config.transformer.layers:
     return backbone
   (stride,) = config.strides
