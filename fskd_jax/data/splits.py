@@ -1,7 +1,6 @@
 """Splits species, images and keypoint types into train, validation, seen and unseen."""
 
 import difflib
-import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -9,9 +8,8 @@ import numpy as np
 from jaxtyping import Float32, Int32
 
 from fskd_jax.config import DataConfig
+from fskd_jax.data import sides
 from fskd_jax.data.annotations import Instance, KeypointDataset
-
-_OTHER_SIDE = {"left": "right", "right": "left"}
 
 
 class AuxiliaryTypes(NamedTuple):
@@ -85,8 +83,8 @@ def flip_permutation(
 
   Args:
     keypoint_names: The vocabulary.
-    flip_pairs: Pairs of names that a mirror exchanges. Default: names that differ by
-      left and right; a name without a partner stays itself.
+    flip_pairs: Pairs of names that a mirror exchanges. Default: names that differ in
+      their side (`sides.find`); a name without a partner stays itself.
 
   Returns:
     int32 [v]; in the mirror, type i lies where type `permutation[i]` was.
@@ -95,11 +93,7 @@ def flip_permutation(
     ValueError: A pair has an unknown name, or a name is in two pairs.
   """
   names = list(keypoint_names)
-  pairs = list(flip_pairs) or [
-    (name, mirror_name(name))
-    for name in names
-    if name < mirror_name(name) and mirror_name(name) in names
-  ]
+  pairs = list(flip_pairs) or sides.find(names).pairs
   permutation = np.arange(len(names), dtype=np.int32)
   numbers = keypoint_ids([name for pair in pairs for name in pair], names)
   starts, ends = numbers.reshape(-1, 2).T
@@ -297,16 +291,3 @@ def _inside(instances: Iterable[Instance], images: set[int]) -> tuple[Instance, 
 
 def _outside(instances: Iterable[Instance], images: set[int]) -> tuple[Instance, ...]:
   return tuple(instance for instance in instances if instance.image not in images)
-
-
-def mirror_name(name: str) -> str:
-  """Returns a name with left and right exchanged."""
-
-  def other(match: re.Match) -> str:
-    word = match.group()
-    swapped = _OTHER_SIDE[word.lower()]
-    if word.isupper():
-      return swapped.upper()
-    return swapped.capitalize() if word[0].isupper() else swapped
-
-  return re.sub("left|right", other, name, flags=re.IGNORECASE)

@@ -14,6 +14,7 @@ import optax
 from fskd_jax import config
 from fskd_jax.config import Config
 from fskd_jax.data import fingerprint
+from fskd_jax.data.checks.training import doubts
 from fskd_jax.data.feed import Feed
 from fskd_jax.data.plans import Sampler, train_index_batches
 from fskd_jax.device import parallel, processes
@@ -130,6 +131,9 @@ def train(task: Task, cfg: Config, workdir: str | os.PathLike) -> TrainState:
       lambda: fingerprint.of_variables(int(state.step), _variables(state)),
       "is the workdir, model.pretrained or train.init_from another one?",
     )
+    if parallel.is_main_process():
+      for doubt in doubts(feed.dataset, cfg.data):
+        _log.warning("%s", doubt)
     _log.info("%s", _description(cfg, feed, state))
     first = int(state.step)
     with (

@@ -7,9 +7,16 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from fskd_jax.data import sides
 from fskd_jax.data.coco_file import CocoFile
-from fskd_jax.data.splits import flip_permutation, mirror_name
 from fskd_jax.messages import join_first
+
+LONE_SIDES = (
+  "names of a side whose other side is missing: a mirror does not exchange them"
+)
+DOUBTFUL_PAIRS = (
+  "names that differ by l and r, and may be sides: a mirror does not exchange them"
+)
 
 
 class Summary(NamedTuple):
@@ -52,16 +59,11 @@ def _visibility(names: dict[str, list[int]]) -> str:
 
 def _sides(names: list[str]) -> tuple[str, list[tuple[str, str]]]:
   """Returns the mirror pairs that training will use, and names without a partner."""
-  permutation = flip_permutation(names).tolist()
-  pairs = [f"{names[i]} = {names[j]}" for i, j in enumerate(permutation) if i < j]
-  alone = [
-    name
-    for name, partner in zip(names, permutation)
-    if mirror_name(name) not in (name, names[partner])
-  ]
-  what = "names of a side whose other side is missing: a mirror does not exchange them"
-  text = join_first(pairs, ", ") if pairs else "none"
-  return f"exchanged by a mirror: {text}", [(what, name) for name in alone]
+  found = sides.find(names)
+  doubts = [(LONE_SIDES, name) for name in found.alone]
+  doubts += [(DOUBTFUL_PAIRS, " = ".join(pair)) for pair in found.doubtful]
+  text = join_first(map(" = ".join, found.pairs), ", ") or "none"
+  return f"exchanged by a mirror: {text}", doubts
 
 
 def _labelled(

@@ -9,7 +9,7 @@ import csv
 import pathlib
 from typing import NamedTuple
 
-from fskd_jax.data.splits import mirror_name
+from fskd_jax.data.sides import mirror_name
 
 FILE = pathlib.Path(__file__).with_name("labels.csv")
 

@@ -190,7 +190,7 @@ def test_all_damages_are_in_one_report_and_the_exit_status_says_so(
   ],
 )
 def test_index_base_and_visibility_are_told(points, words):
-  names = ["left ear", "Right Ear", "left eye", "nose"]
+  names = ["left ear", "Right Eye", "left hand", "nose"]
   values = [v for point in points for v in point] + [0] * 3 * (4 - len(points))
   file = CocoFile(
     {1: {"width": 30, "height": 20, "file_name": "a"}},

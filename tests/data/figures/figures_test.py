@@ -8,7 +8,7 @@ from fskd_jax.data import annotations
 from fskd_jax.data.creatures import render
 from fskd_jax.data.creatures.skeleton import Builder
 from fskd_jax.data.figures import dataset, face, person
-from fskd_jax.data.splits import mirror_name
+from fskd_jax.data.sides import mirror_name
 
 KINDS = list(dataset.KINDS)
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from fskd_jax.cli import main
 from fskd_jax.data import annotations
-from fskd_jax.data.splits import mirror_name
+from fskd_jax.data.sides import mirror_name
 from fskd_jax.data.stamps import compose, dataset, labels
 
 INSTALLED = pathlib.Path("/usr/share/tuxpaint/stamps")
