@@ -24,7 +24,7 @@ _BOX = 5  # numbers before the keypoints
 _SLACK = 0.5  # shares beyond the image, above which they are taken for pixels
 
 Row = tuple[str, list[float]]
-"""Where a line is, and its numbers."""
+"""A line: its place in messages, and its numbers."""
 
 
 def rows(path: pathlib.Path) -> list[Row]:
