@@ -1,9 +1,9 @@
 """Reads and writes SLEAP's analysis H5: tracks of a video.
 
 `tracks` is (track, 2, node, frame) with NaN for missing, unless its attribute `dims`
-has another order (sleap-io), or the file was written with transpose=False. Coordinates count from the centre of the first pixel since
-version 1.1 of SLEAP's files. Frames are numbers: frame i, from 0, is the image whose
-name ends in the number i.
+has another order (sleap-io), or the file was written with transpose=False. Coordinates
+count from the centre of the first pixel since version 1.1 of SLEAP's files. Frames are
+numbers: frame i, from 0, is the image whose name ends in the number i.
 """
 
 import json

@@ -39,13 +39,12 @@ def settings_file(path: pathlib.Path) -> pathlib.Path | None:
   return next((file for file in files if yolo_settings.is_settings(file)), None)
 
 
-def is_folder(path: pathlib.Path) -> bool:
-  """Returns whether a folder has labels of YOLO, or a data.yaml of keypoints."""
-  if not path.is_dir():
-    return False
+def is_one(path: pathlib.Path) -> bool:
+  """Returns whether a path is a data.yaml of keypoints, or a folder of labels."""
   if settings_file(path) is not None:
     return True
-  return any(map(yolo_rows.look_right, itertools.islice(_texts(path), _TRIED)))
+  texts = itertools.islice(_texts(path), _TRIED) if path.is_dir() else ()
+  return any(map(yolo_rows.look_right, texts))
 
 
 def read(path: pathlib.Path, images: pathlib.Path | None = None) -> Labels:

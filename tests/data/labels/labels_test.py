@@ -392,7 +392,7 @@ def _bad_tracks(file):
 
 FAULTS = {
   "empty": ("a.csv", "", "is empty"),
-  "other suffix": ("a.txt", "x", "expected a folder of LabelMe, or a file"),
+  "other suffix": ("a.txt", "x", "expected a folder of LabelMe, DeepLabCut"),
   "wrong header": ("a.csv", "a,b\n1,2\n", "expected a table of DeepLabCut"),
   "no number": ("a.csv", SINGLE.replace("10", "ten"), "'nose' is ['ten', '20']"),
   "infinite": ("a.csv", SINGLE.replace("10", "inf"), "infinite"),
@@ -451,7 +451,7 @@ def test_what_the_command_line_gets_wrong(coco, images, tmp_path, capsys):
   (tmp_path / "there.json").write_text("mine")
   for arguments, message in (
     ((tmp_path / "none.csv", tmp_path / "o.json"), "there is no file or folder"),
-    ((images, tmp_path / "o.json"), "no .json file in it"),
+    ((images, tmp_path / "o.json"), "expected a folder of"),
     ((csv, tmp_path / "there.json"), "exists already"),
     ((csv, tmp_path / "o.json"), "name the folder of the images with --images"),
     ((csv, tmp_path / "o.json", "--images", tmp_path / "none"), "no folder"),

@@ -85,7 +85,7 @@ def test_labels_beside_images_and_in_folders_of_roboflow(tmp_path):
     {"train/images/a.png": None, "train/labels/a.txt": ROW, "train/images/b.png": None},
   ):
     root = _write(tmp_path / str(len(files)), files)
-    assert yolo_pose.is_folder(root)
+    assert yolo_pose.is_one(root)
     labels = yolo_pose.read(root)
     counts = {i.name.split("/")[-1]: len(i.objects) for i in labels.images}
     assert counts == {"a.png": 1, "b.png": 0}
@@ -172,4 +172,4 @@ def test_other_folders_are_no_data_sets_of_yolo(tmp_path):
     tmp_path, {**files, "d/boxes.txt": "0 0.5 0.5 0.5 0.5\n", "e/bad.yaml": "a: ["}
   )
   for name in "abcde":
-    assert not yolo_pose.is_folder(tmp_path / name)
+    assert not yolo_pose.is_one(tmp_path / name)
