@@ -26,7 +26,8 @@ class Views(NamedTuple):
       inside the crop (0..L-1); meaningless where not visible.
     visible: bool [b t n], annotated and inside the crop.
     to_original: float32 [b t 2 3], the matrix from crop pixels to pixels of the
-      original image: a similarity (rotation, uniform scale, perhaps a mirror).
+      original image: a similarity (rotation, uniform scale, perhaps a mirror), but
+      where training tilts its crops (`data.tilt_degrees`).
     box: float32 [b t 4], the instance's box (x, y, w, h), clipped to the image,
       in pixels of the original image.
     image_size: float32 [b t 2], (width, height) of the original image.
@@ -54,8 +55,9 @@ class EpisodeBatch(NamedTuple):
     support: The k support images of each episode.
     query: The m query images of each episode, none of them in its support.
     keypoint_ids: int32 [b n], the number of each keypoint type in the data set's
-      vocabulary. Auxiliary types have the numbers after the vocabulary; empty slots
-      have PADDING. Equal ids in two episodes mean the same type (MFCL).
+      vocabulary. Auxiliary types have the numbers after the vocabulary, random points
+      of a self-supervised episode those after them; empty slots have PADDING. Equal
+      ids in two episodes mean the same type (MFCL).
     is_auxiliary: bool [b n], whether the type is interpolated (in training only).
     episode_index: int32 [b], the number of the episode in its stream, which seeds all
       randomness on the device. PADDING marks a padded episode, whose masks are all

@@ -27,7 +27,7 @@ from fskd_jax.data.feed import Feed
 from fskd_jax.data.plans import train_index_batches
 from fskd_jax.device import parallel, store
 from fskd_jax.few_shot import step as few_shot_step
-from fskd_jax.few_shot.sampler import training_sampler
+from fskd_jax.few_shot.mixing import training_sampler
 from fskd_jax.models.detector import FewShotDetector
 from fskd_jax.training import optim
 from fskd_jax.training import state as train_state

@@ -6,6 +6,7 @@ file, which notes the choices or the bounds in the field's metadata.
 
 import dataclasses
 import math
+import re
 import typing
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -71,6 +72,11 @@ def section(kind: Callable[[], Any], *, may_change: bool = False) -> Any:
   return dataclasses.field(default_factory=kind, metadata={"may_change": may_change})
 
 
+def sections() -> Any:
+  """Returns a field that holds a tuple of dataclasses, each with a `name`."""
+  return _field((), False, sections=True)
+
+
 def _field(default: Any, may_change: bool, **limits: Any) -> Any:
   return dataclasses.field(
     default=default, metadata={"may_change": may_change} | limits
@@ -84,7 +90,7 @@ class FieldValue(typing.NamedTuple):
     name: as on the command line, "optim.learning_rate".
     hint: its type.
     default: its value where nothing is said.
-    limits: the metadata: may_change, and choices, bounds or path.
+    limits: the metadata: may_change, and choices, bounds, path or sections.
     value: what it is.
   """
 
@@ -96,14 +102,31 @@ class FieldValue(typing.NamedTuple):
 
 
 def walk(cfg: Any, prefix: str = "") -> Iterator[FieldValue]:
-  """Yields every field of a configuration, also those of its sections."""
+  """Yields every field of a configuration, also those of its sections.
+
+  A field of `sections` is followed by the fields of each: "data.mixture", then
+  "data.mixture.faces.weight" and the others of the source "faces".
+  """
   hints = typing.get_type_hints(type(cfg))
   for field in dataclasses.fields(cfg):
     value, name = getattr(cfg, field.name), prefix + field.name
     if dataclasses.is_dataclass(hints[field.name]):
       yield from walk(value, f"{name}.")
-    else:
-      yield FieldValue(name, hints[field.name], field.default, field.metadata, value)
+      continue
+    found = FieldValue(name, hints[field.name], field.default, field.metadata, value)
+    yield found
+    if field.metadata.get("sections") and _fits(value, found.hint):
+      for part in value:
+        yield from walk(part, f"{name}.{part.name}.")
+
+
+def without_section(name: str) -> str:
+  """Returns the name of a field of a source as that of the whole has it.
+
+  >>> without_section("data.mixture.faces.data.path")
+  'data.path'
+  """
+  return re.sub(r"^data\.mixture\.[^.]+\.", "", name)
 
 
 def changeable(cfg: Any, prefix: str = "") -> list[str]:

@@ -11,6 +11,7 @@ whole number from 1. No trained weight depends on what `may_change` when a run r
 """
 
 import dataclasses
+import os
 
 from fskd_jax.config.fields import (
   count,
@@ -20,17 +21,40 @@ from fskd_jax.config.fields import (
   one_of,
   random_seed,
   section,
+  sections,
   switch,
   text,
 )
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
+class SelfSupervisedConfig:
+  """Episodes of one image: random points of it, found again in other views of it.
+
+  Support and queries are independent crops; colours are those of `data.color_jitter`.
+  """
+
+  share: float = fraction(0.0)  # of the training episodes; needs no keypoints
+  # Where points lie: in the "box" of an object, or in a random window of the "image".
+  region: str = one_of("box", "image")
+  # Points that lie close to another one of the episode, and have to be told apart.
+  hard_negatives: float = fraction(0.3)
+  flip_probability: float = fraction(0.1)
+  rotation_degrees: float = number(45.0, 0, 180)  # uniform in +-
+  tilt_degrees: float = number(40.0, 0, 80)  # see `data.tilt_degrees`
+  scale_range: tuple[float, float] = number((0.6, 1.4), 0.01, 100)
+  shift: float = number(0.15, 0, 100)  # of the crop's side
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
 class DataConfig:
   """Which images, which keypoints, and how they are split and cropped."""
 
-  name: str = one_of("synthetic_creatures", "coco_keypoints")
-  path: str = local_path()  # coco_keypoints: folder with annotations.json and images/
+  # "unlabelled": photographs without keypoints, for self-supervised episodes alone.
+  name: str = one_of("synthetic_creatures", "coco_keypoints", "unlabelled")
+  # coco_keypoints: folder with annotations.json and images/; unlabelled: folder of
+  # images; mixture: folder below which the paths of its sources lie.
+  path: str = local_path()
   # Prepared data sets (TFDS, rendered creatures).
   cache_dir: str = local_path("data_cache")
   images_per_species: int = number(250, 1, 10**6)  # synthetic_creatures
@@ -40,7 +64,19 @@ class DataConfig:
   # Its width; 0: square, as the few-shot detector needs it.
   image_width: int = number(0, 0, 8192)
 
-  # Keypoint types by name. Types in neither list are unused.
+  # Several data sets in the place of one (docs/training.md#several-data-sets). Each
+  # source has its own names, split, episodes and crops; of these fields count the path,
+  # `cache_dir`, the executor, the size, `slots` and `color_jitter`.
+  mixture: "tuple[SourceConfig, ...]" = sections()
+  # Names of sources that are not trained on: all of them is "unseen/novel".
+  holdout: tuple[str, ...] = ()
+  # Keypoint slots of a training episode, filled by a random choice of its types in
+  # random order; 0: every type has its own slot. A mixture has slots.
+  slots: int = number(0, 0, 1000)
+  self_supervised: SelfSupervisedConfig = section(SelfSupervisedConfig)
+
+  # Keypoint types by name. Types in neither list are unused. In the source of a mixture
+  # an empty `base` means all that are not novel.
   base: tuple[str, ...] = ()
   novel: tuple[str, ...] = ()
   # Interpolated types for training: (start, end) pairs of base types, and where
@@ -58,9 +94,13 @@ class DataConfig:
   # one species these images are the test split and the validation split.
   heldout_fraction: float = fraction(0.0)
   split_seed: int = random_seed(0)
+  # Regular expression that finds the group of an image (its clip, its person) in its
+  # file name: the first bracket of it, or all. Groups are never divided by a split.
+  group_pattern: str = text("")
 
   # Episodes (docs/algorithm.md#episodes).
-  class_mode: str = one_of("one_class", "mix_class")  # mix: all species in one pool
+  # mix: all species in one pool; one_group: an episode shows one group.
+  class_mode: str = one_of("one_class", "mix_class", "one_group")
   class_weighting: str = one_of("uniform", "count")  # of species
   # Types visible in the support, at least; of those, in a query, at least; and in
   # which part of the queries.
@@ -72,6 +112,9 @@ class DataConfig:
   flip_probability: float = fraction(0.5)
   rotation_probability: float = fraction(0.25)
   rotation_degrees: float = number(15.0, 0, 180)
+  # Perspective of a distant camera: the picture is a plane that is turned away by up to
+  # this angle, in a random direction.
+  tilt_degrees: float = number(0.0, 0, 80)
   # Zoom of the crop about its centre.
   scale_range: tuple[float, float] = number((1.0, 1.0), 0.01, 100)
   # Log range of contrast and of each channel's gain.
@@ -83,6 +126,20 @@ class DataConfig:
   crop_margin: float = number(1.25, 0.1, 10)
   # Random margin, up to this part of the way to the border.
   crop_context: float = fraction(0.8)
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class SourceConfig:
+  """A source of a mixture: a data set with a name and a weight."""
+
+  name: str = text("source")  # letters, digits, "_" and "-"
+  weight: float = number(1.0, 0, 1e6)  # of its episodes among those of all sources
+  # Left out with a warning where its path does not exist.
+  optional: bool = switch(False)
+  # (own name, shared name) of keypoint types: types of several sources with one shared
+  # name are the same type. All others are different, whatever they are called.
+  aliases: tuple[tuple[str, str], ...] = ()
+  data: DataConfig = section(DataConfig)
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -288,6 +345,20 @@ class Config:
   train: TrainConfig = section(TrainConfig)
   eval: EvalConfig = section(EvalConfig, may_change=True)
   pose: PoseConfig = section(PoseConfig)
+
+
+def source_data(mixture: DataConfig, source: SourceConfig) -> DataConfig:
+  """Returns the data set of a source, with what it shares with the mixture."""
+  path = source.data.path
+  return dataclasses.replace(
+    source.data,
+    path=os.path.join(mixture.path, path) if path else "",
+    executor=mixture.executor,
+    cache_dir=mixture.cache_dir,
+    image_size=mixture.image_size,
+    image_width=mixture.image_width,
+    slots=mixture.slots,
+  )
 
 
 def crop_size(data: DataConfig) -> tuple[int, int]:

@@ -15,7 +15,11 @@ def may_change() -> tuple[str, ...]:
 
 def shared(cfg: Config) -> dict[str, Any]:
   """Returns the fields that are the same on all machines of a run: all but paths."""
-  return {f.name: f.value for f in walk(cfg) if not f.limits.get("path")}
+  return {
+    f.name: f.value
+    for f in walk(cfg)
+    if not f.limits.get("path") and not f.limits.get("sections")
+  }
 
 
 def flatten(cfg: Any, prefix: str = "") -> dict[str, Any]:
@@ -47,6 +51,9 @@ def _build(kind: Any, values: dict[str, Any], prefix: str) -> Any:
   for name, value in values.items():
     if dataclasses.is_dataclass(hints[name]):
       built[name] = _build(hints[name], value, f"{prefix}{name}.")
+    elif name == "mixture":
+      kind_of_part = typing.get_args(hints[name])[0]
+      built[name] = tuple(_build(kind_of_part, v, f"{prefix}{name}.") for v in value)
     else:
       built[name] = _tuples(value)
   return kind(**built)

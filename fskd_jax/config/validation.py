@@ -29,6 +29,9 @@ def validate(cfg: Config) -> None:
   faults = {f.name: problem for f in walk(cfg) if (problem := fields.problem(f))}
   # Fields that depend on others are checked with defaults in place of the faulty ones.
   sound = _with_defaults(cfg, faults) if faults else cfg
+  if any(name.startswith("data.mixture.") for name in faults):
+    # A source without its faults would not be the one that was meant.
+    raise ValueError("configuration: " + "; ".join(faults.values()))
   related = [
     problem
     for problem in (
@@ -52,14 +55,65 @@ def _with_defaults(cfg: Config, names: Iterable[str]) -> Config:
 
 
 def _data_problems(cfg: Config) -> Iterator[str]:
+  if cfg.data.mixture:
+    yield from _mixture_problems(cfg)
+  else:
+    yield from _source_problems(cfg.data, "data.")
+    if not cfg.data.base and cfg.data.self_supervised.share < 1:
+      yield "data.base is empty: name the keypoint types to train on"
+    if cfg.data.self_supervised.share and not cfg.data.slots:
+      yield "data.slots = 0: data.self_supervised.share needs slots, such as 24"
+    if cfg.data.holdout:
+      yield f"data.holdout = {cfg.data.holdout}: data.mixture has no source"
+
+
+def _source_problems(data: DataConfig, prefix: str) -> Iterator[str]:
+  """Yields what is wrong with one data set, its fields having this prefix."""
+  if data.name != "synthetic_creatures" and not data.path:
+    needed = {"unlabelled": "images"}.get(data.name, "annotations.json")
+    yield f"{prefix}path is empty: name the folder that holds {needed}"
+  if data.name == "unlabelled" and data.self_supervised.share < 1:
+    yield (
+      f"{prefix}self_supervised.share = {data.self_supervised.share:g}: must be 1 for "
+      f"{prefix}name = 'unlabelled', which has no keypoints"
+    )
+  if data.class_mode == "one_group" and not data.group_pattern:
+    yield f"{prefix}class_mode = 'one_group': needs {prefix}group_pattern"
+  try:
+    re.compile(data.group_pattern)
+  except re.error as error:
+    said = f"{prefix}group_pattern = {data.group_pattern!r}"
+    yield f"{said} is no regular expression: {error}"
+  for field, (low, high) in (
+    ("scale_range", data.scale_range),
+    ("self_supervised.scale_range", data.self_supervised.scale_range),
+  ):
+    if low > high:
+      yield f"{prefix}{field} = {(low, high)}: the first must not be above the second"
+
+
+def _mixture_problems(cfg: Config) -> Iterator[str]:
   data = cfg.data
-  if not data.base:
-    yield "data.base is empty: name the keypoint types to train on"
-  if data.name == "coco_keypoints" and not data.path:
-    yield "data.path is empty: name the folder that holds annotations.json"
-  low, high = data.scale_range
-  if low > high:
-    yield f"data.scale_range = {(low, high)}: the first must not be above the second"
+  names = [source.name for source in data.mixture]
+  if not data.slots:
+    yield "data.slots = 0: a mixture needs slots, such as 24"
+  if len({*names}) < len(names):
+    yield f"data.mixture: names of sources must differ, got {names}"
+  unknown = [name for name in data.holdout if name not in names]
+  if unknown:
+    yield f"data.holdout: no source is called {unknown}; data.mixture has {names}"
+  if not any(s.weight for s in data.mixture if s.name not in data.holdout):
+    yield "data.mixture: no source with a weight above 0 is left to train on"
+  for source in data.mixture:
+    prefix = f"data.mixture.{source.name}."
+    if not re.fullmatch(r"[\w-]+", source.name):
+      yield f"{prefix}name: use letters, digits, '_' and '-' alone"
+    if source.data.mixture:
+      yield f"{prefix}data.mixture: a source is no mixture itself"
+    own, shared = zip(*source.aliases) if source.aliases else ((), ())
+    if len({*own}) < len(own) or len({*shared}) < len(shared):
+      yield f"{prefix}aliases: a name occurs twice in {source.aliases}"
+    yield from _source_problems(source.data, f"{prefix}data.")
 
 
 def _run_problems(cfg: Config) -> Iterator[str]:
@@ -114,6 +168,9 @@ def _few_shot_problems(cfg: Config) -> Iterator[str]:
 
 def _pose_problems(cfg: Config) -> Iterator[str]:
   pose = cfg.pose
+  for field in ("mixture", "slots"):
+    if getattr(cfg.data, field):
+      yield f"data.{field}: is of few-shot detectors"
   if cfg.eval.protocol != "ours":
     yield f"eval.protocol = {cfg.eval.protocol!r}: is one of few-shot detectors"
   if not cfg.model.transformer.layers:

@@ -29,6 +29,8 @@ class Instance:
     box: (x, y, w, h) in pixels, clipped to the image; float32 numbers.
     keypoints: (x, y) in pixels of every type in the vocabulary; 0 where not visible.
     visible: Whether each type is annotated (COCO: v != 0) and inside the image.
+    group: The clip or person that the image is of, see `splits.with_groups`; "" where
+      images are not grouped.
   """
 
   instance_id: int
@@ -38,6 +40,7 @@ class Instance:
   box: tuple[float, float, float, float]
   keypoints: Float[np.ndarray, "n 2"]
   visible: Bool[np.ndarray, " n"]
+  group: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ def training_crops(
   cfg: DataConfig,
   rng: np.random.Generator,
 ) -> Float32[np.ndarray, "t 2 3"]:
-  """Draws a random crop for every image: mirror, rotation, position and size.
+  """Draws a random crop for every image: mirror, rotation, position, size and tilt.
 
   With `crop="context"` the crop is the hull of the box, extended on each side by
   a random part (up to `crop_context`) of the way to the border of the image, and
@@ -66,7 +66,41 @@ def training_crops(
   sides = sides / rng.uniform(*cfg.scale_range, num)
   centers = centers + rng.uniform(-cfg.shift, cfg.shift, (num, 2)) * sides[:, None]
   origins = (image_sizes - 1) / 2 + np.einsum("tij,tj->ti", axes, centers)
-  return geometry.crop_matrix(origins, sides, angles, mirrored, _size(cfg))
+  crops = geometry.crop_matrix(origins, sides, angles, mirrored, _size(cfg))
+  # Without tilt nothing more is drawn: streams of older runs stay as they were.
+  return tilted(crops, origins, cfg.tilt_degrees, rng) if cfg.tilt_degrees else crops
+
+
+def tilted(
+  to_original: Float32[np.ndarray, "t 2 3"],
+  centers: Float[np.ndarray, "t 2"],
+  degrees: float,
+  rng: np.random.Generator,
+) -> Float32[np.ndarray, "t 2 3"]:
+  """Tilts what each crop shows, as if the picture were a plane turned in depth.
+
+  The view of a camera far away (weak perspective): one random direction is shortened by
+  the cosine of the angle. Area and centre stay.
+
+  Args:
+    to_original: The matrices of crops.
+    centers: Their centres in the original images, pixels.
+    degrees: Largest angle; angles are uniform.
+    rng: The random generator, which is advanced.
+  """
+  num = len(to_original)
+  stretch = np.cos(np.deg2rad(rng.uniform(0, degrees, num))) ** -0.5
+  angle = rng.uniform(0, np.pi, num)
+  along = np.stack([np.cos(angle), np.sin(angle)], -1)
+  outer = along[:, :, None] * along[:, None]
+  unit, stretch = np.eye(2), stretch[:, None, None]
+  linear = (outer * stretch + (unit - outer) / stretch) @ to_original[:, :, :2]
+  middle = np.linalg.solve(
+    to_original[:, :, :2].astype(np.float64),
+    (centers - to_original[:, :, 2])[..., None],
+  )
+  shift = centers[..., None] - linear @ middle
+  return np.concatenate([linear, shift], axis=-1).astype(np.float32)
 
 
 def evaluation_crops(

@@ -1,10 +1,15 @@
 """Loads the data set that a configuration names, through TFDS or without it."""
 
+import logging
+import os
 import pathlib
 
-from fskd_jax.config import DataConfig
+from fskd_jax.config import DataConfig, SourceConfig, source_data
 from fskd_jax.data.annotations import KeypointDataset, read_coco
 from fskd_jax.data.creatures import dataset
+from fskd_jax.data.unlabelled import read_photographs
+
+_log = logging.getLogger(__name__)
 
 
 def load_dataset(cfg: DataConfig) -> KeypointDataset:
@@ -29,6 +34,8 @@ def load_dataset(cfg: DataConfig) -> KeypointDataset:
 
       return synthetic_creatures.load(cfg.cache_dir, cfg.images_per_species)
     return read_coco(dataset.rendered_folder(cfg.cache_dir, cfg.images_per_species))
+  if cfg.name == "unlabelled":
+    return read_photographs(cfg.path)  # files are random access: nothing to prepare
   if cfg.name == "coco_keypoints":
     if not cfg.path:
       raise ValueError(
@@ -40,8 +47,37 @@ def load_dataset(cfg: DataConfig) -> KeypointDataset:
       return coco_keypoints.load(cfg.path, cfg.cache_dir)
     return read_coco(cfg.path)
   raise ValueError(
-    f"data.name is {cfg.name!r}, expected 'synthetic_creatures' or 'coco_keypoints'"
+    f"data.name is {cfg.name!r}, expected 'synthetic_creatures', 'coco_keypoints' or "
+    "'unlabelled'"
   )
+
+
+def present_sources(cfg: DataConfig) -> list[SourceConfig]:
+  """Returns the sources of a mixture; one warning names the optional ones left out.
+
+  Raises:
+    FileNotFoundError: The path of a source does not exist, or those of all optional
+      ones.
+  """
+  missing = {
+    source.name: path
+    for source in cfg.mixture
+    if (path := source_data(cfg, source).path) and not os.path.exists(path)
+  }
+  optional = [source.name for source in cfg.mixture if source.optional]
+  needed = [name for name in missing if name not in optional or name in cfg.holdout]
+  if not needed and missing.keys() == {*optional}:
+    needed = optional
+  if needed:
+    told = ", ".join(f"{name} ({missing[name]})" for name in needed)
+    raise FileNotFoundError(
+      f"sources of data.mixture are missing: {told}; paths lie below data.path = "
+      f"{cfg.path!r}"
+    )
+  if missing:
+    told = ", ".join(f"{name} ({path})" for name, path in missing.items())
+    _log.warning("sources left out, as their folders are missing: %s", told)
+  return [source for source in cfg.mixture if source.name not in missing]
 
 
 def annotation_folder(cfg: DataConfig) -> pathlib.Path:

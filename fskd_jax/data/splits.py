@@ -1,6 +1,8 @@
 """Splits species, images and keypoint types into train, validation, seen and unseen."""
 
+import dataclasses
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -192,6 +194,9 @@ def keypoint_types(cfg: DataConfig, vocabulary: Sequence[str]) -> KeypointTypes:
 def split_instances(dataset: KeypointDataset, cfg: DataConfig) -> Splits:
   """Splits a data set by species, and by images within the trained-on species.
 
+  Where `group_pattern` is set, "image" means all images of one group, and fractions are
+  of the groups.
+
   With several species, `unseen_species` and `validation_species` (or, if no names are
   given, seeded fractions of all species, at least one each) are never trained on;
   `heldout_fraction` of the images of every other species becomes `seen`. An image
@@ -204,19 +209,20 @@ def split_instances(dataset: KeypointDataset, cfg: DataConfig) -> Splits:
   images: it measures the detector on images it knows.
 
   Raises:
-    ValueError: A species is not in the data set, or both unseen and for validation, or
-      nothing is left to train on.
+    ValueError: A species is not in the data set, or both unseen and for validation, an
+      image has no group, or nothing is left to train on.
   """
   rng = np.random.default_rng(cfg.split_seed)
   species = sorted({instance.species for instance in dataset.instances})
   faults = _species_faults(cfg, dataset)
   if faults:
     raise ValueError("; ".join(faults))
+  instances = with_groups(dataset, cfg.group_pattern)
   named = (*cfg.unseen_species, *cfg.validation_species)
   if len(species) == 1 and not named:
-    splits = _split_images(dataset.instances, cfg, rng)
+    splits = _split_images(instances, cfg, rng)
   else:
-    splits = _split_species(dataset.instances, species, cfg, rng)
+    splits = _split_species(instances, species, cfg, rng)
   if not splits.train:
     raise ValueError(
       f"nothing is left to train on in {dataset.name}: of species {species}, "
@@ -224,6 +230,34 @@ def split_instances(dataset: KeypointDataset, cfg: DataConfig) -> Splits:
       f"validation {sorted({i.species for i in splits.validation})}"
     )
   return splits
+
+
+def with_groups(dataset: KeypointDataset, pattern: str) -> tuple[Instance, ...]:
+  """Returns the instances of a data set with the groups of their images.
+
+  Args:
+    dataset: The data set.
+    pattern: Regular expression of `DataConfig.group_pattern`; "" changes nothing.
+
+  Raises:
+    ValueError: It is not found in the name of an image.
+  """
+  if not pattern:
+    return dataset.instances
+  groups = {}
+  for number in sorted({instance.image for instance in dataset.instances}):
+    name = dataset.image_names[number]
+    found = re.search(pattern, name)
+    if not found:
+      raise ValueError(
+        f"data.group_pattern = {pattern!r} is not found in the image name {name!r} of "
+        f"{dataset.name}"
+      )
+    groups[number] = found[1] if found.re.groups else found[0]
+  return tuple(
+    dataclasses.replace(instance, group=groups[instance.image])
+    for instance in dataset.instances
+  )
 
 
 def _split_species(
@@ -240,18 +274,18 @@ def _split_species(
     free, cfg.validation_fraction, len(species)
   )
 
-  unseen_images = _images(i for i in instances if i.species in unseen)
-  validation_images = _images(i for i in instances if i.species in validation)
-  rest = _outside(instances, unseen_images | validation_images)
+  of_unseen = _units(i for i in instances if i.species in unseen)
+  of_validation = _units(i for i in instances if i.species in validation)
+  rest = _outside(instances, of_unseen | of_validation)
   heldout = set()
   for name in sorted({instance.species for instance in rest}):
-    images = sorted(_images(i for i in rest if i.species == name))
-    shuffled = rng.permutation(images).tolist()
-    heldout |= _take(shuffled, cfg.heldout_fraction, len(images))
+    units = sorted(_units(i for i in rest if i.species == name))
+    shuffled = rng.permutation(units).tolist()
+    heldout |= _take(shuffled, cfg.heldout_fraction, len(units))
   return Splits(
     train=_outside(rest, heldout),
     validation=tuple(
-      i for i in instances if i.species in validation and i.image not in unseen_images
+      i for i in instances if i.species in validation and _unit(i) not in of_unseen
     ),
     seen=_inside(rest, heldout),
     unseen=tuple(i for i in instances if i.species in unseen),
@@ -261,13 +295,13 @@ def _split_species(
 def _split_images(
   instances: Sequence[Instance], cfg: DataConfig, rng: np.random.Generator
 ) -> Splits:
-  images = rng.permutation(sorted(_images(instances))).tolist()
-  unseen = _take(images, cfg.heldout_fraction, len(images))
-  validation = _take(images[len(unseen) :], cfg.validation_fraction, len(images))
+  units = rng.permutation(sorted(_units(instances))).tolist()
+  unseen = _take(units, cfg.heldout_fraction, len(units))
+  validation = _take(units[len(unseen) :], cfg.validation_fraction, len(units))
   if not validation:
     validation = _take(sorted(unseen), 0.5 if len(unseen) > 1 else 0.0, len(unseen))
     unseen -= validation
-  train = images[len(unseen) + len(validation) :]
+  train = units[len(unseen) + len(validation) :]
   return Splits(
     train=_inside(instances, set(train)),
     validation=_inside(instances, validation),
@@ -281,13 +315,18 @@ def _take(candidates: Sequence, fraction: float, total: int) -> set:
   return set(candidates[: max(1, round(fraction * total))] if fraction > 0 else ())
 
 
-def _images(instances: Iterable[Instance]) -> set[int]:
-  return {instance.image for instance in instances}
+def _unit(instance: Instance) -> str | int:
+  """Returns what a split must not divide: the group of the image, or the image."""
+  return instance.group or instance.image
 
 
-def _inside(instances: Iterable[Instance], images: set[int]) -> tuple[Instance, ...]:
-  return tuple(instance for instance in instances if instance.image in images)
+def _units(instances: Iterable[Instance]) -> set:
+  return {_unit(instance) for instance in instances}
 
 
-def _outside(instances: Iterable[Instance], images: set[int]) -> tuple[Instance, ...]:
-  return tuple(instance for instance in instances if instance.image not in images)
+def _inside(instances: Iterable[Instance], units: set) -> tuple[Instance, ...]:
+  return tuple(instance for instance in instances if _unit(instance) in units)
+
+
+def _outside(instances: Iterable[Instance], units: set) -> tuple[Instance, ...]:
+  return tuple(instance for instance in instances if _unit(instance) not in units)

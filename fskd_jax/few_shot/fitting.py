@@ -36,15 +36,15 @@ _WEIGHT_SPREADS = 1.0, 5.0
 def fitting_samplers(feed: Feed, cfg: EvalConfig) -> dict[str, EpisodeSampler]:
   """Returns the samplers of the settings to fit on, by setting, all of one split.
 
-  The base and novel types of the validation split; where that holds nothing, of seen,
-  else of unseen.
+  The base and novel types of the validation split, of every source of a mixture; where
+  that holds nothing, of seen, else of unseen.
 
   Raises:
     ValueError: No split holds anything, or the first that does holds too little for an
       episode.
   """
   for split in ("validation", "seen", "unseen"):
-    settings = [f"{split}/{kind}" for kind in ("base", "novel")]
+    settings = feed.expand([f"{split}/{kind}" for kind in ("base", "novel")])
     held = [setting for setting in settings if not feed.why_empty(setting)]
     if held:
       return {setting: checked_sampler(feed, setting, cfg) for setting in held}

@@ -1,6 +1,6 @@
 """Reports an evaluation of a few-shot detector: its table and its pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,9 @@ def table(results: Mapping[str, Any], threshold: float) -> str:
   """Formats results as text: protocol and decoding, then a line per setting.
 
   There is a column per predictor. A cell holds the mean, its t-interval, and in
-  brackets its bootstrap interval. Below follow, as far as they were measured, the
-  scores with the boxes given and with a search for the object.
+  brackets its bootstrap interval. Settings of a mixture are followed by the means over
+  its sources. Below follow, as far as they were measured, the scores with the boxes
+  given and with a search for the object.
 
   Args:
     results: The content of results.json.
@@ -27,15 +28,53 @@ def table(results: Mapping[str, Any], threshold: float) -> str:
   """
   key = f"{threshold:g}"
   heads = (f"{name:>26s}" for name in ("detector", "copy", "untrained"))
+  settings = {
+    setting: [found["pck"], *(other["pck"] for other in found["baselines"].values())]
+    for setting, found in results["settings"].items()
+  }
+  means = {
+    f"{setting} of {len(parts)}": [
+      source_mean([p[i][key] for p in parts]) for i in range(len(parts[0]))
+    ]
+    for setting, parts in _by_sources(settings).items()
+  }
+  width = max(map(len, (*settings, *means, " " * 15))) + 1
   lines = [
     f"protocol: {results['protocol']}, decoding: {results['decoding']}",
-    f"{'PCK@' + key + ' in %':16s}" + "".join(heads),
+    f"{'PCK@' + key + ' in %':{width}s}" + "".join(heads),
   ]
-  for setting, found in results["settings"].items():
-    columns = [found, *found["baselines"].values()]
-    cells = [_cell(column["pck"][key]) for column in columns]
-    lines.append(f"{setting:16s}" + "".join(f"{cell:>26s}" for cell in cells))
+  for setting, columns in settings.items():
+    cells = [_cell(column[key]) for column in columns]
+    lines.append(f"{setting:{width}s}" + "".join(f"{cell:>26s}" for cell in cells))
+  for setting, found in means.items():
+    cells = [percent(mean) for mean in found]
+    lines.append(f"{setting:{width}s}" + "".join(f"{cell:>26s}" for cell in cells))
   return "\n".join(lines + _search_lines(results, key))
+
+
+def _by_sources(settings: Mapping[str, Any]) -> dict[str, list[Any]]:
+  """Collects settings "split/types@source" by what comes before the source."""
+  found: dict[str, list[Any]] = {}
+  for name, entry in settings.items():
+    setting, _, source = name.partition("@")
+    if source:
+      found.setdefault(setting, []).append(entry)
+  return found
+
+
+def source_mean(means: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+  """Returns the mean over sources, each counting alike, and its 95 % interval.
+
+  The interval is that of the episodes of these sources; of other sources it says
+  nothing.
+
+  Args:
+    means: Means of `metrics.scores.episode_mean` of each source.
+  """
+  halves = [mean["ci95"] for mean in means]
+  known = None if None in halves else float(np.hypot.reduce(halves)) / len(means)
+  values = [mean["mean"] or 0.0 for mean in means]
+  return {"mean": float(np.mean(values)), "ci95": known}
 
 
 def _search_lines(results: Mapping[str, Any], key: str) -> list[str]:

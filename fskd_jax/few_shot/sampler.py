@@ -27,7 +27,7 @@ class EpisodeSampler:
   Attributes:
     table: the instances.
     pools: rows of the table an episode may be drawn from, one array per species
-      (one in all for `mix_class`).
+      (one in all for `mix_class`, one per group for `one_group`).
     pool_edges: cumulative probability of the pools, without the last.
     keypoint_ids: see `EpisodeBatch`.
   """
@@ -74,7 +74,7 @@ class EpisodeSampler:
             support=Views(*(field[: self.shots] for field in views)),
             query=Views(*(field[self.shots :] for field in views)),
             keypoint_ids=self.keypoint_ids,
-            is_auxiliary=self.keypoint_ids >= len(self.permutation),
+            is_auxiliary=self._is_auxiliary(),
             episode_index=np.int32(index),
           )
       rejections[rejection] += 1
@@ -84,6 +84,20 @@ class EpisodeSampler:
       f"{len(self.types)} types, {self.shots} support and {self.queries} query images "
       f"from pools of {sorted(map(len, self.pools))[-5:]} instances (the largest five)"
     )
+
+  def numbered(self, ids: Int32[np.ndarray, " v"]) -> "EpisodeSampler":
+    """Returns the sampler with other ids in its plans, such as those of a mixture.
+
+    Args:
+      ids: The new id of every type of the vocabulary, and of the auxiliary ones.
+    """
+    held = self.keypoint_ids != PADDING
+    numbers = np.where(held, ids[self.keypoint_ids], PADDING).astype(np.int32)
+    return dataclasses.replace(self, keypoint_ids=numbers)
+
+  def _is_auxiliary(self) -> Bool[np.ndarray, " n"]:
+    slot, first = np.arange(len(self.keypoint_ids)), len(self.types)
+    return (slot >= first) & (slot < first + len(self.auxiliary.knots))
 
   def _draw_rows(self, rng: np.random.Generator) -> Int[np.ndarray, " t"]:
     """Draws a pool, then instances one by one, skipping images already used."""
@@ -151,7 +165,9 @@ class EpisodeSampler:
 
 
 def training_sampler(feed: Feed, cfg: TrainConfig) -> EpisodeSampler:
-  """Returns the sampler of training: base and auxiliary types, random crops.
+  """Returns the sampler of labelled episodes: base and auxiliary types, random crops.
+
+  `mixing.training_sampler` adds what `data.slots` and `data.mixture` ask for.
 
   Raises:
     ValueError: The split holds too little for an episode.
@@ -178,7 +194,7 @@ def evaluation_sampler(feed: Feed, setting: str, cfg: EvalConfig) -> EpisodeSamp
     feed: The data set.
     setting: "<split>/<types>": split is unseen, seen, validation or all, the whole
       data set; types is base, novel or other (types of the vocabulary that are in
-      neither list).
+      neither list); "@<source>" after it is that source of a mixture.
     cfg: Shots, queries, seed and protocol.
 
   Raises:
@@ -188,6 +204,8 @@ def evaluation_sampler(feed: Feed, setting: str, cfg: EvalConfig) -> EpisodeSamp
   reason = feed.why_empty(setting)
   if reason:
     raise ValueError(f"setting {setting!r}: {reason}")
+  if "@" in setting:
+    return _evaluation_sampler_of_source(feed, setting, cfg)
   split, kind = setting.split("/")
   types = feed.types_of(kind)
   # Where a list is shorter than the threshold, all of its types must be visible.
@@ -203,7 +221,7 @@ def evaluation_sampler(feed: Feed, setting: str, cfg: EvalConfig) -> EpisodeSamp
       types,
       shots=cfg.shots,
       queries=cfg.queries,
-      num_slots=max(len(feed.types_of(k)) for k in ("base", "novel", "other")),
+      num_slots=_evaluation_slots(feed),
       permutation=feed.permutation(),
       cfg=thresholds,
       seed=cfg.seed,
@@ -212,6 +230,29 @@ def evaluation_sampler(feed: Feed, setting: str, cfg: EvalConfig) -> EpisodeSamp
     )
   except ValueError as error:
     raise ValueError(f"setting {setting!r}: {error}") from error
+
+
+def _evaluation_sampler_of_source(
+  feed: Feed, setting: str, cfg: EvalConfig
+) -> EpisodeSampler:
+  """Returns the sampler of a setting of one source, with the ids of the mixture.
+
+  All sources have equally many slots: steps are compiled once.
+  """
+  name = setting.partition("@")[2]
+  part, own_setting = feed.part(setting)
+  try:
+    found = evaluation_sampler(part, own_setting, cfg).numbered(feed.sources[name].ids)
+  except ValueError as error:
+    raise ValueError(f"source {name!r} of data.mixture: {error}") from error
+  slots = max(_evaluation_slots(source.feed) for source in feed.sources.values())
+  missing = np.full(slots - len(found.keypoint_ids), PADDING, np.int32)
+  ids = np.concatenate([found.keypoint_ids, missing])
+  return dataclasses.replace(found, keypoint_ids=ids)
+
+
+def _evaluation_slots(feed: Feed) -> int:
+  return max(len(feed.types_of(kind)) for kind in ("base", "novel", "other"))
 
 
 def checked_sampler(feed: Feed, setting: str, cfg: EvalConfig) -> EpisodeSampler:
@@ -307,7 +348,7 @@ def _pools(
   rows: dict[str, list[int]] = collections.defaultdict(list)
   totals: collections.Counter[str] = collections.Counter()
   for row, instance in enumerate(instances):
-    name = instance.species if cfg.class_mode == "one_class" else "all species"
+    name = _pool_name(instance, cfg.class_mode)
     totals[name] += 1
     if instance.visible[types].any():
       rows[name].append(row)
@@ -325,6 +366,12 @@ def _pools(
   counted = cfg.class_weighting == "count"
   weights = [totals[name] if counted else 1 for name in names]
   return [np.array(rows[name]) for name in names], weights
+
+
+def _pool_name(instance: Instance, class_mode: str) -> str:
+  if class_mode == "one_group":
+    return f"{instance.species} in {instance.group}"
+  return instance.species if class_mode == "one_class" else "all species"
 
 
 def _sampler_of(

@@ -10,13 +10,11 @@ import optax
 
 from fskd_jax.config import Config, rates
 from fskd_jax.data.feed import Feed
+from fskd_jax.data.plans import Sampler
 from fskd_jax.few_shot import evaluation, report
 from fskd_jax.few_shot import step as few_shot_step
-from fskd_jax.few_shot.sampler import (
-  EpisodeSampler,
-  evaluation_sampler,
-  training_sampler,
-)
+from fskd_jax.few_shot.mixing import training_sampler
+from fskd_jax.few_shot.sampler import evaluation_sampler
 from fskd_jax.few_shot.scoring import Reader, keypoint_reader, score
 from fskd_jax.metrics import results
 from fskd_jax.models.build import make_detector
@@ -45,7 +43,7 @@ class FewShotTask:
     """Draws the variables of an untrained detector."""
     return init_variables(self._detector, self._cfg.train.seed)
 
-  def sampler(self, feed: Feed) -> EpisodeSampler:
+  def sampler(self, feed: Feed) -> Sampler:
     """Returns the sampler of training."""
     return training_sampler(feed, self._cfg.train)
 
@@ -82,10 +80,11 @@ class FewShotValidator:
 
   def __init__(self, cfg: Config, feed: Feed):
     self._cfg, self._feed = cfg, feed
+    settings = feed.expand([f"validation/{kind}" for kind in ("base", "novel")])
     self._samplers = {
-      kind: evaluation_sampler(feed, f"validation/{kind}", cfg.eval)
-      for kind in ("base", "novel")
-      if not feed.why_empty(f"validation/{kind}")
+      setting.removeprefix("validation/"): evaluation_sampler(feed, setting, cfg.eval)
+      for setting in settings
+      if not feed.why_empty(setting)
     }
     self.is_possible = bool(self._samplers)
     self._read = keypoint_reader(cfg, feed)
@@ -95,10 +94,15 @@ class FewShotValidator:
     return functools.partial(self._read, variables)
 
   def scores(self, state: train_state.TrainState) -> dict[str, float]:
-    """Returns PCK@0.1 (or nearest) by list of types."""
+    """Returns PCK@0.1 (or nearest) by list of types.
+
+    Those of a mixture are the means over its sources, and those of each source beside.
+    """
     detector = {evaluation.DETECTOR: self._reader(state)}
+    threshold = f"{results.headline(self._cfg.eval):g}"
     found = {}
-    for kind, sampler in self._samplers.items():
+    by_kind: dict[str, list[float]] = {}
+    for name, sampler in self._samplers.items():
       summaries = score(
         detector,
         self._feed,
@@ -106,10 +110,16 @@ class FewShotValidator:
         self._cfg.eval,
         episodes=self._cfg.train.validation_episodes,
       ).summaries
-      threshold = f"{results.headline(self._cfg.eval):g}"
-      pck = summaries[evaluation.DETECTOR]["pck"]
-      found[f"val/{kind}/pck@{threshold}"] = pck[threshold]["mean"]
-    return found
+      pck = summaries[evaluation.DETECTOR]["pck"][threshold]["mean"]
+      kind, _, source = name.partition("@")
+      by_kind.setdefault(kind, []).append(pck)
+      if source:
+        found[f"val/{kind}/{source}/pck@{threshold}"] = pck
+    means = {
+      f"val/{kind}/pck@{threshold}": sum(values) / len(values)
+      for kind, values in by_kind.items()
+    }
+    return means | found
 
   def picture(self, state: train_state.TrainState, title: str) -> np.ndarray:
     """Draws the first validation episode of each list of types."""

@@ -24,6 +24,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from fskd_jax.config import Config, to_dict
+from fskd_jax.config.fields import without_section
 from fskd_jax.device import processes
 from fskd_jax.training import workdir as workdirs
 from fskd_jax.training.state import TrainState
@@ -176,13 +177,16 @@ class CheckpointStore:
     given = _fields(json.loads(json.dumps(config)))
     # Fields that are younger than the run had the effect of their defaults.
     defaults = _fields(json.loads(json.dumps(to_dict(Config()))))
-    younger = {name: defaults[name] for name in given.keys() & defaults.keys()}
+    plain = {name: without_section(name) for name in given}
+    younger = {name: defaults[plain[name]] for name in given if plain[name] in defaults}
     saved = younger | _fields(newest[1]["about"]["config"])
     differing = [
       f"{name}: {saved.get(name, 'absent')!r} there, {given.get(name, 'absent')!r} now"
       for name in sorted(saved.keys() | given.keys())
       if saved.get(name, ...) != given.get(name, ...)
-      and not any(f"{name}.".startswith(f"{free}.") for free in may_differ)
+      and not any(
+        f"{without_section(name)}.".startswith(f"{free}.") for free in may_differ
+      )
     ]
     if differing:
       raise ValueError(
@@ -379,6 +383,11 @@ def _fields(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
   for name, value in config.items():
     if isinstance(value, dict):
       fields |= _fields(value, f"{prefix}{name}.")
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+      # Sections, such as the sources of a mixture; their order chooses the episodes.
+      fields[prefix + name] = [part["name"] for part in value]
+      for part in value:
+        fields |= _fields(part, f"{prefix}{name}.{part['name']}.")
     else:
       fields[prefix + name] = value
   return fields

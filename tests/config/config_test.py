@@ -73,7 +73,7 @@ def _scalar(hint):
 NAMES = (
   "data.base data.novel data.auxiliary_paths data.flip_pairs data.unseen_species "
   "data.validation_species eval.settings pose.lower_body name model.encoder "
-  "model.freeze_until optim.rates train.init_patterns"
+  "model.freeze_until optim.rates train.init_patterns data.holdout data.group_pattern"
 ).split()
 """Fields of words that the data, the user or the table of encoders knows."""
 
@@ -93,6 +93,8 @@ def test_every_field_says_what_it_takes():
       assert all(low <= value <= high for value in config_fields.numbers(field)), name
     elif scalar is str and name not in NAMES:
       assert field.limits.get("path") or field.value in field.limits["choices"], name
+    elif field.limits.get("sections"):
+      assert dataclasses.is_dataclass(scalar), name
     else:
       assert scalar in (str, bool), name
   assert len(NUMBERS) > 70
@@ -197,6 +199,7 @@ def test_machines_share_all_but_paths():
   assert left_out == {
     "data.path",
     "data.cache_dir",
+    "data.mixture",  # but its parts are shared
     "model.pretrained",
     "pose.detections",
     "train.init_from",

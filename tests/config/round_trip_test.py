@@ -19,6 +19,9 @@ def _values(hint: typing.Any, limits: typing.Mapping) -> st.SearchStrategy:
     if kinds[-1] is Ellipsis:
       return st.lists(_values(kinds[0], limits), max_size=3).map(tuple)
     return st.tuples(*(_values(kind, limits) for kind in kinds))
+  if hint is config.SourceConfig:
+    data = st.builds(config.DataConfig, path=st.text(), slots=st.integers(0, 9))
+    return st.builds(config.SourceConfig, name=st.text(), data=data)
   low, high = limits.get("bounds", (-1e9, 1e9))  # JSON knows no infinity
   if hint is float:
     return st.floats(low, high, allow_nan=False)

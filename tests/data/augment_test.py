@@ -225,3 +225,22 @@ def test_mirroring_twice_is_the_identity():
   twice, seen = augment.place_keypoints(*once, mirror, swap, SIZE)
   np.testing.assert_array_equal(seen, visible)
   np.testing.assert_allclose(twice[seen], points[seen], atol=1e-4)
+
+
+def test_tilt_keeps_centre_and_area_and_shortens_one_direction():
+  plain, tilted = _crops(**STILL), _crops(**STILL, tilt_degrees=60.0)
+  middle = np.full((NUM, 1, 2), (SIDE - 1) / 2)
+  np.testing.assert_allclose(
+    geometry.apply_affine(tilted, middle),
+    geometry.apply_affine(plain, middle),
+    atol=1e-3,
+  )
+  np.testing.assert_allclose(
+    geometry.affine_scale(tilted), geometry.affine_scale(plain), rtol=1e-4
+  )
+  values = np.linalg.svd(tilted[:, :, :2], compute_uv=False)
+  cosine = values[:, 1] / values[:, 0]
+  assert cosine.min() > np.cos(np.deg2rad(60)) - 1e-3
+  assert cosine.min() < 0.55 and cosine.max() > 0.99
+  directions = np.linalg.svd(tilted[:, :, :2])[0][:, 0, 0]
+  assert np.histogram(abs(directions), bins=4, range=(0, 1))[0].min() > NUM / 20

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -209,3 +211,24 @@ def test_one_species_is_split_by_images(validation_fraction, sizes):
 def test_wrong_splits_are_refused(fields, message):
   with pytest.raises(ValueError, match=message):
     splits.split_instances(_zoo(), DataConfig(**fields))
+
+
+@pytest.mark.parametrize("species", [1, 3])
+def test_groups_are_never_divided(species):
+  """Frames of a clip are near copies of each other."""
+  zoo = _dataset([(image, f"species{image % species}") for image in range(96)])
+  # Twelve clips of eight frames, each of one species.
+  clips = [f"clip{image % 12}" for image in range(96)]
+  names = tuple(f"{clip}_img{image:03d}.jpg" for image, clip in enumerate(clips))
+  zoo = dataclasses.replace(zoo, image_names=names)
+  cfg = DataConfig(heldout_fraction=0.25, group_pattern=r"(\w+)_img")
+  parts = splits.split_instances(zoo, cfg)
+  held = parts.seen if species > 1 else parts.unseen + parts.validation
+  train, heldout = ({i.group for i in part} for part in (parts.train, held))
+  assert train and heldout and not train & heldout
+  assert train | heldout == {*clips} and len(parts.train) + len(held) == 96
+  assert len(heldout) == 3
+  images = splits.split_instances(zoo, dataclasses.replace(cfg, group_pattern=""))
+  assert not any(instance.group for instance in images.train)
+  with pytest.raises(ValueError, match="'nothing' is not found in .*'clip0_img000"):
+    splits.split_instances(zoo, dataclasses.replace(cfg, group_pattern="nothing"))

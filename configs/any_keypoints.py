@@ -1,0 +1,97 @@
+"""Any keypoints: many data sets at once, for a detector of things it never saw.
+
+  python train.py --config=configs/any_keypoints.py --workdir=runs/any \
+      --config.data.path=../shared/data
+  python evaluate.py --workdir=runs/any
+
+`data.path` is a folder with one folder per source (annotations.json and images/);
+sources that it lacks are left out with a warning. Rendered creatures, and photographs
+whose licences allow passing on what was learned from them (MIT, GPL, LGPL);
+any_keypoints_research.py has more. Of the episodes, 40 % are self-supervised.
+--config.data.holdout='("lips",)' trains without a source, and evaluates on it.
+"""
+
+from typing import Any
+
+from configs import quickstart
+from fskd_jax.config import Config, DataConfig, SelfSupervisedConfig, SourceConfig
+
+CLIP = r"^(.*?)_?(img|frame)\d+"
+"""The clip in the name of a frame."""
+
+SELF_SUPERVISED = 0.4
+"""Of the episodes of every source."""
+
+
+def source(folder: str, weight: float = 1.0, **fields: Any) -> SourceConfig:
+  """Returns a source in the folder of this name; all of its types are trained on.
+
+  A tenth of its images is kept to test, another tenth to validate.
+
+  Args:
+    folder: The name of the source and of its folder.
+    weight: The weight of its episodes.
+    **fields: Fields of its `DataConfig` that differ from those below.
+  """
+  usual = {
+    "name": "coco_keypoints",
+    "path": folder,
+    "heldout_fraction": 0.1,
+    "validation_fraction": 0.1,
+    "min_support_types": 2,
+    "min_query_types": 1,
+    "self_supervised": SelfSupervisedConfig(share=SELF_SUPERVISED),
+    "crop": "box",
+    "crop_margin": 1.3,
+    "rotation_probability": 0.6,
+    "rotation_degrees": 30.0,
+    "tilt_degrees": 30.0,
+    "scale_range": (0.75, 1.25),
+    "shift": 0.08,
+  }
+  data = DataConfig(**(usual | fields))
+  return SourceConfig(name=folder, weight=weight, optional=bool(data.path), data=data)
+
+
+def sources() -> tuple[SourceConfig, ...]:
+  """Returns the sources whose licences allow passing on a trained network."""
+  return (
+    source(
+      "creatures",
+      weight=3.0,
+      name="synthetic_creatures",
+      path="",
+      images_per_species=300,
+      heldout_fraction=0.0,
+      validation_fraction=0.0,
+      unseen_species=("fox", "zebra", "pig"),
+      validation_species=("rabbit",),
+    ),
+    source("tongue_ultrasound", group_pattern=CLIP),
+    source("lips", group_pattern=CLIP),
+    source("mollusk_shells", flip_probability=0.0),
+    source("glue_tubes"),
+    source("mouse_openfield"),
+    source("reaching_hand"),
+  )
+
+
+def get_config() -> Config:
+  """Returns the experiment."""
+  cfg = quickstart.get_config()
+  cfg.name = "any_keypoints"
+  cfg.data = DataConfig(
+    path="../shared/data",
+    mixture=sources(),
+    slots=24,
+    executor="resident",
+    image_size=192,
+    color_jitter=0.4,
+  )
+  cfg.train.episodes_per_step = 3
+  cfg.train.steps = 6_000
+  cfg.train.validation_episodes = 30
+  cfg.eval.queries = 3
+  cfg.eval.search_episodes = 0
+  cfg.eval.settings = ("unseen/novel", "unseen/base")
+  return cfg
