@@ -60,7 +60,7 @@ class SelfSupervisedSampler:
       two views at least. No two episodes of `ID_PERIOD` share an id.
     """
     rng = np.random.default_rng([self.seed, index])
-    row = rng.integers(len(self.table.image))
+    row = int(rng.integers(len(self.table.image)))
     views = self.shots + self.queries
     image_size = self.table.image_size[row]
     region = self._region(row, rng)
