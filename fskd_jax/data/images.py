@@ -21,7 +21,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 _log = logging.getLogger(__name__)
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+SUFFIXES = frozenset(
+  ".jpg .jpeg .png .bmp .gif .tif .tiff .webp .ppm .pgm .pnm".split()
+)
 """Suffixes of the image files in the folder of a data set."""
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")

@@ -133,7 +133,7 @@ def test_files_that_are_none_of_these(tmp_path):
     _read(tmp_path, "{", suffix=".json")
   with pytest.raises(ValueError, match="not an HDF5 file"):
     _read(tmp_path, "x", suffix=".h5")
-  with pytest.raises(ValueError, match="expected .* a file .json, .csv, .h5 or .xml"):
+  with pytest.raises(ValueError, match="expected .* a file .json, .csv, .h5, .xml"):
     _read(tmp_path, "x", suffix=".txt")
   with pytest.raises(FileNotFoundError, match="there is no keypoint file"):
     keypoint_files.read(tmp_path / "none.json", "a.jpg")

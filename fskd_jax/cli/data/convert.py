@@ -7,9 +7,17 @@ CVAT for images 1.1 (XML). Check the result with `fskd data doctor`.
 
 import argparse
 import pathlib
+from collections.abc import Sequence
 
 from fskd_jax.cli.arguments import probability
-from fskd_jax.data.labels import completion, formats, label_studio, schema
+from fskd_jax.data.labels import (
+  completion,
+  formats,
+  image_roots,
+  kinds,
+  label_studio,
+  schema,
+)
 from fskd_jax.files import atomic_path
 
 
@@ -65,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
   """Converts labels, and prints a summary and the losses."""
   formats.check_out(args.to, args.out)
   source = ", ".join(map(str, args.source))
-  labels = formats.read_all(args.source)
+  sources = [path for source in args.source for path in kinds.expanded(source)]
+  labels = formats.read_all(sources, args.images)
   if args.keypoints:
     names = [name.strip() for name in args.keypoints.split(",")]
     labels = schema.with_names(labels, names, source)
@@ -76,7 +85,8 @@ def run(args: argparse.Namespace) -> int:
   trusted, doubtful = schema.trusted_only(labels)
   is_kept = "confidence" in formats.FORMATS[args.to].keeps
   labels = labels if is_kept else trusted
-  labels, left_out, made_boxes = completion.complete(labels, args.images, source)
+  images = args.images or _images_near(labels, sources)
+  labels, left_out, made_boxes = completion.complete(labels, images, source)
   with atomic_path(args.out) as unfinished:
     formats.FORMATS[args.to].write(labels, unfinished, args.out)
   print(f"{args.out}: {schema.summary(labels)}")
@@ -87,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
       f"{args.min_likelihood:g} (--min-likelihood)"
     )
   if left_out:
-    print(f"left out: {left_out} labelled frames that have no image in {args.images}")
+    print(f"left out: {left_out} labelled frames that have no image in {images}")
   if made_boxes and "boxes" in formats.FORMATS[args.to].keeps:
     print(f"made: {made_boxes} boxes around the labelled keypoints, 10 % larger")
   lost = formats.losses(labels, args.to)
@@ -96,3 +106,15 @@ def run(args: argparse.Namespace) -> int:
   if args.to == "label-studio":
     print(f"labelling interface:\n{label_studio.interface(labels)}")
   return 0
+
+
+def _images_near(
+  labels: schema.Labels, sources: Sequence[pathlib.Path]
+) -> pathlib.Path | None:
+  """Returns the folder of the images, if the labels do not have their sizes."""
+  if all(image.size and isinstance(image.name, str) for image in labels.images):
+    return None
+  found = image_roots.near(labels, sources)
+  if found:
+    print(f"images: those in {found} (--images)")
+  return found

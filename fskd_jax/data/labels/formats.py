@@ -1,4 +1,4 @@
-"""Table of label formats: recognises, reads and writes them."""
+"""Table of the label formats that are written, and the readers of all."""
 
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -9,17 +9,15 @@ from fskd_jax.data.labels import (
   coco,
   cvat,
   deeplabcut,
-  h5,
+  kinds,
   label_studio,
   labelme,
-  pandas_h5,
   paths,
   schema,
   sleap,
   tables,
 )
 from fskd_jax.data.labels.schema import Labels
-from fskd_jax.files import read_json
 from fskd_jax.messages import naming, raise_if
 
 
@@ -60,54 +58,28 @@ FORMATS = {
 }
 
 
-def detect(path: pathlib.Path) -> str:
-  """Returns the name of a file's format, recognised by its suffix and content.
+def read(path: pathlib.Path, images: pathlib.Path | None = None) -> Labels:
+  """Reads labels of any kind (`kinds`).
 
-  Raises:
-    FileNotFoundError: There is no such file or folder.
-    ValueError: The file has no known format.
-  """
-  if path.is_dir():
-    return "labelme"
-  if not path.is_file():
-    raise FileNotFoundError(f"there is no file or folder {path}")
-  suffix = path.suffix.lower()
-  if not path.stat().st_size:
-    raise ValueError(f"{path}: the file is empty")
-  if suffix == ".csv":
-    return "deeplabcut"
-  if suffix == ".xml":
-    return "cvat"
-  if suffix in (".h5", ".hdf5"):
-    with h5.open_h5(path) as file:
-      return "deeplabcut-h5" if pandas_h5.groups(file) else "sleap"
-  if suffix != ".json":
-    raise ValueError(
-      f"{path}: expected a folder of LabelMe, or a file .json, .csv, .h5 or .xml"
-    )
-  content = read_json(path)
-  if isinstance(content, list):
-    return "label-studio"
-  if isinstance(content, dict) and "shapes" in content:
-    return "labelme"
-  return "coco"  # its reader reports what is missing
-
-
-def read(path: pathlib.Path) -> Labels:
-  """Reads labels of any format.
+  Args:
+    path: The file or folder.
+    images: The folder of the images, for formats that count from the bottom of images
+      or in shares of their size; looked for near the labels if it is not given.
 
   Raises:
     FileNotFoundError: There is no such file or folder.
     ValueError: The file has no known format, or is damaged.
   """
   with naming(path):
-    labels = FORMATS[detect(path)].read(path)
+    labels = kinds.of(path).read(path, images)
     raise_if([*_name_problems(labels)], ValueError, str(path))
     return labels
 
 
-def read_all(sources: Sequence[pathlib.Path]) -> Labels:
-  """Reads and joins the labels of several files or folders.
+def read_all(
+  sources: Sequence[pathlib.Path], images: pathlib.Path | None = None
+) -> Labels:
+  """Reads and joins the labels of several files or folders; `images` as for `read`.
 
   Images of equal names in files of different folders are different images
   (`paths.told_apart`).
@@ -115,7 +87,7 @@ def read_all(sources: Sequence[pathlib.Path]) -> Labels:
   Raises:
     FileNotFoundError, ValueError: As `read`.
   """
-  parts = [read(path) for path in sources]
+  parts = [read(path, images) for path in sources]
   named = [[i.name for i in part.images if isinstance(i.name, str)] for part in parts]
   others = paths.told_apart(named, sources)
   return schema.merge([schema.renamed(*pair) for pair in zip(parts, others)])

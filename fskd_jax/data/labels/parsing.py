@@ -115,6 +115,11 @@ def whole_number(text: str) -> int | None:
   return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None
 
 
+def numbered(count: int) -> tuple[str, ...]:
+  """Returns the names of keypoints that have none: "1", "2", ..."""
+  return tuple(str(number) for number in range(1, count + 1))
+
+
 def identity(value: Any) -> str | None:
   """Returns a group or id as text; None stays None.
 

@@ -1,9 +1,9 @@
 """Reads and writes SLEAP's analysis H5: tracks of a video.
 
 `tracks` is (track, 2, node, frame) with NaN for missing, unless its attribute `dims`
-has another order (sleap-io). Coordinates count from the centre of the first pixel since
-version 1.1 of SLEAP's files. Frames are numbers: frame i, from 0, is the image whose
-name ends in the number i.
+has another order (sleap-io), or the file was written with transpose=False. Coordinates
+count from the centre of the first pixel since version 1.1 of SLEAP's files. Frames are
+numbers: frame i, from 0, is the image whose name ends in the number i.
 """
 
 import json
@@ -20,6 +20,7 @@ from fskd_jax.data.labels.schema import Category, LabelledImage, LabelledObject,
 from fskd_jax.messages import raise_if, shown
 
 _ORDER = ["track", "xy", "node", "frame"]
+_PYTHON_ORDER = ["frame", "node", "xy", "track"]
 _BLOCK = 2**22  # numbers read at a time
 
 
@@ -38,7 +39,7 @@ def read(path: pathlib.Path) -> Labels:
       raise ValueError(f"two nodes have the same name: {shown(nodes)}")
     skeleton = _skeleton(file, nodes)
     data = h5.dataset(file, "tracks")
-    axes = _axes(data, len(nodes))
+    axes = _axes(data, len(nodes), file.attrs.get("transpose", True))
     objects: dict[int, tuple[LabelledObject, ...]] = {}
     for first, block in _blocks(data, axes, _scores(file, data, axes)):
       objects |= {first + i: found for i, found in _objects(block, nodes)}
@@ -48,7 +49,7 @@ def read(path: pathlib.Path) -> Labels:
 
 
 def _skeleton(file: h5py.File, nodes: list[str]) -> tuple[tuple[str, str], ...]:
-  if "edge_names" not in file:
+  if "edge_names" not in file or not h5.dataset(file, "edge_names").size:
     return ()
   edges = [tuple(edge) for edge in h5.texts(file, "edge_names").tolist()]
   strange = [shown(e) for e in edges if len(e) != 2 or not {*e} <= {*nodes}]
@@ -56,9 +57,15 @@ def _skeleton(file: h5py.File, nodes: list[str]) -> tuple[tuple[str, str], ...]:
   return tuple((a, b) for a, b in edges)
 
 
-def _axes(data: Any, nodes: int) -> list[int]:
-  """Returns the positions of the axes `_ORDER`, and checks the declared shape."""
+def _axes(data: Any, nodes: int, is_transposed: bool) -> list[int]:
+  """Returns the positions of the axes `_ORDER`, and checks the declared shape.
+
+  Files that were not transposed for MATLAB have the axes in the order of Python.
+  """
   dims = list(json.loads(data.attrs["dims"])) if "dims" in data.attrs else _ORDER
+  if "dims" not in data.attrs and data.ndim == 4:
+    is_python = data.shape[1] == nodes and data.shape[2] == 2 != data.shape[1]
+    dims = _ORDER if is_transposed and not is_python else _PYTHON_ORDER
   if data.ndim != 4 or sorted(dims) != sorted(_ORDER) or data.dtype.kind not in "fiu":
     raise ValueError(
       f"tracks has the axes {shown(dims)}, the shape {data.shape} and the type "
@@ -84,7 +91,8 @@ def _scores(
     return None
   data = h5.dataset(file, "point_scores")
   order = [name for name in _ORDER if name != "xy"]
-  dims = list(json.loads(data.attrs["dims"])) if "dims" in data.attrs else order
+  same = [_ORDER[axes.index(place)] for place in range(4) if place != axes[1]]
+  dims = list(json.loads(data.attrs["dims"])) if "dims" in data.attrs else same
   expected = tuple(tracks.shape[axes[_ORDER.index(name)]] for name in order)
   places = [dims.index(name) for name in order] if sorted(dims) == sorted(order) else []
   if tuple(data.shape[i] for i in places) != expected or data.dtype.kind not in "fiu":

@@ -392,7 +392,7 @@ def _bad_tracks(file):
 
 FAULTS = {
   "empty": ("a.csv", "", "is empty"),
-  "other suffix": ("a.txt", "x", "expected a folder of LabelMe, or a file"),
+  "other suffix": ("a.txt", "x", "expected a folder of LabelMe, DeepLabCut"),
   "wrong header": ("a.csv", "a,b\n1,2\n", "expected a table of DeepLabCut"),
   "no number": ("a.csv", SINGLE.replace("10", "ten"), "'nose' is ['ten', '20']"),
   "infinite": ("a.csv", SINGLE.replace("10", "inf"), "infinite"),
@@ -449,11 +449,13 @@ def test_a_fault_is_told_in_one_line_and_nothing_is_written(
 def test_what_the_command_line_gets_wrong(coco, images, tmp_path, capsys):
   csv = _write(tmp_path, "a.csv", SINGLE)
   (tmp_path / "there.json").write_text("mine")
+  (tmp_path / "far" / "away").mkdir(parents=True)
+  far = _write(tmp_path / "far" / "away", "a.csv", SINGLE)
   for arguments, message in (
     ((tmp_path / "none.csv", tmp_path / "o.json"), "there is no file or folder"),
-    ((images, tmp_path / "o.json"), "no .json file in it"),
+    ((images, tmp_path / "o.json"), "expected a folder of"),
     ((csv, tmp_path / "there.json"), "exists already"),
-    ((csv, tmp_path / "o.json"), "name the folder of the images with --images"),
+    ((far, tmp_path / "o.json"), "name the folder of the images with --images"),
     ((csv, tmp_path / "o.json", "--images", tmp_path / "none"), "no folder"),
     ((csv, tmp_path / "o.csv", "--images", images), "expected a file .json for coco"),
     ((csv, tmp_path / "o.json", "--keypoints", "nose"), "unknown label 'left eye'"),
@@ -464,6 +466,23 @@ def test_what_the_command_line_gets_wrong(coco, images, tmp_path, capsys):
     assert message in capsys.readouterr().err
   assert (tmp_path / "there.json").read_text() == "mine"
   assert not (tmp_path / "o.json").exists()
+
+
+def test_images_are_found_near_the_labels(images, tmp_path, capsys):
+  (tmp_path / "labeled-data" / "clip").mkdir(parents=True)
+  Image.new("RGB", SIZE).save(tmp_path / "labeled-data" / "clip" / "img007.png")
+  for place in (".", "images", "images/clip", "labeled-data/clip"):
+    path, out = _write(tmp_path / place, "a.csv", SINGLE), tmp_path / "o.json"
+    assert _convert(path, out) == 0
+    assert [*_content(out)[0]][0].endswith("img007.png")
+    assert f"images: those in {tmp_path}" in capsys.readouterr().out
+    out.unlink()
+  pattern = str(tmp_path / "*" / "a.csv")  # as a shell of Windows leaves it
+  (tmp_path / "images" / "a.csv").unlink()
+  assert _convert(pattern, tmp_path / "none.json") == 2
+  assert "there is no file like" in capsys.readouterr().err
+  _write(tmp_path / "labeled-data", "a.csv", SINGLE)
+  assert _convert(pattern, tmp_path / "o.json") == 0
 
 
 def test_what_does_not_fit_a_format(tmp_path, capsys):

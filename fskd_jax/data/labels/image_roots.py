@@ -1,0 +1,37 @@
+"""Finds the folder of the images of labels that name no sizes, where none is told."""
+
+import os
+import pathlib
+from collections.abc import Sequence
+
+from fskd_jax.data.images import SUFFIXES
+from fskd_jax.data.labels.schema import Labels
+
+_ABOVE = 3  # folders above the labels that may be the root of their paths
+
+
+def near(labels: Labels, sources: Sequence[pathlib.Path]) -> pathlib.Path | None:
+  """Returns the folder from which most names of images are paths of files.
+
+  It is that of the labels, the folder images/ in it or beside it, or one of the three
+  above. If no name is a path from any of them, it is the folder of the labels or
+  images/, whichever holds an image; None if neither does.
+
+  Args:
+    labels: The labels.
+    sources: Their files and folders.
+  """
+  whole = [path.absolute() for path in sources]
+  beside = [path if path.is_dir() else path.parent for path in whole]
+  base = pathlib.Path(os.path.commonpath(beside))
+  names = [image.name for image in labels.images if isinstance(image.name, str)]
+  below = (base, base / "images", base.parent / "images")
+  roots = [root for root in (*below, *base.parents[:_ABOVE]) if root.is_dir()]
+  found = [sum((root / name).is_file() for name in names) for root in roots]
+  if any(found):
+    return roots[found.index(max(found))]
+  return next((r for r in roots if r in below and _has_images(r)), None)
+
+
+def _has_images(folder: pathlib.Path) -> bool:
+  return any(file.suffix.lower() in SUFFIXES for file in folder.rglob("*"))

@@ -1,0 +1,145 @@
+"""Table of the kinds of files and folders that hold labels, and how each is recognised.
+
+A kind is found by looking, never asked for. To add one, add a row.
+"""
+
+import glob
+import pathlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+from fskd_jax.data.labels import (
+  coco,
+  cvat,
+  deeplabcut,
+  deeplabcut_project,
+  h5,
+  imglab,
+  label_studio,
+  labelme,
+  pandas_h5,
+  pts,
+  sleap,
+  tables,
+  tps,
+  yolo_pose,
+)
+from fskd_jax.data.labels.schema import Labels
+from fskd_jax.files import read_json
+
+Reader = Callable[[pathlib.Path, pathlib.Path | None], Labels]
+
+
+class Kind(NamedTuple):
+  """A kind of labels.
+
+  Attributes:
+    name: The name in messages.
+    is_one: A function that returns whether a path is of this kind. A row need not
+      repeat what the rows above have excluded.
+    read: A function of a path and the folder of the images, or None if it is not told.
+      Only formats without coordinates in pixels use the images.
+  """
+
+  name: str
+  is_one: Callable[[pathlib.Path], bool]
+  read: Reader
+
+
+def of(path: pathlib.Path) -> Kind:
+  """Returns the kind of a file or folder.
+
+  Raises:
+    FileNotFoundError: There is no such file or folder.
+    ValueError: The file is empty, or of no known kind.
+  """
+  if not path.exists():
+    raise FileNotFoundError(f"there is no file or folder {path}")
+  if path.is_file() and not path.stat().st_size:
+    raise ValueError(f"{path}: the file is empty")
+  found = next((kind for kind in KINDS if kind.is_one(path)), None)
+  if found is None:
+    raise ValueError(f"{path}: expected {_EXPECTED}")
+  return found
+
+
+def expanded(path: pathlib.Path) -> list[pathlib.Path]:
+  """Returns the paths that a pattern such as clips/*/labels.csv stands for.
+
+  A shell has usually done so; those of Windows, and quotes, leave it to programs.
+
+  Raises:
+    FileNotFoundError: No file fits the pattern.
+  """
+  if path.exists() or not set("*?[") & {*str(path)}:
+    return [path]
+  found = sorted(glob.glob(str(path), recursive=True))
+  if not found:
+    raise FileNotFoundError(f"there is no file like {path}")
+  return [*map(pathlib.Path, found)]
+
+
+def _alone(read: Callable[[pathlib.Path], Labels]) -> Reader:
+  """Returns the reader of a format that needs no images."""
+  return lambda path, images: read(path)
+
+
+def _ends(*suffixes: str) -> Callable[[pathlib.Path], bool]:
+  return lambda path: path.suffix.lower() in suffixes and path.is_file()
+
+
+def _is_pts(path: pathlib.Path) -> bool:
+  return path.suffix.lower() == ".pts" or any(path.glob("*.pts"))
+
+
+def _is_labelme(path: pathlib.Path) -> bool:
+  if path.is_dir():
+    return any(path.rglob("*.json"))
+  content = read_json(path) if path.suffix.lower() == ".json" else None
+  return isinstance(content, dict) and "shapes" in content
+
+
+def _is_json_list(path: pathlib.Path) -> bool:
+  return _ends(".json")(path) and _head(path).lstrip().startswith(b"[")
+
+
+def _is_pandas(path: pathlib.Path) -> bool:
+  if not _ends(".h5", ".hdf5")(path):
+    return False
+  with h5.open_h5(path) as file:
+    return bool(pandas_h5.groups(file))
+
+
+def _is_imglab(path: pathlib.Path) -> bool:
+  return _ends(".xml")(path) and b"<dataset" in _head(path)
+
+
+def _head(path: pathlib.Path) -> bytes:
+  with path.open("rb") as file:
+    return file.read(4096).removeprefix(b"\xef\xbb\xbf")
+
+
+KINDS = (
+  Kind(
+    "DeepLabCut project",
+    lambda path: deeplabcut_project.root(path) is not None,
+    _alone(deeplabcut_project.read),
+  ),
+  Kind("YOLO-pose", yolo_pose.is_one, yolo_pose.read),
+  Kind("landmarks .pts", _is_pts, pts.read),
+  Kind("Label Studio", _is_json_list, _alone(label_studio.read)),
+  Kind("LabelMe", _is_labelme, _alone(labelme.read)),
+  Kind("COCO", _ends(".json"), _alone(coco.read)),  # its reader tells what is missing
+  Kind("table of keypoints", _ends(".csv"), _alone(tables.read_csv)),
+  Kind("table of DeepLabCut", _is_pandas, _alone(deeplabcut.read_h5)),
+  Kind("SLEAP analysis", _ends(".h5", ".hdf5"), _alone(sleap.read)),
+  Kind("dlib XML", _is_imglab, _alone(imglab.read)),
+  Kind("CVAT for images", _ends(".xml"), _alone(cvat.read)),
+  Kind("TPS", _ends(".tps"), tps.read),
+)
+"""All kinds; a path is of the first that fits."""
+
+_EXPECTED = (
+  "a folder of LabelMe, DeepLabCut, YOLO-pose or .pts files, or a file .json, .csv, "
+  ".h5, .xml, .tps, .pts or .yaml"
+)
