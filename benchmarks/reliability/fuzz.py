@@ -85,14 +85,17 @@ def kinds() -> dict[str, Kind]:
     labels = formats.read(path)
     for name, form in formats.FORMATS.items():
       out = pathlib.Path(work) / f"labels{form.suffix}"
-      form.write(labels, out, out)
+      try:
+        form.write(labels, out, out)
+      except ImportError:  # of an extra
+        continue
       if out.is_dir():
         files = {f"labels/{p.name}": p.read_bytes() for p in sorted(out.iterdir())}
         found[name] = Kind(images | files, min(files), _labels_reader("labels"))
       else:
         files = {out.name: out.read_bytes()}
         found[name] = Kind(images | files, out.name, _labels_reader(out.name))
-  for name in ("sleap", "deeplabcut-h5"):
+  for name in {"sleap", "deeplabcut-h5", "slp"} & {*found}:
     found[f"{name}, bytes"] = found[name]._replace(by_content=False)
   plain = {"keypoints": {"nose": [3, 4], "tail": None}, "box": [0, 0, 9, 9]}
   plain |= {"skeleton": [["nose", "tail"]]}

@@ -37,7 +37,7 @@ def mutated(data: bytes, suffix: str, rng: Random, by_content: bool = True) -> b
   """
   change = _BY_SUFFIX.get(suffix)
   for _ in range(rng.randint(1, 3)):
-    if change and by_content and (suffix == ".h5" or rng.random() < 0.8):
+    if change and by_content and (change is _h5 or rng.random() < 0.8):
       try:
         data = change(data, rng)
       except (
@@ -208,5 +208,6 @@ _BY_SUFFIX = {
   ".csv": _csv,
   ".xml": _xml,
   ".h5": _h5,
+  ".slp": _h5,
   ".safetensors": _safetensors,
 }

@@ -17,6 +17,7 @@ from fskd_jax.data.labels import (
   kinds,
   label_studio,
   schema,
+  sleap_file,
 )
 from fskd_jax.files import atomic_path
 
@@ -74,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
   formats.check_out(args.to, args.out)
   source = ", ".join(map(str, args.source))
   sources = [path for source in args.source for path in kinds.expanded(source)]
+  packages = [path for path in sources if sleap_file.has_images(path)]
+  inside = _folder_for(packages, args)
   labels = formats.read_all(sources, args.images)
   if args.keypoints:
     names = [name.strip() for name in args.keypoints.split(",")]
@@ -85,10 +88,14 @@ def run(args: argparse.Namespace) -> int:
   trusted, doubtful = schema.trusted_only(labels)
   is_kept = "confidence" in formats.FORMATS[args.to].keeps
   labels = labels if is_kept else trusted
-  images = args.images or _images_near(labels, sources)
+  images = _images_near(labels, sources) if inside or not args.images else args.images
   labels, left_out, made_boxes = completion.complete(labels, images, source)
   with atomic_path(args.out) as unfinished:
     formats.FORMATS[args.to].write(labels, unfinished, args.out)
+  if inside:
+    with atomic_path(inside) as unfinished:
+      count = sum(sleap_file.extract(path, unfinished) for path in packages)
+    print(f"images: {count} from inside {source} are in {inside}")
   print(f"{args.out}: {schema.summary(labels)}")
   if doubtful:
     what = "kept, but no labels" if is_kept else "left out"
@@ -118,3 +125,22 @@ def _images_near(
   if found:
     print(f"images: those in {found} (--images)")
   return found
+
+
+def _folder_for(
+  packages: Sequence[pathlib.Path], args: argparse.Namespace
+) -> pathlib.Path | None:
+  """Returns the new folder for images inside packages of SLEAP; None without any.
+
+  Raises:
+    ValueError: It is there already. With --images it is taken for that of the images.
+  """
+  if not packages or (args.images and args.images.exists()):
+    return None
+  folder = args.images or args.out.parent / "images"
+  if folder.exists():
+    raise ValueError(
+      f"{folder} exists already; name a new folder for the images inside {packages[0]} "
+      "with --images"
+    )
+  return folder

@@ -15,6 +15,7 @@ from fskd_jax.data.labels import (
   paths,
   schema,
   sleap,
+  sleap_file,
   tables,
 )
 from fskd_jax.data.labels.schema import Labels
@@ -50,6 +51,9 @@ FORMATS = {
   "deeplabcut-h5": Format(deeplabcut.read_h5, deeplabcut.write_h5, ".h5", _SCORED),
   "lightning-pose": Format(
     tables.read_csv, deeplabcut.write_lightning_pose, ".csv", _NAMES | {"occlusion"}
+  ),
+  "slp": Format(
+    sleap_file.read, sleap_file.write, ".slp", _SCORED | {"skeleton", "species"}
   ),
   "sleap": Format(sleap.read, sleap.write, ".h5", _SCORED | {"skeleton"}),
   "labelme": Format(labelme.read, labelme.write, "", _MARKED),

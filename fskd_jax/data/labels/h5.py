@@ -101,6 +101,38 @@ def check_size(shape: tuple[int, ...], what: str) -> None:
     raise ValueError(f"{what} declares the shape {shape}, which is larger than 1 GiB")
 
 
+def check_file(path: pathlib.Path) -> None:
+  """Checks all data sets of a file before another library reads them.
+
+  Raises:
+    ValueError: The file is damaged, has values in other files, or a data set declares
+      more than 1 GiB and a hundred times of what is stored.
+  """
+  with open_h5(path) as file:
+    _check_group(file, set())
+
+
+def _check_group(group: Any, seen: set[int]) -> None:
+  for name in group:
+    link = group.get(name, getlink=True)
+    if isinstance(link, h5py.ExternalLink):
+      raise ValueError(f"{shown(name)} is a link to another file, which is not read")
+    found = None if isinstance(link, h5py.SoftLink) else group[name]
+    if isinstance(found, h5py.Dataset):
+      data = dataset(group, name)
+      stored = 100 * data.id.get_storage_size()
+      if data.size and data.nbytes > max(MOST_BYTES, stored):
+        raise ValueError(
+          f"{name!r} declares the shape {data.shape}, which is larger than 1 GiB and "
+          "than what is stored"
+        )
+    elif isinstance(found, h5py.Group):
+      address = h5py.h5o.get_info(found.id).addr  # pyright: ignore
+      if address not in seen:  # groups may hold each other
+        seen.add(address)
+        _check_group(found, seen)
+
+
 def text(value: Any) -> str:
   """Returns a text of an HDF5 file, decoded if it is bytes."""
   return value.decode("utf-8") if isinstance(value, bytes) else str(value)

@@ -20,6 +20,7 @@ from fskd_jax.data.labels import (
   pandas_h5,
   pts,
   sleap,
+  sleap_file,
   tables,
   tps,
   yolo_pose,
@@ -132,6 +133,7 @@ KINDS = (
   Kind("COCO", _ends(".json"), _alone(coco.read)),  # its reader tells what is missing
   Kind("table of keypoints", _ends(".csv"), _alone(tables.read_csv)),
   Kind("table of DeepLabCut", _is_pandas, _alone(deeplabcut.read_h5)),
+  Kind("SLEAP project", sleap_file.is_one, _alone(sleap_file.read)),
   Kind("SLEAP analysis", _ends(".h5", ".hdf5"), _alone(sleap.read)),
   Kind("dlib XML", _is_imglab, _alone(imglab.read)),
   Kind("CVAT for images", _ends(".xml"), _alone(cvat.read)),
@@ -141,5 +143,5 @@ KINDS = (
 
 _EXPECTED = (
   "a folder of LabelMe, DeepLabCut, YOLO-pose or .pts files, or a file .json, .csv, "
-  ".h5, .xml, .tps, .pts or .yaml"
+  ".h5, .slp, .nwb, .xml, .tps, .pts or .yaml"
 )

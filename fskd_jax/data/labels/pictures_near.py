@@ -47,11 +47,8 @@ def find(
     whole = paths.match(names, files).files
     stems = {_stem(file): file for file in reversed(files)}
     bare = paths.match([_stem(name) for name in names], stems).files
-    found = {
-      name: file or stems[stem]
-      for name, file, stem in zip(names, whole, bare)
-      if file or stem
-    }
+    chosen = [file or (stem and stems[stem]) for file, stem in zip(whole, bare)]
+    found = {name: file for name, file in zip(names, chosen) if file}
     if found:
       return {name: _picture(root, file) for name, file in found.items()}
   raise FileNotFoundError(

@@ -5,12 +5,16 @@ Boxes are (x, y, width, height) counted from the corner of the image, so that th
 the whole image is (0, 0, width, height).
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 TO_CENTER = -0.5
 """Offset to add to coordinates that count from the corner of the first pixel."""
 
+
+_NUMBERED = re.compile(r"((left|right) )?\d+")
+"""Names that readers give to keypoints without names."""
 
 LEAST_CONFIDENCE = 0.5
 """Confidence below which a machine's keypoint is more often wrong than right."""
@@ -109,11 +113,14 @@ def gather(images: Iterable[LabelledImage]) -> Labels:
 def with_names(labels: Labels, names: Sequence[str], source: str) -> Labels:
   """Returns labels whose categories all have these keypoint names, in this order.
 
+  Keypoints without names, which readers number, take the names by their place.
+
   Raises:
     ValueError: A name occurs twice, or a keypoint has another name.
   """
   if len({*names}) < len(names):
     raise ValueError(f"--keypoints: a name occurs twice in {', '.join(names)}")
+  labels = _named_by_place(labels, names)
   unknown = [name for name in keypoint_names(labels) if name not in names]
   if unknown:
     raise ValueError(
@@ -125,6 +132,34 @@ def with_names(labels: Labels, names: Sequence[str], source: str) -> Labels:
       species: Category(tuple(names), category.skeleton)
       for species, category in labels.categories.items()
     }
+  )
+
+
+def _named_by_place(labels: Labels, names: Sequence[str]) -> Labels:
+  """Returns labels in which categories of as many numbered keypoints have the names."""
+  renamed = {
+    species: dict(zip(category.keypoints, names))
+    for species, category in labels.categories.items()
+    if len(category.keypoints) == len(names)
+    and all(map(_NUMBERED.fullmatch, category.keypoints))
+  }
+
+  def named(found: LabelledObject) -> LabelledObject:
+    new = renamed.get(found.species)
+    if new is None:
+      return found
+    return found._replace(keypoints={new[n]: p for n, p in found.keypoints.items()})
+
+  categories = {
+    species: Category(
+      tuple(names),
+      tuple((new[a], new[b]) for a, b in labels.categories[species].skeleton),
+    )
+    for species, new in renamed.items()
+  }
+  return labels._replace(
+    images=_with_objects(named, labels.images),
+    categories={**labels.categories, **categories},
   )
 
 

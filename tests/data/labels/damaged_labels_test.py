@@ -7,6 +7,7 @@ import tracemalloc
 import h5py
 import numpy as np
 import pytest
+from helpers.label_formats import WRITTEN
 from PIL import Image
 
 from fskd_jax import files
@@ -370,7 +371,7 @@ def test_what_is_no_number_of_a_frame_is_a_name_or_refused(name, tmp_path):
     assert formats.read(path).images[0].name == name
 
 
-@pytest.mark.parametrize("target", [*formats.FORMATS])
+@pytest.mark.parametrize("target", WRITTEN)
 @pytest.mark.parametrize("name", [" a ", "a\u200b", "b  c", "é", "a.b", "x"])
 def test_names_come_back_letter_by_letter(target, name, tmp_path):
   labels = formats.read(_write(tmp_path / "a.json", _coco("a 1.png", [name, "c"])))

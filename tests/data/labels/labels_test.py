@@ -524,4 +524,4 @@ def test_photographs_there_and_back(target, folder, photographs, tmp_path):
 
 
 def test_every_format_is_tested():
-  assert {*formats.FORMATS} == {*TARGETS, "coco"}
+  assert {*formats.FORMATS} == {*TARGETS, "coco", "slp"}  # see sleap_file_test.py
