@@ -126,7 +126,8 @@ def read_json(path: pathlib.Path) -> Any:
   """
   content = _read(path)
   try:
-    return json.loads(content.decode("utf-8"), parse_int=_integer)
+    text = content.decode(json.detect_encoding(content))  # Windows writes a mark first
+    return json.loads(text, parse_int=_integer)
   except (ValueError, RecursionError) as error:
     raise ValueError(f"{path}: not valid JSON: {error}") from error
 

@@ -1,17 +1,22 @@
 """Reads and checks COCO keypoint files; other modules rely on these checks.
 
 The files are read as plain JSON, without pycocotools. Keys that are not needed (area,
-num_keypoints, licences) are ignored, whatever they hold.
+num_keypoints, licences) are ignored, whatever they hold. What tools write in different
+ways is brought into one form first (`coco_variants`).
 """
 
 import collections
+import logging
 import pathlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from fskd_jax.data import names
+from fskd_jax.data import coco_variants, names
+from fskd_jax.data import images as image_files
 from fskd_jax.files import read_json
-from fskd_jax.messages import naming, raise_if, shown
+from fskd_jax.messages import join_first, naming, printable, raise_if, shown
+
+_log = logging.getLogger(__name__)
 
 
 class CocoFile(NamedTuple):
@@ -21,28 +26,36 @@ class CocoFile(NamedTuple):
     images: Entries with file_name, width, height, by image id.
     categories: Entries with name, keypoints, by category id.
     annotations: Entries with id, image_id, category_id, bbox, keypoints.
+    notes: What was left out or made to bring the file into this form.
   """
 
   images: dict[int, dict]
   categories: dict[int, dict]
   annotations: list[dict]
+  notes: tuple[str, ...] = ()
 
 
 def load(folder: pathlib.Path) -> CocoFile:
-  """Reads and checks folder/annotations.json, and that its images exist.
+  """Reads and checks folder/annotations.json, and looks for its images.
+
+  Images that are not there are left out with what is labelled in them, and counted in
+  one warning.
 
   Raises:
-    FileNotFoundError: The file or one of the images is missing.
+    FileNotFoundError: The file or all of its images are missing.
     ValueError: The file is not a COCO keypoint file; the message lists the first
       problems.
   """
   coco = read(folder / "annotations.json")
-  _require_images(folder / "images", coco.images.values())
-  return coco
+  return _with_images(coco, folder / "images")
 
 
-def read(path: pathlib.Path) -> CocoFile:
+def read(path: pathlib.Path, *, strict: bool = False) -> CocoFile:
   """Reads and checks a COCO keypoint file; its images may be anywhere.
+
+  Args:
+    path: The file.
+    strict: Whether what had to be left out or made is an error, not a warning.
 
   Raises:
     FileNotFoundError: There is no such file.
@@ -50,7 +63,9 @@ def read(path: pathlib.Path) -> CocoFile:
       problems.
   """
   coco, problems = examine(path)
-  raise_if(problems, ValueError, str(path))
+  raise_if(problems + [*coco.notes] * strict, ValueError, str(path))
+  for note in coco.notes:
+    _log.warning("%s: %s", printable(str(path)), note)
   return coco
 
 
@@ -61,28 +76,55 @@ def examine(path: pathlib.Path) -> tuple[CocoFile, list[str]]:
     FileNotFoundError: There is no such file.
     ValueError: The file is not JSON, or lacks one of the three lists.
   """
+  found = standard(path)
+  with naming(path):
+    return of_entries(found)
+
+
+def standard(path: pathlib.Path) -> coco_variants.Standard:
+  """Reads a COCO file in one form (`coco_variants`), crowds included, without checks.
+
+  Raises:
+    FileNotFoundError, ValueError: As for `parse`.
+  """
   content = parse(path)
   with naming(path):
-    return _examine(content)
+    return coco_variants.standard(content, lambda name: _stored_size(path, name))
 
 
-def _examine(content: dict[str, list[dict]]) -> tuple[CocoFile, list[str]]:
+def _stored_size(path: pathlib.Path, name: str) -> tuple[int, int] | None:
+  """Returns the size of an image beside a file, or in images/ there or one above."""
+  folder = path.absolute().parent
+  for root in (folder, folder / "images", folder.parent / "images", folder.parent):
+    if (root / name).is_file():
+      with image_files.opened(root / name, str(root / name)) as image:
+        return image.size
+  return None
+
+
+def of_entries(found: coco_variants.Standard) -> tuple[CocoFile, list[str]]:
+  """Checks entries in one form; returns the valid ones and a list of all problems."""
   problems: list[str] = []
-  images = by_id(content["images"], "image", image_problem, problems)
-  categories = by_id(content["categories"], "category", _category_problem, problems)
-  annotations = by_id(content["annotations"], "annotation", _no_problem, problems)
+  images = by_id(found.images, "image", image_problem, problems)
+  categories = by_id(found.categories, "category", _category_problem, problems)
+  listed = [_known_ids(entries) for entries in (found.images, found.categories)]
+  annotations = by_id(found.annotations, "annotation", _no_problem, problems)
   problems += _repetitions("category name", (c["name"] for c in categories.values()))
   problems += _repetitions("image file_name", (i["file_name"] for i in images.values()))
   sound = []
   for entry in annotations.values():
     if entry.get("iscrowd"):
       continue
-    problem = _annotation_problem(entry, images, categories)
-    if problem:
-      problems.append(f"annotation {entry['id']}: {problem}")
-    else:
+    problem = _annotation_problem(entry, images, categories, listed)
+    if problem is None:
       sound.append(entry)
-  return CocoFile(images, categories, sound), problems
+    elif problem:
+      problems.append(f"annotation {entry['id']}: {problem}")
+  return CocoFile(images, categories, sound, tuple(found.notes)), problems
+
+
+def _known_ids(entries: Iterable[dict]) -> set[int]:
+  return {entry["id"] for entry in entries if is_integer(entry.get("id"))}
 
 
 def skeleton(category: dict) -> tuple[tuple[str, str], ...]:
@@ -181,11 +223,20 @@ def _skeleton_problem(skeleton: Any, count: int) -> str | None:
 
 
 def _annotation_problem(
-  entry: dict, images: dict[int, dict], categories: dict[int, dict]
+  entry: dict,
+  images: dict[int, dict],
+  categories: dict[int, dict],
+  listed: Sequence[Container[int]],
 ) -> str | None:
-  for key, known in (("image_id", images), ("category_id", categories)):
-    if not is_integer(entry.get(key)) or entry[key] not in known:
-      return f"{key} is {shown(entry.get(key))}, which is not in the file"
+  """Returns the problem of an annotation; "" if its image or category has one."""
+  for key, known, told in zip(
+    ("image_id", "category_id"), (images, categories), listed
+  ):
+    number = entry.get(key)
+    if not is_integer(number) or number not in known:
+      if is_integer(number) and number in told:
+        return ""
+      return f"{key} is {shown(number)}, which is not in the file"
   image, category = images[entry["image_id"]], categories[entry["category_id"]]
   problem = _box_problem(entry.get("bbox"), image) or _keypoint_problem(
     entry.get("keypoints"), category
@@ -221,14 +272,25 @@ def _keypoint_problem(values: Any, category: dict) -> str | None:
   return None
 
 
-def _require_images(folder: pathlib.Path, entries: Iterable[dict]) -> None:
-  files = [entry["file_name"] for entry in entries]
-  missing = [name for name in files if not (folder / name).is_file()]
-  what = f"{len(missing)} of {len(files)} images are not in {folder}"
-  raise_if(missing, FileNotFoundError, what)
-  outside = names.outside(folder, files)
-  what = f"{len(outside)} of {len(files)} images are links that lead out of {folder}"
-  raise_if(outside, ValueError, f"{what}; copy the files there")
+def _with_images(coco: CocoFile, folder: pathlib.Path) -> CocoFile:
+  there, missing = {}, {}
+  for number, entry in coco.images.items():
+    is_there = (folder / entry["file_name"]).is_file()
+    (there if is_there else missing)[number] = entry
+  lost = [entry["file_name"] for entry in missing.values()]
+  what = f"{len(missing)} of {len(coco.images)} images are not in {folder}"
+  if not there:
+    raise_if(lost, FileNotFoundError, what)
+  outside = names.outside(folder, [entry["file_name"] for entry in there.values()])
+  led = f"{len(outside)} of {len(there)} images are links that lead out of {folder}"
+  raise_if(outside, ValueError, f"{led}; copy the files there")
+  kept = [entry for entry in coco.annotations if entry["image_id"] in there]
+  if missing:
+    _log.warning(
+      "%s; left out with %d annotations: %s",
+      what, len(coco.annotations) - len(kept), join_first(lost),
+    )  # fmt: skip
+  return coco._replace(images=there, annotations=kept)
 
 
 def _repetitions(kind: str, values: Iterable[str]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from fskd_jax.data import coco_file
+from fskd_jax.data import coco_file, coco_variants
 from fskd_jax.data.keypoints import COCO_PERSON, COCO_SIGMAS
 from fskd_jax.messages import naming
 
@@ -62,17 +62,17 @@ def ground_truth(
   """
   path = folder / "annotations.json"
   with naming(path):  # `coco_file.load` did not look at its crowds
-    return _ground_truth(coco_file.parse(path), keypoint_names, image_names)
+    return _ground_truth(coco_file.standard(path), keypoint_names, image_names)
 
 
 def _ground_truth(
-  content: Mapping[str, Any],
+  content: coco_variants.Standard,
   keypoint_names: Sequence[str],
   image_names: Collection[str] | None,
 ) -> dict[str, Any]:
   images = [
     image
-    for image in content["images"]
+    for image in content.images
     if image_names is None or image["file_name"] in image_names
   ]
   used = {image["id"] for image in images}
@@ -81,10 +81,10 @@ def _ground_truth(
       category["keypoints"].index(name) if name in category["keypoints"] else -1
       for name in keypoint_names
     ]
-    for category in content["categories"]
+    for category in content.categories
   }
   annotations = []
-  for entry in content["annotations"]:
+  for entry in content.annotations:
     if entry["image_id"] not in used:
       continue
     values = np.asarray(entry.get("keypoints") or [], np.float64).reshape(-1, 3)

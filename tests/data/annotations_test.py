@@ -133,7 +133,6 @@ BAD = {
   "id twice": (("annotations", 1, "id"), 9, "annotation 9.*more than once"),
   "image id twice": (("images", 1, "id"), 30, "image 30.*more than once"),
   "no id": (("annotations", 1, "id"), None, "annotation at place 1.*None.*integer"),
-  "category twice": (("categories", 1, "name"), "cat", "'cat' occurs 2 times"),
   "unknown category": (("annotations", 0, "category_id"), 4, "annotation 9.*4"),
   "unknown image": (("annotations", 0, "image_id"), 31, "annotation 9.*31"),
   "list id": (("annotations", 0, "image_id"), [20], r"annotation 9.*\[20\]"),
@@ -141,7 +140,6 @@ BAD = {
     ("annotations", 1, "keypoints"), [1, 2, 2],
     r"annotation 8.*one\.png.*3 values, expected 9.*'cat'",
   ),
-  "no keypoints": (("annotations", 1, "keypoints"), None, "annotation 8.*expected 9"),
   "nan": (
     ("annotations", 0, "keypoints"), [3, float("nan"), 2, 5, 6, 1],
     r"annotation 9.*two\.png.*'claw'.*nan.*finite",
@@ -151,19 +149,14 @@ BAD = {
   "visibility": (
     ("annotations", 0, "keypoints"), [3, 4, 2, 5, 6, 3], "'nose'.*visibility 3",
   ),
-  "no box": (("annotations", 0, "bbox"), None, "annotation 9.*bbox is None"),
   "inf box": (("annotations", 0, "bbox"), [0, 0, float("inf"), 4], "bbox.*finite"),
-  "empty box": (("annotations", 0, "bbox"), [1, 1, 0, 4], r"\[1, 1, 0, 4\].*above 0"),
   "negative box": (("annotations", 0, "bbox"), [1, 1, 3, -4], "above 0"),
   "box outside": (("annotations", 0, "bbox"), [16, 1, 3, 4], "outside.*16 x 8"),
   "box outside left": (("annotations", 0, "bbox"), [-5, 1, 5, 4], "outside"),
   "no file name": (("images", 0, "file_name"), None, "image 30.*file_name is None"),
   "no width": (("images", 0, "width"), None, "image 30.*width is None"),
   "flat image": (("images", 0, "height"), 0, "image 30.*height is 0"),
-  "no names": (("categories", 0, "keypoints"), [], "category 5.*keypoints"),
   "same names": (("categories", 0, "keypoints"), ["a", "a"], "category 5.*different"),
-  "skeleton": (("categories", 0, "skeleton"), [[1, 4]], r"category 5.*\[1, 4\].*3 key"),
-  "skeleton pair": (("categories", 0, "skeleton"), [[1]], r"category 5.*\[1\]"),
   "no list": (("images",), {}, "'images'.*list of objects"),
   "no key": (("categories",), None, "'categories' is missing"),
 }  # fmt: skip
@@ -184,7 +177,7 @@ def test_one_clear_error_for_each_fault(tmp_path, content, fault):
 
 
 def test_long_lists_of_faults_are_cut(tmp_path, content):
-  many = [dict(content["annotations"][0], id=i, bbox=[0, 0, 0, 1]) for i in range(20)]
+  many = [dict(content["annotations"][0], id=i, bbox=[0, 0, -1, 1]) for i in range(20)]
   content["annotations"] = many
   with pytest.raises(ValueError, match="annotation 4.*and 15 more") as error:
     annotations.read_coco(write(tmp_path, content))
@@ -198,12 +191,18 @@ def test_no_json(tmp_path, text):
     annotations.read_coco(tmp_path)
 
 
-def test_missing_files(tmp_path, content):
+def test_missing_files(tmp_path, content, caplog):
   with pytest.raises(FileNotFoundError, match=str(tmp_path / "annotations.json")):
     annotations.read_coco(tmp_path)
   write(tmp_path, content)
   (tmp_path / "images" / "two.png").unlink()
-  with pytest.raises(FileNotFoundError, match=r"1 of 3 images.*two\.png"):
+  found = annotations.read_coco(tmp_path)
+  assert found.image_names == ("b/one.png",) and len(found.instances) == 2
+  assert "1 of 3 images are not" in caplog.text and "two.png" in caplog.text
+  assert "1 annotations" in caplog.text
+  for path in (tmp_path / "images").rglob("*.png"):
+    path.unlink()
+  with pytest.raises(FileNotFoundError, match=r"3 of 3 images.*one\.png"):
     annotations.read_coco(tmp_path)
 
 

@@ -280,7 +280,7 @@ TEXT_FAULTS = {
   "1 images in .* cannot be read: 013/0.png": lambda f: (
     f / "images/013/0.png"
   ).write_text("no image"),
-  "width and height above 0": ("bounding_boxes.txt", "20.0 10.0", "0.0 10.0"),
+  "made: 1 boxes": ("bounding_boxes.txt", "20.0 10.0", "0.0 10.0"),
 }
 
 
@@ -336,7 +336,7 @@ COCO_FAULTS = {
     "cub_split_train.json",
     lambda c: c["images"][0].update(width=99),
   ),
-  "which leads out of the folder of the images": (
+  "whose path leads out of the folder of the images": (
     "cub_split_train.json",
     lambda c: c["images"][0].update(file_name="../x.png"),
   ),

@@ -94,6 +94,7 @@ def examine(
     cocos.append(coco)
     counts["annotation files"] += 1
     counts["instances"] += len(coco.annotations)
+    found[NOTE, "changes on reading"] += [f"{file.name}: {x}" for x in coco.notes]
     found[ERROR, "faults in the annotations"] += [f"{file.name}: {x}" for x in problems]
     for entry in coco.images.values():
       images.setdefault(entry["file_name"], entry)

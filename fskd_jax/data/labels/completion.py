@@ -2,13 +2,12 @@
 
 import collections
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from fskd_jax.data import names
+from fskd_jax.data import coco_values, names
 from fskd_jax.data.labels import image_files
 from fskd_jax.data.labels.schema import (
-  Keypoint,
   LabelledImage,
   LabelledObject,
   Labels,
@@ -16,8 +15,6 @@ from fskd_jax.data.labels.schema import (
 )
 from fskd_jax.messages import raise_if
 
-_MARGIN = 0.1
-_LEAST_MARGIN = 8.0  # pixels: a single keypoint gives no size
 _SLACK = 0.5  # pixels beyond the edge, by rounding or another index base
 
 
@@ -122,19 +119,5 @@ def with_box(
   assert found.keypoints and size
   points = [*found.keypoints.values()]
   trusted = [point for point in points if labels.trusts(point)]
-  return found._replace(box=_around(trusted or points, size))
-
-
-def _around(
-  points: Iterable[Keypoint], size: tuple[int, int]
-) -> tuple[float, float, float, float]:
-  points = [*points]
-  spans = []
-  for values in ([p.x for p in points], [p.y for p in points]):
-    spans.append((min(values) + 0.5, max(values) + 0.5))  # from the corner
-  margin = max(_MARGIN * max(b - a for a, b in spans), _LEAST_MARGIN)
-  (x0, x1), (y0, y1) = (
-    (max(a - margin, 0.0), min(b + margin, float(side)))
-    for (a, b), side in zip(spans, size)
-  )
-  return x0, y0, x1 - x0, y1 - y0
+  box = coco_values.box_around([(p.x, p.y) for p in trusted or points], size)
+  return found._replace(box=box)

@@ -9,15 +9,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from fskd_jax.data.coco_values import LEAST_CONFIDENCE
+
 TO_CENTER = -0.5
 """Offset to add to coordinates that count from the corner of the first pixel."""
 
 
 _NUMBERED = re.compile(r"((left|right) )?\d+")
 """Names that readers give to keypoints without names."""
-
-LEAST_CONFIDENCE = 0.5
-"""Confidence below which a machine's keypoint is more often wrong than right."""
 
 
 class Keypoint(NamedTuple):

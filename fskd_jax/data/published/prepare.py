@@ -53,7 +53,7 @@ def prepare(
     folder.mkdir()
     write_json(folder / "annotations.json", _coco(published, release, sizes))
     write_json(folder / "splits.json", release.splits)
-    coco_file.read(folder / "annotations.json")
+    coco_file.read(folder / "annotations.json", strict=True)
     for name in tqdm.tqdm(release.sizes, desc="Linking images", leave=False):
       _link(release.image_folder / name, folder / "images" / name)
     folder.rename(out)

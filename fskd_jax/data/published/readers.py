@@ -80,7 +80,7 @@ def _read_coco_files(
   supercategory: dict[str, str] = {}
   splits_of: dict[str, set[str]] = collections.defaultdict(set)
   for split, path in paths.items():
-    coco = coco_file.read(path)
+    coco = coco_file.read(path, strict=True)
     for category in coco.categories.values():
       _check_names(published, path, category)
       numbers.setdefault(category["name"], category["id"])

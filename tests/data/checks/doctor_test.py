@@ -106,8 +106,8 @@ DAMAGES = {
   "NaN": (_keypoint([math.nan, 5, 2]), "error", "finite"),
   "visible at the origin": (_keypoint([0, 0, 2]), "warning", "(0, 0)"),
   "visibility of 3": (_keypoint([1, 1, 3]), "error", "visibility 3"),
-  "empty box": (
-    _edit(lambda c: c["annotations"][0].update(bbox=[1, 1, 0, 5])), "error", "bbox"
+  "negative box": (
+    _edit(lambda c: c["annotations"][0].update(bbox=[1, 1, -3, 5])), "error", "bbox"
   ),
   "short list": (
     _edit(lambda c: c["annotations"][0]["keypoints"].pop()), "error", "expected"
@@ -168,7 +168,7 @@ def test_all_damages_are_in_one_report_and_the_exit_status_says_so(
   assert main.main(["data", "doctor", str(folder)]) == 0
   _cut(folder)
   _image(folder, 1).unlink()
-  _edit(lambda c: c["annotations"][2].update(bbox=[1, 1, 0, 5]))(folder)
+  _edit(lambda c: c["annotations"][2].update(bbox=[1, 1, -3, 5]))(folder)
   out = tmp_path / "report.json"
   assert main.main(["data", "doctor", str(folder), "--json", str(out)]) == 1
   text = capsys.readouterr().out

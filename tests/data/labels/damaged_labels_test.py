@@ -74,9 +74,10 @@ def outside(request, tmp_path, private):
 
 
 def test_no_reader_opens_an_image_outside_its_folder(outside, tmp_path, capsys):
-  with pytest.raises(ValueError, match=r"lead.* out of"):
+  refused = pytest.raises((ValueError, FileNotFoundError), match="out of|are not in")
+  with refused:
     annotations.read_coco(outside)
-  with pytest.raises(ValueError, match=r"lead.* out of"):
+  with refused:
     read_detections(outside / "annotations.json", outside, ["nose"])
   assert doctor.examine(outside).has_errors
   source, out = str(outside / "annotations.json"), tmp_path / "out.json"
