@@ -1,23 +1,38 @@
 """Any keypoints: many data sets at once, for a detector of things it never saw.
 
+  fskd data stamps --out data_cache/stamps
+  fskd data figures --out data_cache/figures
   python train.py --config=configs/any_keypoints.py --workdir=runs/any \
       --config.data.path=../shared/data
   python evaluate.py --workdir=runs/any
 
-`data.path` is a folder with one folder per source (annotations.json and images/);
-sources that it lacks are left out with a warning. Rendered creatures, and photographs
-whose licences allow passing on what was learned from them (MIT, GPL, LGPL);
-any_keypoints_research.py has more. Of the episodes, 40 % are self-supervised.
+The detector that comes with the package (docs/model-card.md). `data.path` is a folder
+with one folder per source (annotations.json and images/); sources that it lacks are
+left out with a warning. Drawn creatures and figures, and photographs whose licences
+allow passing on what was learned from them (MIT, GPL, LGPL); any_keypoints_research.py
+has more. Of the episodes, 40 % are self-supervised.
 --config.data.holdout='("lips",)' trains without a source, and evaluates on it.
 """
 
+import os
 from typing import Any
 
 from configs import quickstart
-from fskd_jax.config import Config, DataConfig, SelfSupervisedConfig, SourceConfig
+from fskd_jax.config import (
+  Config,
+  DataConfig,
+  ModelConfig,
+  OptimConfig,
+  PyramidConfig,
+  SelfSupervisedConfig,
+  SourceConfig,
+)
 
 CLIP = r"^(.*?)_?(img|frame)\d+"
 """The clip in the name of a frame."""
+
+STAMP = r"^(.*)_\d+"
+"""The stamp in the name of a composed picture."""
 
 SELF_SUPERVISED = 0.4
 """Of the episodes of every source."""
@@ -67,6 +82,15 @@ def sources() -> tuple[SourceConfig, ...]:
       unseen_species=("fox", "zebra", "pig"),
       validation_species=("rabbit",),
     ),
+    source("stamps", weight=3.0, path=_made("stamps/animals"), group_pattern=STAMP),
+    source("figures", weight=2.0, path=_made("figures")),
+    source(
+      "objects",
+      name="unlabelled",
+      path=_made("stamps/objects"),
+      group_pattern=STAMP,
+      self_supervised=SelfSupervisedConfig(share=1.0),
+    ),
     source("tongue_ultrasound", group_pattern=CLIP),
     source("lips", group_pattern=CLIP),
     source("mollusk_shells", flip_probability=0.0),
@@ -74,6 +98,11 @@ def sources() -> tuple[SourceConfig, ...]:
     source("mouse_openfield"),
     source("reaching_hand"),
   )
+
+
+def _made(folder: str) -> str:
+  """Returns the folder of a source that a command makes in data_cache."""
+  return os.path.abspath(os.path.join("data_cache", folder))
 
 
 def get_config() -> Config:
@@ -86,10 +115,29 @@ def get_config() -> Config:
     slots=24,
     executor="resident",
     image_size=192,
+    crop="box",
+    crop_margin=1.3,
     color_jitter=0.4,
   )
-  cfg.train.episodes_per_step = 3
-  cfg.train.steps = 6_000
+  cfg.model = ModelConfig(
+    encoder="efficientnet_lite0",
+    pretrained="efficientnet_lite0",
+    strides=(8,),
+    freeze_until="stage7",
+    batch_norm="frozen",
+    pyramid=PyramidConfig(width=128, inputs=(8, 16, 32), beside=(8, 16)),
+    kernel_sizes=(1,),
+    residual_crm=True,
+    similarity="cosine",
+    temperature=20.0,
+    heatmap_upsampling="bilinear",
+  )
+  cfg.optim = OptimConfig(
+    learning_rate=2e-3, schedule="cosine", warmup_steps=60, clip_norm=1.0
+  )
+  cfg.train.episodes_per_step = 4
+  cfg.train.queries = 2
+  cfg.train.steps = 5_000
   cfg.train.validation_episodes = 30
   cfg.eval.queries = 3
   cfg.eval.search_episodes = 0

@@ -4,8 +4,11 @@ Few-shot: copied support coordinates, and an untrained encoder. Pose: the mean p
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from flax import traverse_util
 
 from fskd_jax import geometry
 from fskd_jax.config import ModelConfig
@@ -50,3 +53,22 @@ def untrained_model(model: ModelConfig) -> ModelConfig:
     similarity="cosine",
     heatmap_upsampling="none",
   )
+
+
+def frozen_maps(fresh: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns variables with which the head sees the frozen maps of an encoder alone.
+
+  Args:
+    fresh: Drawn variables of the model with `PyramidConfig.beside`.
+    trained: Variables of the trained model, in which these maps are what they were.
+  """
+  known = traverse_util.flatten_dict(dict(trained))
+  kept: dict[tuple[str, ...], Any] = {}
+  for key, x in traverse_util.flatten_dict(dict(fresh)).items():
+    if key[1:3] == ("encoder", "backbone"):
+      kept[key] = known[key]
+    elif key[1:2] == ("encoder",):
+      kept[key] = np.zeros(x.shape, x.dtype)  # the pyramid's maps, whose length is 0
+    else:
+      kept[key] = x
+  return traverse_util.unflatten_dict(kept)

@@ -26,6 +26,7 @@ from fskd_jax.few_shot.scoring import (
   score,
 )
 from fskd_jax.interop.pretrained import pretrained_variables
+from fskd_jax.metrics import reliability
 from fskd_jax.metrics.record import FILE
 from fskd_jax.metrics.results import (
   headline,
@@ -146,6 +147,12 @@ def measure(
   outcomes = {setting: found.outcomes[DETECTOR] for setting, found in scored.items()}
   calibrated = calibrator(read, outcomes) if calibrator else None
   settings = {setting: _entry(found) for setting, found in scored.items()}
+  if calibrated:
+    for setting, outcome in outcomes.items():
+      sure = calibrated.confidence(outcome.mass, outcome.peak)
+      settings[setting]["calibration_error"] = reliability.measure(
+        sure, outcome.correct
+      ).error
   if search and cfg.eval.search_episodes and is_as_predicted(cfg.eval):
     compare = search(Model(cfg, variables), calibrated)
     for setting, sampler in samplers.items():
@@ -207,7 +214,9 @@ def _predictors(
   place = functools.partial(parallel.replicate, backend=cfg.train.backend)
   bare = dataclasses.replace(cfg, model=baselines.untrained_model(cfg.model))
   fresh = init_variables(make_detector(bare), cfg.train.seed)
-  if cfg.model.pretrained:
+  if cfg.model.pyramid.beside:
+    fresh = baselines.frozen_maps(fresh, variables)
+  elif cfg.model.pretrained:
     drawn = fresh
     fresh = processes.together(
       lambda: pretrained_variables(drawn, cfg.model.pretrained, bare.model)

@@ -36,6 +36,7 @@ def with_dataset(cfg: Config, folder: str) -> Config:
   cfg = copy.deepcopy(cfg)
   data = cfg.data
   data.name, data.path = "coco_keypoints", folder
+  data.mixture, data.holdout, data.slots = (), (), 0
   data.base = data.novel = data.auxiliary_paths = data.flip_pairs = ()
   data.unseen_species = data.validation_species = ()
   data.unseen_fraction = data.validation_fraction = data.heldout_fraction = 0.0

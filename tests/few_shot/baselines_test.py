@@ -1,13 +1,15 @@
 """Copied coordinates, worked out by hand; the untrained encoder."""
 
+import jax
 import numpy as np
 import pytest
 
 from fskd_jax import geometry
-from fskd_jax.config import ModelConfig
+from fskd_jax.config import ModelConfig, PyramidConfig
 from fskd_jax.data.annotations import Instance
 from fskd_jax.episode import EpisodeBatch, Views
 from fskd_jax.few_shot import baselines
+from fskd_jax.models.detector import FewShotDetector, init_variables
 from fskd_jax.pose import baselines as pose_baselines
 
 
@@ -129,3 +131,29 @@ def test_the_mean_pose_is_placed_in_every_box():
   found = pose_baselines.place_pose(pose, batch)
   expected = (np.array([[110, 82], [110, 60], [110, 70]]) - [10, -6]) / 2
   np.testing.assert_allclose(found[0], np.c_[expected, np.ones(3)], rtol=1e-6)
+
+
+def test_beside_a_pyramid_the_frozen_maps_remain():
+  """Where nothing of the pyramid is left, the frozen maps are all that it returns."""
+  config = PyramidConfig(width=8, inputs=(8, 16), beside=(8,))
+  model = ModelConfig(
+    encoder="efficientnet_lite0",
+    strides=(8,),
+    pyramid=config,
+    batch_norm="frozen",
+    freeze_until="stage5",
+    similarity="cosine",
+  )
+  detector = FewShotDetector(model, 32)
+  fresh, trained = (init_variables(detector, seed) for seed in (0, 1))
+  kept = baselines.frozen_maps(fresh, trained)
+  assert jax.tree.structure(kept) == jax.tree.structure(fresh)
+  images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
+  features = [
+    detector.apply(variables, images, method=lambda d, x: d.encoder(x, train=False)[0])
+    for variables in (kept, trained)
+  ]
+  bare, whole = map(np.asarray, features)
+  np.testing.assert_array_equal(bare[..., -8:], 0)
+  np.testing.assert_array_equal(bare[..., :-8], whole[..., :-8])
+  assert np.abs(whole[..., -8:]).max() > 0
