@@ -162,7 +162,12 @@ def _gradient_by_kernel(
     start = (i % strides[0], j % strides[1], 0, i // strides[0], j // strides[1], 0)
     size = (1, 1, batch, rows, columns, channels)
     cells = jax.lax.dynamic_slice(phases, start, size)[0, 0]
-    return (cells.astype(accumulator) * g).sum((0, 1, 2))
+    products = (cells.astype(accumulator) * g).reshape(-1, channels)
+    # As a matrix product, and not a sum fused with the products: up to four times
+    # faster for large maps.
+    products = jax.lax.optimization_barrier(products)
+    ones = jnp.ones(products.shape[0], accumulator)
+    return jnp.matmul(ones, products, precision=jax.lax.Precision.HIGHEST)
 
   cells = np.array([*np.ndindex(*kernel.shape[:2])], np.int32)
   found = jax.lax.map(cell, cells)
