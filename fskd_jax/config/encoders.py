@@ -63,14 +63,16 @@ _EFFICIENTNET_LITE = EncoderSpec(
   std=(128 / 255,) * 3,
 )
 
+_RESNET = EncoderSpec(
+  strides=lambda model: (4, 8, 16, 32),
+  # Nothing is built beyond the last map that is used.
+  multiple=lambda model: max(used_strides(model)),
+  stages={"stem": "conv1|bn1", **_LAYERS},
+  stage_of={4: "layer1", 8: "layer2", 16: "layer3", 32: "layer4"},
+)
+
 ENCODERS: dict[str, EncoderSpec] = {
-  "resnet50": EncoderSpec(
-    strides=lambda model: (8, 16, 32),
-    # Nothing is built beyond the last map that is used.
-    multiple=lambda model: max(used_strides(model)),
-    stages={"stem": "conv1|bn1", **_LAYERS},
-    stage_of={8: "layer2", 16: "layer3", 32: "layer4"},
-  ),
+  **dict.fromkeys(("resnet50", "resnet18", "resnet34"), _RESNET),
   "hrnet": EncoderSpec(
     strides=lambda model: (4,),
     multiple=lambda model: 16,

@@ -177,7 +177,7 @@ class ModelConfig:
   encoder: str = text("resnet50")  # a row of `encoders.ENCODERS`
   # Feature maps used; see `offered_strides`.
   strides: tuple[int, ...] = number((32,), 1, 1024)
-  resnet_blocks: tuple[int, ...] = number((3, 4, 6, 2), 1, 1000)  # of layer1 .. layer4
+  resnet_blocks: tuple[int, ...] = number((3, 4, 6, 2), 1, 1000)  # resnet50: per layer
   hrnet_width: int = number(32, 1, 10_000)  # channels of the finest branch
   # small: channels at strides 2, 4, 8, 16 ..
   small_widths: tuple[int, ...] = number((24, 48, 96, 128), 1, 100_000)

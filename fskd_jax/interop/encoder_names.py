@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from fskd_jax.config import ModelConfig
 from fskd_jax.models import efficientnet_lite, hrnet
-from fskd_jax.models.resnet import STAGES
+from fskd_jax.models.resnet import BLOCKS, STAGES
 
 BLOCK_NAMES = {
   "conv1": "conv1",
@@ -42,9 +42,10 @@ class EncoderNames(NamedTuple):
 
 
 def resnet_names(model: ModelConfig) -> ModuleNames:
-  """Returns torchvision's names of the modules of `ResNet50`."""
+  """Returns torchvision's names of the modules of a `ResNet`."""
   names = {name: name for name in ("conv1", "bn1")}
-  for stage, num_blocks in zip(STAGES, model.resnet_blocks):
+  all_blocks = BLOCKS.get(model.encoder, model.resnet_blocks)
+  for stage, num_blocks in zip(STAGES, all_blocks):
     for i in range(num_blocks):
       names |= _block_names(f"{stage}_{i}/", f"{stage}.{i}.")
   return names
@@ -115,13 +116,13 @@ def _conv_norm_names(flax: str, torch: str) -> ModuleNames:
   return {f"{flax}/conv": f"{torch}.0", f"{flax}/bn": f"{torch}.1"}
 
 
+_RESNET = EncoderNames(
+  resnet_names, unused=("fc.",), blocks=tuple(f"{stage}." for stage in STAGES)
+)
+
 NAMES: dict[str, EncoderNames | None] = {
-  "resnet50": EncoderNames(
-    resnet_names,
-    unused=("fc.",),
-    blocks=tuple(f"{stage}." for stage in STAGES),
-    detector=_detector_resnet_names,
-  ),
+  "resnet50": _RESNET._replace(detector=_detector_resnet_names),
+  **dict.fromkeys(BLOCKS, _RESNET),
   "hrnet": EncoderNames(
     _hrnet_names,
     unused=(

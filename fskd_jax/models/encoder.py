@@ -22,7 +22,7 @@ from fskd_jax.models.attention_encoder import TransPoseEncoder
 from fskd_jax.models.efficientnet_lite import SCALES, EfficientNetLite
 from fskd_jax.models.hrnet import HRNetS
 from fskd_jax.models.pyramid import PyramidEncoder
-from fskd_jax.models.resnet import ResNet50
+from fskd_jax.models.resnet import BLOCKS, BasicBlock, ResNet
 from fskd_jax.models.small import SmallEncoder
 
 
@@ -30,10 +30,15 @@ def _efficientnet_lite(model: ModelConfig, **common: Any) -> nn.Module:
   return EfficientNetLite(used_strides(model), *SCALES[model.encoder], **common)
 
 
+def _small_resnet(model: ModelConfig, **common: Any) -> nn.Module:
+  return ResNet(used_strides(model), BLOCKS[model.encoder], BasicBlock, **common)
+
+
 BUILDERS: dict[str, Callable[..., nn.Module]] = {
-  "resnet50": lambda model, **common: ResNet50(
+  "resnet50": lambda model, **common: ResNet(
     used_strides(model), model.resnet_blocks, **common
   ),
+  **dict.fromkeys(BLOCKS, _small_resnet),
   "hrnet": lambda model, **common: HRNetS(model.hrnet_width, **common),
   "small": lambda model, **common: SmallEncoder(
     used_strides(model), model.small_widths, **common

@@ -1,4 +1,4 @@
-"""ResNet-50 up to the second block of its last stage, structured as in torchvision."""
+"""ResNet-18, 34 and 50, structured as in torchvision."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,32 @@ STAGES = {
   "layer3": (256, 16),
   "layer4": (512, 32),
 }
-"""Per stage: width of the bottleneck, stride of its feature map."""
+"""Per stage: width of its 3x3 convolutions, stride of its feature map."""
+
+BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
+"""Numbers of blocks of the networks without bottlenecks, per stage."""
+
+
+class BasicBlock(nn.Module):
+  """Residual block of two 3x3 convolutions; the first carries the stride."""
+
+  width: int
+  stride: int
+  conv: Callable[..., nn.Module]
+  norm: Callable[..., nn.Module]
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "t h w c"]) -> Float[Array, "t h w c"]:
+    """Applies the block; the output has `width` channels."""
+    stride = (self.stride, self.stride)
+    y = self.conv(self.width, (3, 3), stride, padding=1, name="conv1")(x)
+    y = nn.relu(self.norm(name="bn1")(y))
+    y = self.conv(self.width, (3, 3), padding=1, name="conv2")(y)
+    y = self.norm(name="bn2")(y)
+    if x.shape != y.shape:
+      x = self.conv(self.width, (1, 1), stride, name="downsample_conv")(x)
+      x = self.norm(name="downsample_bn")(x)
+    return nn.relu(x + y)
 
 
 class Bottleneck(nn.Module):
@@ -43,14 +68,17 @@ class Bottleneck(nn.Module):
     return nn.relu(x + y)
 
 
-class ResNet50(nn.Module):
-  """Encoder with feature maps at strides 8 (512), 16 (1024) and 32 (2048 channels).
+class ResNet(nn.Module):
+  """Encoder with feature maps at strides 4, 8, 16 and 32, by default of ResNet-50.
+
+  They have 256, 512, 1024 and 2048 channels, a quarter of that without bottlenecks.
 
   Attributes:
     strides: Strides of the feature maps to return; nothing deeper than the last is
       built. (8,) is ResNet-S of TransPose.
     blocks: Number of blocks in each stage; (3, 4, 23, 3) is ResNet-101. By default the
       third block of torchvision's layer4 is cut off.
+    block: Kind of the blocks: `Bottleneck`, or the `BasicBlock` of ResNet-18 and 34.
     momentum: Decay of the running batch statistics.
     dtype: Type of the activations; parameters and batch norm are float32.
     axis_name: Device axis over which batch statistics are synchronised.
@@ -60,6 +88,7 @@ class ResNet50(nn.Module):
 
   strides: tuple[int, ...] = (32,)
   blocks: tuple[int, ...] = (3, 4, 6, 2)
+  block: type[Bottleneck] | type[BasicBlock] = Bottleneck
   momentum: float = 0.9
   dtype: DTypeLike = jnp.float32
   axis_name: str | None = None
@@ -92,7 +121,7 @@ class ResNet50(nn.Module):
         break
       for block in range(num_blocks):
         step = 2 if block == 0 and stage != "layer1" else 1
-        x = Bottleneck(width, step, conv, norm, name=f"{stage}_{block}")(x)
+        x = self.block(width, step, conv, norm, name=f"{stage}_{block}")(x)
       features[stride] = x
     return tuple(features[stride] for stride in self.strides)
 

@@ -119,7 +119,7 @@ class TransPose(nn.Module):
     self.deconv_bn = [
       nn.BatchNorm(
         momentum=config.batch_norm_momentum,
-        use_fast_variance=False,  # as in `ResNet50`
+        use_fast_variance=False,  # as in `ResNet`
         dtype=dtype,
         axis_name=self.axis_name,
       )

@@ -180,7 +180,7 @@ def test_what_a_resumed_run_may_change():
   [
     ("model.encoder", "vgg", r"'vgg': choose one of 'resnet50', 'hrnet', 'small'"),
     ("model.freeze_until", "stage2", r"'stage2': resnet50 takes '', 'stem', 'layer1'"),
-    ("model.strides", (4,), r"\(4,\): resnet50 offers \(8, 16, 32\)"),
+    ("model.strides", (2,), r"\(2,\): resnet50 offers \(4, 8, 16, 32\)"),
     ("model.strides", (), r"\(\): resnet50 offers"),
     ("optim.rates", (("encoder/(", 0.1),), r"'encoder/\(' is no regular expression"),
     ("optim.rates", (("encoder/", -0.1),), "factor -0.1 of 'encoder/' must lie in"),

@@ -23,7 +23,7 @@ def test_normalisation_by_imagenet():
   "options, image_size, message",
   [
     ({"encoder": "vgg"}, 64, "'vgg'"),
-    ({"strides": (4,)}, 64, r"strides = \(4,\)"),
+    ({"strides": (2,)}, 64, r"strides = \(2,\)"),
     ({"strides": ()}, 64, "strides"),
     ({"encoder": "small", "strides": (32,), "freeze_until": ""}, 64, "strides"),
     ({"encoder": "small", "strides": (8,)}, 64, "freeze_until = 'layer3'"),

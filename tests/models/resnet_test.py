@@ -13,13 +13,13 @@ from fskd_jax.config import ModelConfig, OptimConfig
 from fskd_jax.config.encoders import frozen
 from fskd_jax.models import resnet
 from fskd_jax.models.build import count_parameters
-from fskd_jax.models.resnet import ResNet50, max_pool
+from fskd_jax.models.resnet import ResNet, max_pool
 from fskd_jax.training import optim
 from fskd_jax.training.state import init_state, update
 
 
 def _shapes(strides):
-  encoder = ResNet50(strides)
+  encoder = ResNet(strides)
   images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
   init = functools.partial(encoder.init_with_output, train=False)
   return jax.eval_shape(init, jax.random.key(0), images)
@@ -69,7 +69,7 @@ def test_max_pool_is_nn_max_pool(side, dtype):
 def test_freezing_stops_at_the_named_stage(monkeypatch):
   short = {"layer1": (8, 4), "layer2": (16, 8)}
   monkeypatch.setattr(resnet, "STAGES", short)
-  encoder = ResNet50((8,), blocks=(1, 2))
+  encoder = ResNet((8,), blocks=(1, 2))
   images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
   variables = seeded_variables(encoder.init, images, train=False)
 
