@@ -178,7 +178,7 @@ def test_what_a_resumed_run_may_change():
 @pytest.mark.parametrize(
   "field, value, message",
   [
-    ("model.encoder", "vgg", r"'vgg': choose one of 'resnet50', 'hrnet', 'small'"),
+    ("model.encoder", "vgg", r"'vgg': choose one of 'resnet50', 'resnet18', "),
     ("model.freeze_until", "stage2", r"'stage2': resnet50 takes '', 'stem', 'layer1'"),
     ("model.strides", (2,), r"\(2,\): resnet50 offers \(4, 8, 16, 32\)"),
     ("model.strides", (), r"\(\): resnet50 offers"),
