@@ -16,10 +16,7 @@ NOT_DONE = {
   "config",
   "few_shot",
   "heatmaps",
-  "interop",
-  "metrics",
   "models",
-  "pose",
   "prediction",
   "training",
 }

@@ -19,8 +19,8 @@ class Difference(NamedTuple):
   Attributes:
     name: Name of the parameter or stage.
     max_abs: Largest absolute difference.
-    relative: `max_abs` over the largest absolute value in either; nan if either holds
-      one.
+    relative: `max_abs` over the largest absolute value in either; nan if either array
+      holds a nan.
   """
 
   name: str
@@ -32,10 +32,10 @@ class Comparison(NamedTuple):
   """Result of `compare`.
 
   Attributes:
-    parameters: Difference of each parameter that both have in one shape.
-    stages: Difference of each stage in the order of work; empty if the parameters do
-      not correspond.
-    unmatched: Names that one has alone, or with another shape.
+    parameters: Difference of each parameter that both have in the same shape.
+    stages: Difference of each stage in the order of computation; empty if the
+      parameters do not correspond.
+    unmatched: Names that only one detector has, or that have different shapes.
   """
 
   parameters: list[Difference]
@@ -49,10 +49,10 @@ class Comparison(NamedTuple):
 
 
 def compare(a: Model, b: Model) -> Comparison:
-  """Compares parameters, and stages on seeded images of the first one's size.
+  """Compares parameters, and stages on seeded images of the first detector's size.
 
   Raises:
-    ValueError: The second does not take images of that size.
+    ValueError: The second detector does not take images of that size.
   """
   first, second = (
     {
@@ -77,7 +77,7 @@ def compare(a: Model, b: Model) -> Comparison:
 
 
 def difference(name: str, a: Any, b: Any) -> Difference:
-  """Measures two arrays of one shape."""
+  """Measures the difference of two arrays of one shape."""
   a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
   max_abs = float(np.abs(a - b).max())
   largest = float(max(np.abs(a).max(), np.abs(b).max()))
@@ -94,7 +94,7 @@ def _compare_stages(a: Model, b: Model) -> list[Difference]:
   run_b = run_a if a.config.model == b.config.model else compiled(b.config)
   with jax.default_matmul_precision("highest"):
     first, second = run_a(a.variables, inputs), run_b(b.variables, inputs)
-  # Compilation sorts the names; this is the order of work.
+  # Compilation sorts the names; this restores the order of computation.
   starts = order(a.config.model)
   names = sorted(first, key=lambda n: [not n.startswith(start) for start in starts])
   return [difference(name, first[name], second[name]) for name in names]

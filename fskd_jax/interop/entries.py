@@ -56,8 +56,8 @@ def make_table(variables: Any, names: Mapping[str, str]) -> list[Entry]:
   Args:
     variables: Variables of a network, or their shapes.
     names: Prefix in the state dict for the path of a module ("encoder/conv1"), or the
-      whole name for the path of a parameter ("encoder/transformer/position"). What is
-      not there goes by its Flax path, with dots.
+      whole name for the path of a parameter ("encoder/transformer/position"). A
+      variable without a name here gets its Flax path, joined by dots.
   """
   entries = []
   leaves: dict[Any, Any] = traverse_util.flatten_dict(variables)
@@ -71,14 +71,14 @@ def make_table(variables: Any, names: Mapping[str, str]) -> list[Entry]:
 
 
 def read(tensors: Mapping[str, np.ndarray], entries: Iterable[Entry]) -> dict[str, Any]:
-  """Reads exactly these entries; counters of batches are not looked at.
+  """Reads exactly these entries, and ignores counters of batches.
 
   Returns:
-    Variables, float32.
+    The variables, float32.
 
   Raises:
-    ValueError: Lists every tensor that is missing, unexpected, of a wrong shape or
-      not finite.
+    ValueError: A tensor is missing, unexpected, of a wrong shape or not finite. The
+      message lists every one.
   """
   leaves, problems = {}, []
   unread = {name for name in tensors if not name.endswith(COUNTER)}
@@ -104,10 +104,11 @@ def read(tensors: Mapping[str, np.ndarray], entries: Iterable[Entry]) -> dict[st
 def write(
   variables: Mapping[str, Any], entries: Iterable[Entry]
 ) -> dict[str, np.ndarray]:
-  """Writes exactly these entries, and counters of 0. The inverse of `read`.
+  """Writes exactly these entries, with counters of 0. The inverse of `read`.
 
   Raises:
-    ValueError: Lists what the variables and the entries do not share.
+    ValueError: The variables are not those of the entries. The message lists the
+      differences.
   """
   leaves: dict[Any, Any] = traverse_util.flatten_dict(variables)
   shapes = {path: np.shape(leaf) for path, leaf in leaves.items()}
@@ -128,7 +129,7 @@ def write(
 
 
 def without_parallel_prefix(tensors: Mapping[str, Any]) -> dict[str, Any]:
-  """Removes "module." from the names if all have it."""
+  """Removes the prefix "module." from the names if all have it."""
   if not all(name.startswith(PARALLEL_PREFIX) for name in tensors):
     return dict(tensors)
   return {name.removeprefix(PARALLEL_PREFIX): x for name, x in tensors.items()}

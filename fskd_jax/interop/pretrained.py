@@ -24,16 +24,16 @@ HEAD = ("deconv_layers.", "final_layer.")
 def pretrained_variables(
   variables: Mapping[str, Any], path: str | pathlib.Path, config: ModelConfig
 ) -> dict[str, Any]:
-  """Replaces the encoder by that of a file; logs the names that are not used.
+  """Replaces the encoder by that of a file, and logs the names that are not used.
 
   Args:
     variables: Variables of a detector or a `TransPose`.
-    path: File of weights; its content is that of `load_pretrained`'s `state_dict`.
+    path: File of weights that holds a `state_dict` of `load_pretrained`.
     config: The architecture.
 
   Raises:
-    ValueError: As `load_pretrained`; names the file.
-    FileNotFoundError: There is no such file.
+    ValueError: `load_pretrained` raises it; the message begins with the file.
+    FileNotFoundError: The file does not exist.
   """
   tensors = read_weights(path)
   try:
@@ -50,12 +50,12 @@ def load_pretrained(
   variables: Mapping[str, Any],
   config: ModelConfig,
 ) -> tuple[dict[str, Any], list[str]]:
-  """Reads the encoder, or as much of it as a file of that kind has.
+  """Reads the encoder, or the part of it that files of that kind hold.
 
   Args:
     state_dict: Tensors of torchvision's ResNet-50 or an ImageNet HRNet, for the
       backbone; or of a TransPose, for the whole encoder and the deconvolutions. The
-      last layer is left as it is, so that the keypoints may be others.
+      last layer is left as it is, so the keypoints may differ.
     variables: Variables of a detector or a `TransPose`.
     config: The architecture.
 
@@ -63,8 +63,8 @@ def load_pretrained(
     All variables, and the names of the tensors that were not used.
 
   Raises:
-    ValueError: There are no such files for this encoder; lists every tensor that is
-      missing, unexpected, of a wrong shape or not finite.
+    ValueError: No published files exist for this encoder, or a tensor is missing,
+      unexpected, of a wrong shape or not finite. The message lists every one.
   """
   encoder = NAMES[config.encoder]
   if encoder is None:

@@ -41,11 +41,11 @@ class Sizes(NamedTuple):
 def write_stablehlo(
   path: str | pathlib.Path, cfg: Config, variables: Any, sizes: Sizes
 ) -> None:
-  """Writes the detector for one episode at a time, as a whole or not at all.
+  """Writes, atomically, a program that runs the detector on one episode at a time.
 
-  Images are uint8 RGB [1 t L L 3], keypoints float32 pixels [1 k n 2], visible bool
-  [1 k n]; the results are float32 heat-maps [1 m n h w], fused over the groups, and
-  keypoints [1 m n 2] in pixels.
+  Images are uint8 RGB [1 t L L 3], with t = k or m, keypoints float32 pixels
+  [1 k n 2], visible bool [1 k n]. The results are float32 heat-maps [1 m n h w], fused
+  over the groups, and keypoints [1 m n 2] in pixels.
 
   Args:
     path: File name that ends in .zip.
@@ -92,7 +92,7 @@ def _functions(
 
   def encode_support(weights, images, keypoints, visible):
     groups = apply(weights, images, keypoints, visible, method="encode_support")
-    # Plain dicts: whoever loads the file does not know `Kernels`.
+    # Plain dicts, because the loading program does not have the class `Kernels`.
     return [
       {"taps": group.taps} | ({} if group.bias is None else {"bias": group.bias})
       for group in groups

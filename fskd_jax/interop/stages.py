@@ -19,7 +19,7 @@ NUM_TYPES = 5
 
 
 def order(model: ModelConfig) -> list[str]:
-  """Returns how the names of the stages start, in the order of work, up to kernels."""
+  """Returns the prefixes of the stages' names, up to kernels, in computing order."""
   stages = [f"encoder {stage}" for stage in encoder_spec(model).stages]
   parts = (
     "encoder tokens",
@@ -32,7 +32,7 @@ def order(model: ModelConfig) -> list[str]:
 
 
 def seeded_inputs(cfg: Config) -> Any:
-  """Returns random input for the model of a configuration, the same at every call."""
+  """Returns random input for a configuration's model, the same at every call."""
   if cfg.task != "pose":
     return seeded_episode(cfg.data.image_size)
   shape = (1, *crop_size(cfg.data), 3)
@@ -45,8 +45,9 @@ def run_stages(
   """Applies a model, and returns the output of every stage.
 
   Returns:
-    By name: the encoder after its stem, each stage and each layer of attention, its
-    maps, the prototypes and kernels of each scale, the heat-maps of each group.
+    The outputs by name: the encoder after its stem, after each stage and after each
+    layer of attention, its maps, the prototypes and kernels of each scale, and the
+    heat-maps of each group.
   """
   stages: dict[str, Array] = {}
 
@@ -89,7 +90,7 @@ def _stages(
 def _encoder_stage(inner: str, result: Any, config: ModelConfig) -> dict[str, Array]:
   if inner == "reduce":
     return {"encoder tokens": result}
-  # The last module of a stage is what stays; of HRNet's branches, the finest.
+  # Later modules of a stage replace earlier ones; of HRNet's branches, take the finest.
   for stage, pattern in encoder_spec(config).stages.items():
     if re.fullmatch(pattern, inner):
       finest = result[0] if isinstance(result, list) else result

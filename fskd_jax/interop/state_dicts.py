@@ -17,7 +17,7 @@ def load_state_dict(
   """Reads the variables of a configuration's model by the names of its original.
 
   Raises:
-    ValueError: Lists everything that does not fit.
+    ValueError: The tensors do not fit the model. The message lists the differences.
   """
   if cfg.task == "pose":
     sizes = crop_size(cfg.data), len(cfg.data.base)

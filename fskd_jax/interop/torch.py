@@ -27,17 +27,17 @@ def load_state_dict(
   """Reads the variables of a detector from a state dict of the original.
 
   Args:
-    state_dict: NumPy arrays by name. `num_batches_tracked` is not looked at: the
+    state_dict: NumPy arrays by name. `num_batches_tracked` is ignored, because the
       running averages have a fixed decay.
     config: The architecture.
-    image_size: Side of the input; matters to the positions of a transformer alone.
+    image_size: Side of the input; only the positions of a transformer depend on it.
 
   Returns:
     {"params": ..., "batch_stats": ...}, float32.
 
   Raises:
-    ValueError: Lists every tensor that is missing, unexpected, of a wrong shape or
-      not finite.
+    ValueError: A tensor is missing, unexpected, of a wrong shape or not finite. The
+      message lists every one.
   """
   state_dict = entries.without_parallel_prefix(state_dict)
   state_dict = transpose_names.without_sine(state_dict, config, ENCODER)
@@ -62,9 +62,9 @@ def state_dict(
 def detector_table(config: ModelConfig, image_size: int = 32) -> list[Entry]:
   """Lists every variable of a detector with its name in a state dict.
 
-  Encoders of TransPose have the official names after "encoder.". What no original
-  has (the small encoder, the ablated kernel generators) goes by its Flax path, with
-  dots.
+  Encoders of TransPose have the official names after "encoder.". A module that no
+  original has (the small encoder, the ablated kernel generators) gets its Flax path,
+  joined by dots.
   """
   detector = FewShotDetector(config, image_size)
   shapes = jax.eval_shape(lambda: init_variables(detector, seed=0))

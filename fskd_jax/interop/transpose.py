@@ -17,7 +17,7 @@ from fskd_jax.models.transpose import TransPose, init_variables
 POSITION = "pos_embedding"
 HEAD_NAMES = {"final": "final_layer"} | {
   f"deconv{kind}_{i}": f"deconv_layers.{3 * i + offset}"
-  for i in range(3)  # at most, after a stride of 32
+  for i in range(3)  # at most three deconvolutions, after a stride of 32
   for kind, offset in (("", 0), ("_bn", 1))
 }
 
@@ -31,18 +31,18 @@ def load_state_dict(
   """Reads the variables of a `TransPose` from an official state dict.
 
   Args:
-    state_dict: NumPy arrays by name. `num_batches_tracked` is not looked at; a sine
-      embedding must be that of the formula, for a grid of any size.
+    state_dict: NumPy arrays by name. `num_batches_tracked` is ignored; a sine
+      embedding must agree with the formula, for a grid of any size.
     config: The architecture.
-    image_size: Height and width that it is made for.
-    num_keypoints: Number of its keypoints.
+    image_size: Height and width of the images.
+    num_keypoints: Number of keypoint types.
 
   Returns:
     {"params": ..., "batch_stats": ...}, float32.
 
   Raises:
-    ValueError: The position embedding is another; or lists every tensor that is
-      missing, unexpected, of a wrong shape or not finite.
+    ValueError: The position embedding is of another kind, or a tensor is missing,
+      unexpected, of a wrong shape or not finite. The message lists every one.
   """
   state_dict = entries.without_parallel_prefix(state_dict)
   state_dict = without_sine(state_dict, config)
@@ -57,8 +57,8 @@ def state_dict(
 ) -> dict[str, np.ndarray]:
   """Writes the variables of a `TransPose` as an official state dict.
 
-  The inverse of `load_state_dict`, bit for bit. A sine embedding, which is a constant
-  here and a tensor there, is that of `image_size`.
+  The inverse of `load_state_dict`, bit for bit. A sine embedding, a constant here but
+  a tensor in the state dict, is written for `image_size`.
 
   Raises:
     ValueError: The variables are not those of this configuration.
@@ -77,9 +77,10 @@ def transpose_table(
 
 
 def encoder_names(config: ModelConfig, prefix: str = "") -> dict[str, str]:
-  """Returns the official names of the modules of `encoder`, each after a prefix.
+  """Returns the official names of the encoder's modules, each after a prefix.
 
-  An encoder without published weights has none: its modules go by their own names.
+  It is empty for an encoder without published weights, whose modules keep their own
+  names.
   """
   root, names = "encoder/", {}
   if config.transformer.layers:
@@ -96,7 +97,7 @@ def encoder_names(config: ModelConfig, prefix: str = "") -> dict[str, str]:
 def sine_tensor(
   config: ModelConfig, image_size: tuple[int, int], prefix: str = ""
 ) -> dict[str, np.ndarray]:
-  """Returns the constant that a state dict holds beside the parameters, if any."""
+  """Returns the sine embedding as state dicts hold it; empty for another embedding."""
   if not has_sine(config):
     return {}
   height, width = (side // config.strides[0] for side in image_size)
@@ -107,11 +108,11 @@ def sine_tensor(
 def without_sine(
   state_dict: Mapping[str, np.ndarray], config: ModelConfig, prefix: str = ""
 ) -> dict[str, np.ndarray]:
-  """Checks the sine embedding of a state dict, and leaves it out.
+  """Checks the sine embedding of a state dict, and removes it.
 
   Raises:
-    ValueError: There is none, or it is not that of the formula for any grid of as
-      many cells.
+    ValueError: The embedding is missing, or does not agree with the formula for any
+      grid of that number of cells.
   """
   if not has_sine(config):
     return dict(state_dict)
@@ -135,7 +136,7 @@ def has_sine(config: ModelConfig) -> bool:
 
 
 def _is_sine(embedding: np.ndarray) -> bool:
-  """Returns whether it is that of some grid; the weights do not depend on which."""
+  """Whether an embedding is that of some grid; the weights do not depend on which."""
   cells, channels = embedding.shape
   return any(
     np.allclose(

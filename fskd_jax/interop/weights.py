@@ -24,16 +24,16 @@ from fskd_jax.messages import DAMAGE, cut, raise_if
 SUFFIXES = (".safetensors", ".pth")
 
 _TYPES = frozenset("F64 F32 F16 BF16 I64 I32 I16 I8 U64 U32 U16 U8 BOOL".split())
-_SLACK = 2**26  # bytes by which a tensor that repeats its values may grow
+_SLACK = 2**26  # bytes by which a tensor with repeated values may exceed its storage
 
 
 def read_weights(path: str | pathlib.Path) -> dict[str, np.ndarray]:
   """Reads a state dict, or the one under "state_dict" in a .pth.
 
   Raises:
-    FileNotFoundError: There is no such file.
-    ValueError: It is damaged, or not a plain state dict, or of an unknown kind.
-    ImportError: A .pth needs PyTorch, which is not installed.
+    FileNotFoundError: The file does not exist.
+    ValueError: The file is damaged, not a plain state dict, or of an unknown kind.
+    ImportError: The file is a .pth, and PyTorch is not installed.
   """
   path = _existing(path)
   if path.suffix == ".pth":
@@ -45,7 +45,7 @@ def read_config(path: str | pathlib.Path) -> Config | None:
   """Reads the configuration that `fskd export` put into a safetensors file.
 
   Raises:
-    FileNotFoundError: There is no such file.
+    FileNotFoundError: The file does not exist.
     ValueError: The file is damaged, or its configuration is of another version.
   """
   metadata = read_metadata(path)
@@ -62,10 +62,10 @@ def read_config(path: str | pathlib.Path) -> Config | None:
 
 
 def read_metadata(path: str | pathlib.Path) -> dict[str, str]:
-  """Reads the metadata that `fskd export` wrote; a .pth carries none.
+  """Reads the metadata that `fskd export` wrote; empty for a .pth.
 
   Raises:
-    FileNotFoundError: There is no such file.
+    FileNotFoundError: The file does not exist.
     ValueError: The file is damaged.
   """
   path = _existing(path)
@@ -76,7 +76,7 @@ def read_metadata(path: str | pathlib.Path) -> dict[str, str]:
 
 
 def halved(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """Returns the tensors with those of floating point rounded to bfloat16."""
+  """Returns the tensors, those of floating point rounded to bfloat16."""
   return {
     name: x.astype(ml_dtypes.bfloat16) if np.issubdtype(x.dtype, np.floating) else x
     for name, x in tensors.items()
@@ -88,17 +88,17 @@ def write_weights(
   tensors: Mapping[str, np.ndarray],
   metadata: Mapping[str, str],
 ) -> None:
-  """Writes a state dict, as a whole or not at all.
+  """Writes a state dict atomically.
 
   Args:
-    path: .safetensors or .pth.
+    path: File name that ends in .safetensors or .pth.
     tensors: Tensors by name.
-    metadata: Texts by name, kept in a safetensors file only; a .pth is a plain state
+    metadata: Texts by name. Only safetensors files keep them; a .pth is a plain state
       dict.
 
   Raises:
     ValueError: The file name ends in something else.
-    ImportError: A .pth needs PyTorch, which is not installed.
+    ImportError: The file is a .pth, and PyTorch is not installed.
   """
   path = _known(path)
   with atomic_path(path) as unfinished:
@@ -106,7 +106,7 @@ def write_weights(
       torch = _import_torch(path)
       torch.save({name: torch.tensor(x) for name, x in tensors.items()}, unfinished)
     else:
-      # Not save_file, whose files nobody else may read.
+      # Not save_file, whose files only their owner may read.
       unfinished.write_bytes(safetensors.numpy.save(dict(tensors), dict(metadata)))
 
 
@@ -192,18 +192,18 @@ def _read_pth(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _refuse_compressed(path: pathlib.Path) -> None:
-  """Refuses what torch.save does not write, and what may grow a thousandfold."""
+  """Refuses compressed files; torch.save writes none, and one may unpack to 1000 x."""
   try:
     with zipfile.ZipFile(path) as file:
       entries = file.infolist()
-  except Exception:  # of the older kind, or damaged: torch says so
+  except Exception:  # an older format, or damaged: torch reports it
     return
   if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
     raise ValueError(f"{path} is compressed, which torch.save does not do")
 
 
 def _problem(x: Any, torch: Any) -> str | None:
-  """Returns why NumPy cannot have a tensor, or None."""
+  """Returns why a tensor cannot become a NumPy array, or None."""
   if x.layout != torch.strided or x.is_nested:
     return "sparse or nested"
   if x.is_quantized:

@@ -1,8 +1,9 @@
 """Confidence intervals of means: t intervals, and the bootstrap over categories.
 
-Episodes of one species resemble each other, so that episodes of a few species say less
-of species in general than as many independent ones would. The t-interval speaks of
-these species; the bootstrap over categories speaks of others like them.
+Episodes of one species resemble each other, so episodes of a few species carry less
+information about species in general than the same number of independent ones. The
+t-interval holds for the evaluated species, the bootstrap over categories for other
+species like them.
 """
 
 import math
@@ -13,15 +14,15 @@ from jaxtyping import Float
 from scipy import stats
 
 _BLOCK = 2**21
-"""Numbers held at once; only memory depends on it."""
+"""Numbers held in memory at once; results do not depend on it."""
 
 
 class Interval(NamedTuple):
-  """A mean and where it may lie; arrays of one shape.
+  """A mean and its confidence interval, as arrays of one shape.
 
   Attributes:
-    mean: of the items.
-    low, high: ends of the interval.
+    mean: The mean over the items.
+    low, high: The ends of the interval.
   """
 
   mean: np.ndarray
@@ -30,13 +31,13 @@ class Interval(NamedTuple):
 
 
 def format_points(interval: Interval) -> str:
-  """Formats a difference of parts of 1 in points, "+1.2 (+0.1 to +2.3)"."""
+  """Formats a difference of fractions in percentage points, "+1.2 (+0.1 to +2.3)"."""
   mean, low, high = (100 * float(x) for x in interval)
   return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 def t_half_width(means: Float[np.ndarray, " n"], level: float = 0.95) -> float | None:
-  """Returns half the width of the t-interval of independent values; None for one."""
+  """Returns half the width of the t-interval of a mean; None for a single value."""
   count = len(means)
   if count < 2:
     return None
@@ -55,33 +56,35 @@ def category_episode_bootstrap(
 ) -> Interval:
   """Bootstraps the mean of items: categories, then episodes within each.
 
-  A resample draws as many categories as there are, with replacement, and from each
-  drawn one as many of its episodes as it has, with replacement; its mean is over the
-  items of the drawn episodes. The interval is of percentiles. With one category it is
-  the plain bootstrap over episodes. Of C categories, the spread between them comes out
-  (C - 1) / C of what it is, so that with a handful the interval is too narrow.
+  A resample draws as many categories as there are, with replacement, then from each
+  drawn category as many episodes as it has, with replacement, and averages the items
+  of the drawn episodes. The ends are percentiles of these averages. With one category
+  this is the plain bootstrap over episodes. With C categories the variance between
+  them is underestimated by a factor (C - 1) / C, so the interval is too narrow when
+  there is only a handful.
 
   Args:
-    values: float [e ...], a row for each item; columns share the resamples. Where a
-      column is nan, it has no such item.
-    category: [e], of the item; all items of an episode have the same.
-    episode: [e], which episode the item belongs to.
-    seed: of the resamples.
-    resamples: how many.
-    level: of the interval, in (0, 1).
+    values: float [e ...], one row per item; columns share the resamples. A nan means
+      that the column lacks this item.
+    category: [e], the category of the item; the same for all items of an episode.
+    episode: [e], the episode that the item belongs to.
+    seed: The seed of the resamples.
+    resamples: The number of resamples.
+    level: The level of the interval, in (0, 1).
 
   Returns:
-    The mean over the items and its interval, each [...]. With items of a single
-    episode the ends are nan.
+    The mean over the items and its interval, each [...]. The ends are nan if all items
+    belong to a single episode.
 
   Raises:
-    ValueError: no items, lengths that differ, or an episode of two categories.
+    ValueError: There are no items, the lengths differ, or an episode has two
+      categories.
   """
   values = np.asarray(values, np.float64)
   if not len(values) or not len(values) == len(category) == len(episode):
     raise ValueError(
       f"{len(values)} values, {len(category)} categories and {len(episode)} episodes; "
-      "expected one of each per item, and an item at least"
+      "expected one of each per item, and at least one item"
     )
   _, first, index = np.unique(episode, return_index=True, return_inverse=True)
   _, group = np.unique(category, return_inverse=True)
@@ -91,7 +94,7 @@ def category_episode_bootstrap(
     raise ValueError(f"episode {episode[mixed[0]]} has items of two categories")
   columns = values.reshape(len(values), -1)
   is_there = np.isfinite(columns)
-  # A mean of items is a ratio of two sums: of values, and of how many they are.
+  # A resample's mean is the ratio of two sums: the values, and their number.
   totals = np.zeros((len(first), 2 * columns.shape[1]))
   np.add.at(totals, index, np.c_[np.where(is_there, columns, 0), is_there])
 
@@ -127,10 +130,12 @@ def paired_bootstrap(
   resamples: int = 2000,
   level: float = 0.95,
 ) -> Interval:
-  """Bootstraps the mean of b - a over the same items; see the function above.
+  """Bootstraps the mean of b - a over paired items.
+
+  Resamples as `category_episode_bootstrap`, with its arguments.
 
   Raises:
-    ValueError: a and b differ in shape; or as above.
+    ValueError: a and b differ in shape, or `category_episode_bootstrap` raises it.
   """
   if np.shape(a) != np.shape(b):
     raise ValueError(f"values of shapes {np.shape(a)} and {np.shape(b)} are not pairs")
@@ -150,8 +155,8 @@ def crossed_bootstrap(
   """Bootstraps a mean over training seeds and, crossed with them, episodes.
 
   All seeds are scored on the same episodes, so a resample draws seeds and episodes,
-  each with replacement. With three seeds the variance between them comes out 2/3 of
-  what it is. Scores of nan (no valid keypoint) count nowhere.
+  each with replacement. With three seeds the variance between seeds is underestimated
+  by a factor of 2/3. Scores of nan (no valid keypoint) are ignored.
   """
   rng = np.random.default_rng(seed)
   is_there = np.isfinite(scores)
@@ -167,9 +172,9 @@ def crossed_bootstrap(
 
 
 def _draws(rng: np.random.Generator, times: np.ndarray, count: int) -> np.ndarray:
-  """Says how often each of a category's episodes is drawn, [resamples count].
+  """Draws how often each episode of a category occurs, [resamples count].
 
-  Drawing the category t times, and `count` episodes each time, is t * count draws.
+  A category drawn t times contributes t * count draws of its `count` episodes.
   """
   row = np.repeat(np.arange(len(times)), times * count)
   cell = row * count + rng.integers(count, size=len(row))

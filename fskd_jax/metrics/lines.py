@@ -1,4 +1,4 @@
-"""The lines of metrics.jsonl, as they are read back."""
+"""Reads the lines of metrics.jsonl."""
 
 import json
 import logging
@@ -11,13 +11,13 @@ _log = logging.getLogger(__name__)
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
-  """Reads {"step": 10, "train/loss": 0.5, ..} of every line; null where not finite.
+  """Reads one dictionary per line, such as {"step": 10, "train/loss": 0.5}.
 
-  Lines that are not so, as a crash or a bad disk leaves them, are left out with a
-  warning.
+  A value that was not finite is None. Lines damaged by a crash or a bad disk are
+  skipped with a warning.
 
   Raises:
-    FileNotFoundError: there is no such file.
+    FileNotFoundError: The file does not exist.
   """
   raw = read_lines(path)
   parsed = [_parsed(line) for line in raw]

@@ -19,18 +19,18 @@ def compare(
   """Compares the detectors of two evaluations, episode by episode.
 
   Args:
-    a: of `episode_record.read`.
-    b: the same.
-    settings: which; None: all that both have.
+    a: The first record, as returned by `record.read`.
+    b: The second record.
+    settings: The settings to compare; None compares all that both have.
 
   Returns:
-    For each setting "episodes" and "species" (how many), "threshold" of PCK for
-    groups, "metrics" by name, and "per_keypoint" and "per_species" by name. An entry
-    has "a", "b" (means), "difference" (b - a) and "interval95", [low, high] or None.
+    For each setting, the numbers of "episodes" and "species", the PCK "threshold" of
+    the groups, and "metrics", "per_keypoint" and "per_species" by name. An entry has
+    the means "a" and "b", "difference" (b - a) and "interval95", [low, high] or None.
 
   Raises:
-    ValueError: The protocols or decodings differ, a setting is missing, or the episodes
-      differ; names the difference.
+    ValueError: The protocols, decodings or episodes differ, or a setting is missing.
+      The message names the difference.
   """
   _check_protocols(a, b)
   _check_decodings(a, b)
@@ -58,13 +58,13 @@ def _check_decodings(a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
 
 
 def _decoding(run: Mapping[str, Any]) -> str:
-  # Version 0.1.0 did not name it: the highest cell, but in `fskd mp100` the mode.
+  # Version 0.1.0 did not record it: it took the highest cell, `fskd mp100` the mode.
   is_mp100 = run.get("protocol", "ours").startswith("MP-100")
   return run.get("decoding", "mode" if is_mp100 else "argmax")
 
 
 def _check_protocols(a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
-  # Records from before there was a second protocol do not name it.
+  # Records written before there was a second protocol do not name one.
   mine, other = (run.get("protocol", "ours") for run in (a, b))
   if mine != other:
     raise ValueError(
@@ -74,7 +74,7 @@ def _check_protocols(a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
 
 
 def _check(name: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
-  """Raises ValueError that names what differs, unless the episodes are the same."""
+  """Raises a ValueError that names the differences unless the episodes agree."""
   mine, other = a["settings"][name], b["settings"][name]
   if mine["manifest"] == other["manifest"]:
     return
@@ -100,7 +100,7 @@ def _check(name: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
 
 def _compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
   names = a["species"]
-  # Where episodes mix species they are all of one category, as in `metrics`.
+  # Episodes that mix species all count as one category, as in `scores`.
   mixed = None in names
   species = np.array(["" if mixed else name for name in names])
   mine, other = a["scores"][_PREDICTOR], b["scores"][_PREDICTOR]
@@ -154,11 +154,11 @@ def _compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def verdict(row: Mapping[str, Any], episodes: str) -> str:
-  """Says in plain words what a difference of PCK shows.
+  """Returns a plain sentence on what a difference of PCK shows.
 
   Args:
-    row: an entry of `compare`.
-    episodes: what they were measured on, such as "300 episodes".
+    row: An entry returned by `compare`.
+    episodes: A description of the sample, such as "300 episodes".
   """
   if row["interval95"] is None:
     return f"nothing shown: the same {episodes} are too few"

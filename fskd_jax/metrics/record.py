@@ -1,7 +1,8 @@
 """Records which instances each evaluated episode used, and its scores.
 
-Two runs saw the same episodes if the records agree in all but the scores: the same
-instances in the same order, the same keypoint types, and the same keypoints asked for.
+Two runs saw the same episodes if their records agree in everything but the scores:
+the same instances in the same order, the same keypoint types, and the same keypoints
+asked for.
 """
 
 import hashlib
@@ -16,25 +17,25 @@ from fskd_jax.episode import PADDING, EpisodeBatch, valid_queries
 from fskd_jax.files import read_json
 
 FILE = "episode_scores.json"
-"""Beside results.json."""
+"""Name of the file of records, beside results.json."""
 
 
 class EpisodeRecord:
-  """Collects who is in the episodes of one setting, batch by batch."""
+  """Records the instances in the episodes of one setting, batch by batch."""
 
   def __init__(self, type_names: Callable[[np.ndarray], Sequence[str]]):
-    """Prepares an empty record; `type_names` gives the names of keypoint ids."""
+    """Creates an empty record; `type_names` maps keypoint ids to names."""
     self._type_names = type_names
     self._instances: list[list[int]] = []
     self._species: list[str | None] = []
     self._digest = hashlib.sha256()
 
   def add(self, batch: EpisodeBatch, species: np.ndarray) -> None:
-    """Adds a batch; padded episodes are left out.
+    """Adds a batch, without its padded episodes.
 
     Args:
-      batch: NumPy arrays.
-      species: str [b m], of the instance in each query image.
+      batch: The episodes, as NumPy arrays.
+      species: str [b m], the species of the instance in each query image.
     """
     valid = np.asarray(valid_queries(batch))
     for row in np.flatnonzero(np.asarray(batch.episode_index) != PADDING):
@@ -43,7 +44,7 @@ class EpisodeRecord:
       names = set(species[row])
       self._instances.append(ids.tolist())
       self._species.append(str(names.pop()) if len(names) == 1 else None)
-      # Slots that hold no type are padding, of which there may be more or less.
+      # Slots without a type are padding, whose number does not change an episode.
       held = types != PADDING
       asked = {
         "instances": ids.tolist(),
@@ -57,11 +58,12 @@ class EpisodeRecord:
     """Returns the record of the setting.
 
     Args:
-      scores: `metrics.EpisodeScores.per_episode` of each predictor.
+      scores: The `scores.EpisodeScores.per_episode` of each predictor.
 
     Returns:
-      "manifest", a hash of all but the scores; and by episode "instances", the ids of
-      support and query, and "species", None where the queries show several; "scores".
+      "manifest", a hash of everything but the scores; lists with one entry per
+      episode, "instances" (ids of support and query) and "species" (None where the
+      queries show several); and "scores".
     """
     return {
       "manifest": self._digest.hexdigest(),
@@ -75,11 +77,11 @@ def read(path: pathlib.Path) -> dict[str, Any]:
   """Reads the records that `evaluate.py` wrote below or at a folder.
 
   Args:
-    path: folder of a run, or of one of its evaluations.
+    path: The folder of a run, or of one of its evaluations.
 
   Raises:
-    FileNotFoundError: there are none.
-    ValueError: the file is damaged.
+    FileNotFoundError: There is no file of records.
+    ValueError: The file is damaged.
   """
   places = [path / FILE, path / "eval" / FILE]
   found = next((place for place in places if place.is_file()), None)

@@ -7,15 +7,15 @@ from jaxtyping import Bool, Float
 
 
 class Curves(NamedTuple):
-  """How far confidences can be trusted.
+  """Reliability and risk-coverage curves of a set of predictions.
 
   Attributes:
-    confidence, correct, count: of each bin that holds any: its mean confidence, which
-      part is right, and how many there are.
-    coverage: parts of all, the surest first, 0..1.
-    risk: which part of them is wrong.
-    error: expected calibration error: mean distance of confidence and correctness
-      over the bins, weighted by their counts.
+    confidence, correct, count: For each bin that is not empty, its mean confidence,
+      the fraction of correct predictions, and the number of predictions.
+    coverage: Fractions of all predictions that are kept, the most confident first.
+    risk: The fraction of wrong predictions at each coverage.
+    error: The expected calibration error: the mean distance of confidence and
+      correctness over the bins, weighted by their counts.
   """
 
   confidence: list[float]
@@ -35,10 +35,10 @@ _COVERAGES = np.linspace(0.05, 1, 20)
 def measure(
   confidence: Float[np.ndarray, " e"], correct: Bool[np.ndarray, " e"]
 ) -> Curves:
-  """Says how far confidences can be trusted.
+  """Measures the curves of confidences.
 
-  Reliability: in ten bins of equal width, how sure and how often right. Risk and
-  coverage: how often wrong are the surest, by which part of all they are.
+  Reliability compares confidence and correctness in ten bins of equal width. Risk is
+  the fraction of wrong predictions among the most confident ones.
   """
   bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
   count = np.bincount(bins, minlength=_BINS)

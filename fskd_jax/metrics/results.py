@@ -11,8 +11,8 @@ from fskd_jax.config import EvalConfig
 from fskd_jax.files import write_json, write_picture, write_text
 
 SEARCH_WAYS = ("boxes_given", "searched")
-"""How the queries of an evaluation are predicted a second time; the support always has
-its boxes."""
+"""Settings of the evaluation's second prediction of each query, without its box; the
+support always has its boxes."""
 
 
 def is_as_predicted(cfg: EvalConfig) -> bool:
@@ -21,9 +21,10 @@ def is_as_predicted(cfg: EvalConfig) -> bool:
 
 
 def results_folder(workdir: str | os.PathLike, cfg: EvalConfig) -> pathlib.Path:
-  """Returns the folder of a run's results: eval/, with what is not as predicted below.
+  """Returns the folder of a run's results.
 
-  That is reference/ by protocol, and then argmax/ by decoding.
+  It is eval/ for an evaluation that crops and decodes as predictions do, otherwise a
+  folder below it: reference/ for that protocol, then argmax/ for that decoding.
   """
   folder = pathlib.Path(workdir) / "eval"
   if cfg.protocol != "ours":
@@ -32,12 +33,12 @@ def results_folder(workdir: str | os.PathLike, cfg: EvalConfig) -> pathlib.Path:
 
 
 def headline(cfg: EvalConfig) -> float:
-  """Returns the threshold in tables and pictures: 0.1, or the nearest to it."""
+  """Returns the PCK threshold of tables and pictures: 0.1, or the nearest one."""
   return min(cfg.thresholds, key=lambda t: abs(t - 0.1))
 
 
 def percent(mean: Mapping[str, Any]) -> str:
-  """Formats a mean of `metrics.episode_mean` with its interval."""
+  """Formats a mean returned by `scores.episode_mean` with its interval."""
   half = mean["ci95"]
   text = f"{100 * (mean['mean'] or 0.0):.1f}"
   return text if half is None else f"{text} ± {100 * half:.1f}"
@@ -50,17 +51,17 @@ def write_report(
   folder: pathlib.Path,
   more: Mapping[str, Any],
 ) -> None:
-  """Writes table.txt, episodes.png and other files, and at last results.json.
+  """Writes table.txt, episodes.png and other files, and finally results.json.
 
   Args:
     results: The content of results.json.
     text: The content of table.txt.
     picture: The pixels of episodes.png.
-    folder: The folder to write to; made if need be.
+    folder: The folder to write to; created if it does not exist.
     more: The content of further JSON files, by file name.
   """
   for name, content in more.items():
     write_json(folder / name, content, indent=None)
   write_text(folder / "table.txt", text + "\n")
   write_picture(folder / "episodes.png", picture)
-  write_json(folder / "results.json", results)  # last: it stands for a whole evaluation
+  write_json(folder / "results.json", results)  # last: marks a whole evaluation

@@ -1,8 +1,8 @@
 """Scores over episodes: PCK, normalised error, AUC.
 
-All is NumPy on the host, in pixels of the original images. Every average is taken
-within an episode first and then over the episodes, with its 95 % t-interval and the
-bootstrap over species and their episodes.
+Everything is NumPy on the host, in pixels of the original images. Every average is
+taken within each episode first and then over the episodes, with its 95 % t-interval
+and the bootstrap over species and their episodes.
 """
 
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from fskd_jax.episode import PADDING, EpisodeBatch, valid_queries
 from fskd_jax.metrics import intervals
 
 AUC_LIMIT = 0.2
-"""The AUC is the area under the PCK curve from 0 to here, divided by this."""
+"""Upper end of the PCK thresholds whose area, divided by this, is the AUC."""
 
 
 def recovery_scale(protocol: str, image_size: int) -> float:
-  """Returns the factor that a protocol puts on all distances: exactly 1 for ours.
+  """Returns the factor by which a protocol scales all distances; exactly 1 for ours.
 
-  The original divides by the side L of its input going to normalised coordinates, and
-  multiplies by L - 1 coming back, with predictions and annotations alike.
+  The original divides by the side L of its input to normalise coordinates, but
+  multiplies by L - 1 to recover pixels, for predictions and annotations alike.
 
   Source: docs/algorithm.md#recovery-of-pixels.
   """
@@ -33,11 +33,11 @@ class Distances(NamedTuple):
   """One entry per valid query keypoint, all arrays of one length.
 
   Attributes:
-    to_box: distance over the longer side of the instance's box.
-    to_image: distance over the longer side of the original image.
-    episode: number of the episode.
-    keypoint: id of the keypoint type.
-    species: name of the species in the query image.
+    to_box: The distance divided by the longer side of the instance's box.
+    to_image: The distance divided by the longer side of the original image.
+    episode: The number of the episode.
+    keypoint: The id of the keypoint type.
+    species: The name of the species in the query image.
   """
 
   to_box: np.ndarray
@@ -56,13 +56,13 @@ def distances(
   """Measures predictions in original pixels.
 
   Args:
-    batch: NumPy arrays.
+    batch: The episodes, as NumPy arrays.
     predictions: float [b m n 2], pixels of the network's input.
-    species: str [b m], of the instance in each query image.
-    recovery: of `recovery_scale`.
+    species: str [b m], the species of the instance in each query image.
+    recovery: The factor on all distances, as returned by `recovery_scale`.
 
   Raises:
-    ValueError: the shapes do not fit together, or a valid query has an empty box.
+    ValueError: The shapes do not fit together, or a valid query has an empty box.
   """
   query, valid = batch.query, np.asarray(valid_queries(batch))
   wanted = (query.keypoints.shape, valid.shape[:2])
@@ -90,7 +90,7 @@ def distances(
 
 
 class EpisodeScores:
-  """Collects episodes batch by batch; `summary` scores them."""
+  """Collects episodes batch by batch and scores them (`summary`)."""
 
   def __init__(
     self,
@@ -98,12 +98,12 @@ class EpisodeScores:
     keypoint_names: Sequence[str],
     recovery: float = 1.0,
   ):
-    """Prepares an empty collection.
+    """Creates an empty collection.
 
     Args:
-      thresholds: of PCK, parts of the longer box side.
-      keypoint_names: of the data set's types, indexed by their id.
-      recovery: of `recovery_scale`.
+      thresholds: The thresholds of PCK, as fractions of the longer box side.
+      keypoint_names: The names of the data set's types, indexed by their id.
+      recovery: The factor on all distances, as returned by `recovery_scale`.
     """
     self._recovery = recovery
     self._thresholds = tuple(thresholds)
@@ -112,7 +112,7 @@ class EpisodeScores:
     self._num_episodes = 0
 
   def add(self, batch: EpisodeBatch, predictions: np.ndarray, species: np.ndarray):
-    """Adds a batch; padded episodes are left out. Arguments as of `distances`."""
+    """Adds a batch, without padded episodes; the arguments are those of `distances`."""
     part = distances(batch, predictions, species, self._recovery)
     is_real = np.asarray(batch.episode_index) != PADDING
     number = self._num_episodes + np.cumsum(is_real) - 1
@@ -123,9 +123,9 @@ class EpisodeScores:
     """Returns the scores of each added episode, as lists ready for JSON.
 
     Returns:
-      "pck" by threshold, "ne", "auc", and "per_keypoint": by name the PCK by threshold
-      of one keypoint type. Each list has an entry per episode, rounded to six digits;
-      None without a valid keypoint. Their mean is that of `summary`.
+      "pck" by threshold, "ne", "auc", and "per_keypoint", the PCK by threshold of each
+      keypoint type by name. Each list has one entry per episode, rounded to six
+      digits, or None without a valid keypoint. Their mean is the one in `summary`.
     """
     entries = self._entries()
 
@@ -155,13 +155,13 @@ class EpisodeScores:
     """Scores everything added so far, as plain numbers ready for JSON.
 
     Returns:
-      "episodes" with a valid keypoint (only they count), "keypoints" (how many);
-      "pck" and "pck_micro" by threshold (over all keypoints, unlike "pck"), "ne",
-      "auc"; "per_keypoint" and "per_species": by name, "pck" and "count". A mean
-      is as of `episode_mean`.
+      "episodes", the number of those with a valid keypoint (only they count);
+      "keypoints", the number of valid ones; "pck" by threshold, and "pck_micro", which
+      averages over all keypoints at once; "ne" and "auc"; "per_keypoint" and
+      "per_species", with "pck" and "count" by name. `episode_mean` describes a mean.
 
     Raises:
-      ValueError: no episode had a valid keypoint.
+      ValueError: No episode had a valid keypoint.
 
     Source: docs/algorithm.md#metrics.
     """
@@ -184,12 +184,12 @@ class EpisodeScores:
 def summarize(
   entries: Distances, thresholds: Sequence[float], keypoint_names: Sequence[str]
 ) -> dict[str, Any]:
-  """Scores distances; the fields of `EpisodeScores.summary` from "pck" on.
+  """Returns the fields of `EpisodeScores.summary` from "pck" on.
 
   Args:
-    entries: at least one.
-    thresholds: of PCK, parts of the longer box side.
-    keypoint_names: indexed by the ids in `entries`.
+    entries: The distances, at least one.
+    thresholds: The thresholds of PCK, as fractions of the longer box side.
+    keypoint_names: The names, indexed by the ids in `entries`.
   """
   limits = [f"{t:g}" for t in thresholds]
   hits = entries.to_box[:, None] <= np.array(thresholds)
@@ -207,7 +207,7 @@ def summarize(
     keypoint_names[i]: entries.keypoint == i for i in np.unique(entries.keypoint)
   }
   kinds = {str(name): entries.species == name for name in np.unique(entries.species)}
-  # One set of resamples serves all but the species, which need some of their own.
+  # All means share one set of resamples, except the species, which need their own.
   whole = np.c_[hits, entries.to_image, _auc(entries)]
   tables = [table(whole, every), *(table(hits, chosen) for chosen in types.values())]
   means = _means(np.concatenate(tables, axis=1), category)
@@ -229,23 +229,23 @@ def summarize(
 
 
 def episode_mean(values: np.ndarray, episode: np.ndarray) -> dict[str, Any]:
-  """Averages values within each episode, then over the episodes, of one category.
+  """Averages values within each episode, then over the episodes of one category.
 
   Args:
     values: [e], at least one.
-    episode: int [e], which episode a value belongs to.
+    episode: int [e], the episode that a value belongs to.
 
   Returns:
-    "mean"; "ci95", the half width of the 95 % t-interval over the episodes; and
-    "bootstrap95", [low, high] of `intervals.category_episode_bootstrap`. Both are None
-    for a single episode.
+    "mean"; "ci95", half the width of the 95 % t-interval over the episodes; and
+    "bootstrap95", the ends [low, high] of `intervals.category_episode_bootstrap`. Both
+    are None for a single episode.
   """
   names, index = np.unique(episode, return_inverse=True)
   return _means(_episode_means(values[:, None], index, len(names)))[0]
 
 
 def _episode_means(values: np.ndarray, index: np.ndarray, count: int) -> np.ndarray:
-  """Averages values [e c] within each of `count` episodes, [count c]; nan for none."""
+  """Averages values [e c] in each of `count` episodes, [count c]; nan if empty."""
   sums = [np.bincount(index, column, count) for column in values.T]
   with np.errstate(invalid="ignore"):
     return np.stack(sums, 1) / np.bincount(index, minlength=count)[:, None]
@@ -254,13 +254,13 @@ def _episode_means(values: np.ndarray, index: np.ndarray, count: int) -> np.ndar
 def _means(
   table: np.ndarray, category: np.ndarray | None = None
 ) -> list[dict[str, Any]]:
-  """Averages columns over the episodes that have a value, as of `episode_mean`.
+  """Averages each column over the episodes that have a value; see `episode_mean`.
 
   Args:
-    table: [episodes c], nan without a value.
-    category: [episodes]; None: all are of one.
+    table: [episodes c], nan where an episode has no value.
+    category: [episodes]; None if all episodes are of one category.
   """
-  if category is None:  # episodes of other categories take no part
+  if category is None:  # the rows of other species are nan
     table = table[np.isfinite(table).any(1)]
     category = np.zeros(len(table))
   found = intervals.category_episode_bootstrap(table, category, np.arange(len(table)))
@@ -276,12 +276,12 @@ def _means(
 
 
 def _auc(entries: Distances) -> np.ndarray:
-  """Returns the area under the PCK curve of each entry, a step function."""
+  """Returns the area under the PCK curve of each entry, which is a step function."""
   return np.clip(1 - entries.to_box / AUC_LIMIT, 0, None)
 
 
 def _categories(entries: Distances) -> np.ndarray:
-  """Returns the species of each entry's episode; one for all where episodes mix."""
+  """Returns each entry's species, or one category for all if episodes mix species."""
   _, first, index = np.unique(entries.episode, return_index=True, return_inverse=True)
   is_mixed = (entries.species != entries.species[first][index]).any()
   return np.zeros(len(index)) if is_mixed else entries.species

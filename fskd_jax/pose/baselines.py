@@ -13,11 +13,13 @@ from fskd_jax.episode import EpisodeBatch
 def mean_pose(
   persons: Sequence[Instance], types: Int32[np.ndarray, " n"]
 ) -> Float[np.ndarray, "n 2"]:
-  """Returns where keypoints lie on average, in parts of the box; (0.5, 0.5) if unseen.
+  """Returns the mean location of each keypoint type, as fractions of the box.
+
+  A type that no person shows is at (0.5, 0.5).
 
   Args:
-    persons: of the training split.
-    types: numbers in the vocabulary.
+    persons: The persons of the training split.
+    types: The keypoint types, as indices of the vocabulary.
   """
   visible = np.stack([person.visible[types] for person in persons])[..., None]
   points = np.stack([person.keypoints[types] for person in persons])
@@ -30,7 +32,7 @@ def mean_pose(
 def place_pose(
   pose: Float[np.ndarray, "n 2"], batch: EpisodeBatch
 ) -> Float[np.ndarray, "b n 3"]:
-  """Predicts the same pose in every person's box, with score 1; pixels of the crops."""
+  """Predicts one pose in every person's box: pixels of the crops and a score of 1."""
   query = batch.query
   corner, size = query.box[:, 0, None, :2], query.box[:, 0, None, 2:]
   to_crop = geometry.invert_affine(query.to_original[:, 0])

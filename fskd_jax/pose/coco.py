@@ -1,7 +1,7 @@
 """COCO results of pose estimation: OKS suppression and average precision.
 
-pycocotools computes the precision; what it compares with comes from the annotation
-file itself, with the crowds that training leaves out.
+pycocotools computes the precision. Its ground truth comes from the annotation file
+itself, including the crowds that training leaves out.
 """
 
 import contextlib
@@ -20,16 +20,16 @@ from fskd_jax.data.keypoints import COCO_PERSON, COCO_SIGMAS
 from fskd_jax.messages import naming
 
 OTHER_SIGMA = 0.079
-"""OKS sigma of types that COCO does not know; CrowdPose's of head and neck."""
+"""OKS sigma of types that COCO does not know; CrowdPose uses it for head and neck."""
 
 MIN_SCORE = 0.2
-"""Only keypoints above it enter a person's score (docs/transpose.md#oks-ap)."""
+"""Lowest score of keypoints that enter a person's score (docs/transpose.md#oks-ap)."""
 
 NMS_THRESHOLD = 0.9
-"""Two persons whose OKS is higher are one (docs/transpose.md#oks-ap)."""
+"""OKS above which two persons count as one (docs/transpose.md#oks-ap)."""
 
 SUMMARY = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
-"""What pycocotools reports of keypoints, in its order."""
+"""Names of the numbers that pycocotools reports for keypoints, in its order."""
 
 
 def oks_sigmas(
@@ -48,20 +48,20 @@ def ground_truth(
   keypoint_names: Sequence[str],
   image_names: Collection[str] | None = None,
 ) -> dict[str, Any]:
-  """Reads the annotations in the form that pycocotools compares with.
+  """Reads the annotations in the form that pycocotools takes as ground truth.
 
   Args:
-    folder: checked by `coco_file.load`.
-    keypoint_names: become the types, in this order; an annotation without a visible
-      one of them is ignored, not missed.
-    image_names: file names of the images to keep; all by default.
+    folder: The folder of a data set that `coco_file.load` has checked.
+    keypoint_names: The keypoint types, in this order. An annotation that shows none of
+      them is ignored, not counted as missed.
+    image_names: The file names of the images to keep; all by default.
 
   Returns:
     A COCO data set. Its annotations have the id and the category of the file, but all
-    belong to one evaluated category, so that species compete as they do in the image.
+    are evaluated as one category, so that the species in an image compete.
   """
   path = folder / "annotations.json"
-  with naming(path):  # `coco_file.load` did not look at its crowds
+  with naming(path):  # `coco_file.load` did not check the crowds
     return _ground_truth(coco_file.standard(path), keypoint_names, image_names)
 
 
@@ -88,8 +88,8 @@ def _ground_truth(
     if entry["image_id"] not in used:
       continue
     values = np.asarray(entry.get("keypoints") or [], np.float64).reshape(-1, 3)
-    # The row that is added stands for types that the category does not have, and for
-    # all types of a crowd, which may come without keypoints.
+    # The additional row stands for types that the category lacks, and for all types of
+    # a crowd, which may have no keypoints.
     place = places[entry["category_id"]] if len(values) else [-1] * len(keypoint_names)
     values = np.concatenate([values, np.zeros((1, 3))])[place]
     _, _, width, height = entry["bbox"]
@@ -131,11 +131,11 @@ def results(
 
   Args:
     predicted: (x, y, score) in pixels of the original images.
-    image_ids: of the file.
-    category_ids: of the file.
-    box_scores: of the boxes that were looked at.
-    areas: of the crops, square pixels of the original images.
-    sigmas: of OKS.
+    image_ids: The ids of the images in the annotation file.
+    category_ids: The ids of the categories in the annotation file.
+    box_scores: The scores of the boxes that the persons were predicted in.
+    areas: The areas of the crops, in square pixels of the original images.
+    sigmas: The OKS sigmas, as returned by `oks_sigmas`.
   """
   sure = predicted[..., 2] > MIN_SCORE
   scores = (predicted[..., 2] * sure).sum(1) / np.maximum(sure.sum(1), 1)
@@ -163,7 +163,7 @@ def oks_nms(
   areas: Float[np.ndarray, " p"],
   sigmas: Float[np.ndarray, " n"],
 ) -> list[int]:
-  """Returns the rows that are no near-duplicate of one with a higher score."""
+  """Returns the rows that are not near-duplicates of a row with a higher score."""
   kept: list[int] = []
   for row in np.argsort(-scores, kind="stable").tolist():
     squares = np.square(points[kept] - points[row]).sum(-1)  # [kept n]
@@ -179,15 +179,15 @@ def average_precision(
   found: Sequence[Mapping[str, Any]],
   sigmas: Float[np.ndarray, " n"],
 ) -> dict[str, float | None]:
-  """Scores results by pycocotools.
+  """Scores results with pycocotools.
 
   Args:
-    truth: of `ground_truth`.
-    found: of `results`.
-    sigmas: of OKS.
+    truth: The annotations, as returned by `ground_truth`.
+    found: The predictions, as returned by `results`.
+    sigmas: The OKS sigmas, as returned by `oks_sigmas`.
 
   Returns:
-    By the names in `SUMMARY`; None where no person is that large.
+    The scores by the names in `SUMMARY`; None where no person is of that size.
   """
   if not found:
     return dict.fromkeys(SUMMARY, 0.0)

@@ -1,8 +1,8 @@
 """Crops of persons as 2x3 matrices, as top-down pose estimators cut them.
 
 The matrices map pixels of the crop to pixels of the original image (`to_original`
-of `episode.Views`), in the convention of `geometry`: a crop of w pixels shows w
-pixels' worth of the image. The field's code maps w - 1 onto w - 1 instead
+of `episode.Views`), in the convention of `geometry`: the w pixels of a crop span the
+whole width of the box. The usual code maps w - 1 onto w - 1 instead
 (docs/transpose.md#crops-of-persons), a scale that differs by less than 1 %.
 """
 
@@ -15,23 +15,23 @@ from fskd_jax import geometry
 from fskd_jax.config import PoseConfig
 
 HALF_BODY_MARGIN = 1.5
-"""Width of a crop of half a body over the hull of its keypoints, as `CROP_MARGIN`."""
+"""Width of a half-body crop divided by the width of the hull of its keypoints."""
 
 HALF_BODY_MIN_VISIBLE = 8
-"""Persons with no more visible keypoints are never halved."""
+"""Number of visible keypoints up to which persons never get a half-body crop."""
 
 
 def evaluation_crop(
   box: Sequence[float] | Float[np.ndarray, "4"], size: tuple[int, int]
 ) -> Float32[np.ndarray, "2 3"]:
-  """Returns the upright crop about a box.
+  """Returns the upright crop around a box.
 
   Args:
     box: (x, y, w, h) in pixels; it covers the pixels x .. x + w - 1.
     size: (height, width) of the crop.
 
   Returns:
-    `to_original`.
+    The matrix `to_original`.
   """
   box = np.asarray(box, np.float64)
   width = geometry.CROP_MARGIN * fitted_width(box[2], box[3], size)
@@ -57,20 +57,21 @@ def training_crop(
   flip_probability: float,
   rng: np.random.Generator,
 ) -> Float32[np.ndarray, "2 3"]:
-  """Draws a crop: half body, scale, rotation and mirror, in the field's order.
+  """Draws a crop: half body, scale, rotation and mirror, in the usual order.
 
   Args:
-    box: as of `evaluation_crop`.
-    keypoints: pixels of the original image.
-    visible: annotated.
-    lower: types of the lower body; no half bodies where there are none.
+    box: (x, y, w, h) in pixels, as for `evaluation_crop`.
+    keypoints: The keypoints, in pixels of the original image.
+    visible: Whether each keypoint is annotated.
+    lower: Whether each keypoint belongs to the lower body. Half bodies are drawn only
+      if some do.
     size: (height, width) of the crop.
-    cfg: the probabilities and ranges.
-    flip_probability: of a mirrored crop.
-    rng: consumed.
+    cfg: The probabilities and ranges.
+    flip_probability: The probability of a mirrored crop.
+    rng: The random generator, which is advanced.
 
   Returns:
-    `to_original`.
+    The matrix `to_original`.
 
   Source: docs/transpose.md#crops-of-persons.
   """
@@ -102,7 +103,7 @@ def _half_body(
 ) -> Float[np.ndarray, "m 2"]:
   """Returns the visible points of the upper or of the lower body, mostly the upper."""
   upper_points, lower_points = keypoints[visible & ~lower], keypoints[visible & lower]
-  prefers_upper = rng.standard_normal() < 0.5  # 69 %, as in the field's code
+  prefers_upper = rng.standard_normal() < 0.5  # 69 %, as in the usual code
   if prefers_upper and len(upper_points) > 2:
     return upper_points
   return lower_points if len(lower_points) > 2 else upper_points

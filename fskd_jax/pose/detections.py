@@ -17,10 +17,11 @@ class Detections(NamedTuple):
   """Detected boxes as a data set whose instances show no keypoint.
 
   Attributes:
-    dataset: the images of the file, and one instance per box; instance i has id i.
-    scores: of the boxes.
-    image_ids: of the file, by instance.
-    category_ids: of the file, by instance.
+    dataset: The images of the annotation file, and one instance per box; instance i
+      has id i.
+    scores: The score of each box.
+    image_ids: The image id of each box in the annotation file.
+    category_ids: The category id of each box in the annotation file.
   """
 
   dataset: KeypointDataset
@@ -37,18 +38,19 @@ def read_detections(
 ) -> Detections:
   """Reads a COCO results file: a JSON list of image_id, category_id, bbox, score.
 
-  Left out: boxes without extent, boxes of categories that the annotation file does
-  not have, and of images that are not wanted.
+  Boxes without extent, of categories that the annotation file lacks, and of images
+  that are not wanted are left out.
 
   Args:
-    path: the results file.
-    folder: with annotations.json and images/.
-    vocabulary: keypoint names of the data set.
-    image_names: file names of the wanted images; all by default.
+    path: The results file.
+    folder: The folder with annotations.json and images/.
+    vocabulary: The keypoint names of the data set.
+    image_names: The file names of the wanted images; all by default.
 
   Raises:
-    FileNotFoundError: a file is missing.
-    ValueError: the file is no list of detections, or none is left; says what is wrong.
+    FileNotFoundError: A file is missing.
+    ValueError: The file is no list of detections, or no box is left. The message names
+      the first problem.
   """
   coco = coco_file.load(folder)
   entries = _entries(pathlib.Path(path), set(coco.images))
@@ -69,7 +71,7 @@ def read_detections(
   if not used:
     raise ValueError(
       f"{path}: none of its {len(entries)} boxes lies in one of the {len(images)} "
-      f"images, has a category of {sorted(coco.categories)} and is larger than nothing"
+      f"images, has a category of {sorted(coco.categories)} and a size above 0"
     )
   nowhere = np.zeros((len(vocabulary), 2), np.float32)
   unseen = np.zeros(len(vocabulary), bool)

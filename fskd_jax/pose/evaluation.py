@@ -1,4 +1,4 @@
-"""Evaluates a pose estimator on every person of a split, beside the baselines."""
+"""Evaluates a pose estimator and baselines on every person of a split."""
 
 import dataclasses
 import functools
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 NETWORK = "network"
 PERSONS_DRAWN = 6
-"""In each row of the picture."""
+"""Number of persons in each row of the picture."""
 
 
 class Boxes(NamedTuple):
@@ -40,8 +40,8 @@ class Boxes(NamedTuple):
   Attributes:
     feed: The data set of their images.
     persons: One instance per box.
-    annotated: Whether the instances have their keypoints.
-    image_ids, category_ids, scores: By box.
+    annotated: Whether the instances have keypoints.
+    image_ids, category_ids, scores: The values of each box.
     truth: The annotation, as returned by `coco.ground_truth`.
   """
 
@@ -55,7 +55,7 @@ class Boxes(NamedTuple):
 
 
 class Network(NamedTuple):
-  """A compiled network: (variables, batch, store) -> [b n 3], and its variables."""
+  """A compiled network, (variables, batch, store) -> [b n 3], and its variables."""
 
   run: Callable[[Any, EpisodeBatch, Any], np.ndarray]
   variables: Any
@@ -69,9 +69,9 @@ class Scored(NamedTuple):
   """Scores of the predictors in one setting.
 
   Attributes:
-    summaries: By predictor.
-    results: Predictions of the network in COCO's result format.
-    pictures: Persons to draw.
+    summaries: The scores of each predictor.
+    results: The network's predictions in COCO's result format.
+    pictures: The persons to draw.
   """
 
   summaries: dict[str, dict[str, Any]]
@@ -84,14 +84,14 @@ def evaluate(
 ) -> dict[str, Any]:
   """Evaluates a trained network in every setting, and writes the results.
 
-  Writes eval/results.json, a table (eval/table.txt, also logged), eval/episodes.png
-  (worst, typical and best persons) and, for each setting, eval/predictions_*.json in
-  COCO's result format.
+  The files are eval/results.json, eval/table.txt (also logged), eval/episodes.png with
+  the worst, typical and best persons, and an eval/predictions_*.json in COCO's result
+  format for each setting.
 
   Args:
     cfg: Configuration of the run; `pose`, `eval` and `data` may differ from training.
-    variables: params and batch_stats of `TransPose`.
-    step: Step of the checkpoint, for the record.
+    variables: Params and batch_stats of `TransPose`.
+    step: Step of the checkpoint, for results.json.
     workdir: Folder of the run.
 
   Returns:
@@ -99,7 +99,7 @@ def evaluate(
 
   Raises:
     ValueError: No setting has a person, or the detections are wrong.
-    FileNotFoundError: There is no such file of detections.
+    FileNotFoundError: The file of detections does not exist.
   """
   feed = Feed.open(cfg.data, cfg.train.backend)
   networks = _networks(cfg, feed, variables)
@@ -194,7 +194,7 @@ def _head(cfg: Config, step: int) -> dict[str, Any]:
 
 
 def table(outcome: Mapping[str, Any]) -> str:
-  """Formats results as text: a line per setting and predictor."""
+  """Formats results as text, one line per setting and predictor."""
   lines = []
   for setting, found in outcome["settings"].items():
     for name, part in {NETWORK: found, **found["baselines"]}.items():
@@ -288,7 +288,7 @@ def _summary(
 def _pictures(
   cfg: Config, setting: str, boxes: Boxes, predicted: np.ndarray, draw: Any
 ) -> list[episodes.EpisodePicture]:
-  """Draws the worst, some typical and the best persons; the first of detections."""
+  """Draws the worst, some typical and the best persons, or the first detections."""
   if not boxes.annotated:
     return [draw(setting, range(min(PERSONS_DRAWN, len(boxes.persons))))]
   pck = scores.person_pck(

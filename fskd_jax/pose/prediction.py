@@ -21,7 +21,7 @@ from fskd_jax.pose import step
 from fskd_jax.pose.sampler import PoseSampler, flip_partners, make_sampler
 
 Predictor = Callable[[EpisodeBatch], np.ndarray]
-"""Predicts [b n 3], (x, y, score) in pixels of the crops, for a batch of persons."""
+"""Function from a batch of persons to [b n 3]: (x, y, score) in pixels of the crops."""
 
 
 def network_predictor(
@@ -53,7 +53,7 @@ def person_sampler(
   """Returns a sampler of persons of a data set.
 
   Raises:
-    ValueError: The same cases as for `sampler.make_sampler`.
+    ValueError: `sampler.make_sampler` raises it.
   """
   return make_sampler(
     persons,
@@ -84,7 +84,7 @@ def predict(
     sampler: A sampler of evaluation crops.
     persons: Number of persons.
     batch_persons: Number of persons at a time, over all devices.
-    label: Label of the progress bar; none is shown without.
+    label: Label of the progress bar, which is shown only with a label.
 
   Returns:
     (x, y, score) by predictor, in pixels of the original images.
@@ -115,7 +115,7 @@ def picture(
   feed: Feed,
   predictor: Predictor,
 ) -> episodes.EpisodePicture:
-  """Predicts some persons of a sampler; returns their images and keypoints."""
+  """Predicts some persons of a sampler, and returns their images and keypoints."""
   size, count = parallel.divisible_batch(len(indices)), len(indices)
   with feed.batches(sampler, [indices], size) as batches:
     batch = next(batches)

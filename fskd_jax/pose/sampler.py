@@ -1,7 +1,7 @@
 """Plans the crops of persons: from an index to the plan of one person.
 
-A person is an episode without support and with one query, so that everything behind
-the sampler (stacking, padding, both executors) is that of the few-shot episodes.
+A person is an episode without support and with one query, so that everything after
+the sampler (stacking, padding, both executors) is shared with few-shot episodes.
 """
 
 import dataclasses
@@ -22,11 +22,11 @@ from fskd_jax.pose import crops
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class PoseSampler:
-  """Plans persons; made by `make_sampler`, whose arguments it keeps.
+  """Plans persons; `make_sampler` creates it and describes its other arguments.
 
   Attributes:
-    table: the persons.
-    lower: bool [n], which of `types` belong to the lower body.
+    table: The persons.
+    lower: bool [n], whether each of `types` belongs to the lower body.
   """
 
   table: InstanceTable
@@ -43,13 +43,14 @@ class PoseSampler:
     return len(self.table.image)
 
   def plan(self, index: int) -> EpisodeBatch:
-    """Plans person `index` of the stream; what it is depends on seed and index alone.
+    """Plans person `index` of the stream, a function of seed and index alone.
 
-    In training, every person comes once in `len(self)` indices, in an order drawn
-    anew each time. Otherwise person i has index i.
+    In training, every person occurs once in `len(self)` indices, in an order that is
+    drawn anew for each epoch. Otherwise person i has index i.
 
     Returns:
-      A plan: no support and one query, with its image number in the place of pixels.
+      A plan with no support and one query, whose pixels are replaced by the number of
+      its image.
     """
     epoch, place = divmod(index, len(self))
     row, size = place, crop_size(self.cfg)
@@ -105,17 +106,19 @@ def make_sampler(
   """Prepares a stream of persons.
 
   Args:
-    persons: of the split; for training, those that show one of `types` are used.
-    types: the keypoint types, numbers in the vocabulary.
-    permutation: of `splits.flip_permutation`.
-    vocabulary: keypoint names of the data set.
-    cfg: size of the crops.
-    pose: the augmentation.
-    seed: of the stream.
-    training: random crops in random order instead of evaluation crops in order.
+    persons: The persons of the split. In training, only those that show one of `types`
+      are used.
+    types: The keypoint types, as indices of the vocabulary.
+    permutation: The mirror image of each type, by `splits.flip_permutation`.
+    vocabulary: The keypoint names of the data set.
+    cfg: The size of the crops.
+    pose: The augmentation.
+    seed: The seed of the stream.
+    training: Whether to give random crops in random order instead of evaluation crops
+      in order.
 
   Raises:
-    ValueError: no person, or a name in `pose.lower_body` is unknown.
+    ValueError: There is no person, or a name in `pose.lower_body` is unknown.
   """
   used = [i for i in persons if not training or i.visible[types].any()]
   if not used:
@@ -140,15 +143,15 @@ def flip_partners(
   permutation: Int32[np.ndarray, " v"],
   vocabulary: Sequence[str],
 ) -> Int32[np.ndarray, " n"]:
-  """Says which channel every channel shows in a mirrored image.
+  """Returns the channel that holds the mirror image of each channel's type.
 
   Args:
-    types: of the channels, numbers in the vocabulary.
-    permutation: of `splits.flip_permutation`.
-    vocabulary: keypoint names of the data set.
+    types: The type of each channel, as an index of the vocabulary.
+    permutation: The mirror image of each type, by `splits.flip_permutation`.
+    vocabulary: The keypoint names of the data set.
 
   Raises:
-    ValueError: a type's partner is no channel.
+    ValueError: The mirror image of a type has no channel.
   """
   channel = {number: i for i, number in enumerate(types.tolist())}
   partners = permutation[types].tolist()
@@ -163,5 +166,5 @@ def flip_partners(
 
 @functools.lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, count: int) -> Int[np.ndarray, " p"]:
-  # The third number keeps the stream apart from those of the crops.
+  # The third number separates this stream from those of the crops.
   return np.random.default_rng([seed, epoch, 1]).permutation(count)

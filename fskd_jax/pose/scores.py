@@ -14,12 +14,12 @@ def distances(
   predicted: Float[np.ndarray, "p n 2"],
   types: Int32[np.ndarray, " n"],
 ) -> Distances:
-  """Measures predictions at every annotated keypoint, also outside the crop.
+  """Measures predictions at every annotated keypoint, inside the crop or not.
 
   Args:
-    persons: p persons.
-    predicted: pixels of the original images.
-    types: of the predictions, numbers in the vocabulary.
+    persons: The p persons.
+    predicted: The predictions, in pixels of the original images.
+    types: The predicted types, as indices of the vocabulary.
 
   Returns:
     One entry per annotated keypoint; an episode is an image.

@@ -32,18 +32,18 @@ def train_step(
   rates: Rates = (),
   axis_name: str | None = None,
 ) -> tuple[train_state.TrainState, dict[str, Float[Array, ""]]]:
-  """Does one update on this device's persons.
+  """Performs one update on this device's persons.
 
   Args:
-    state: the same on every device.
-    batch: of `PoseSampler`; one person per episode.
-    model: batch norm is synchronised over `axis_name`.
-    tx: the optimiser.
-    loss: kind and sigma of the targets.
-    seed: of dropout and colours.
-    color_jitter: see `color.jitter`.
+    state: The state, the same on every device.
+    batch: A batch of `PoseSampler`, with one person per episode.
+    model: The network, whose batch norm is synchronised over `axis_name`.
+    tx: The optimiser.
+    loss: The kind and sigma of the targets.
+    seed: The seed of dropout and colours.
+    color_jitter: The strength of `color.jitter`.
     rates: The factors that `tx` was made with, see `optim.factors`.
-    axis_name: the device axis; None for a single device.
+    axis_name: The device axis; None for a single device.
 
   Returns:
     The new state and metrics: loss, its only term, and the norm of the gradient.
@@ -81,21 +81,21 @@ def heatmap_loss(
   """Compares heat-maps with the annotated keypoints.
 
   Args:
-    heatmaps: predictions at `HEATMAP_STRIDE`; logits for "cross_entropy".
-    batch: of `PoseSampler`.
-    sigma: standard deviation of the targets, pixels.
+    heatmaps: The predictions at `HEATMAP_STRIDE`; logits for "cross_entropy".
+    batch: A batch of `PoseSampler`.
+    sigma: The standard deviation of the targets, in pixels.
     kind: "mse", half the squared difference to a Gaussian with peak 1 that is not cut
-      off; keypoints that are not visible add nothing to the sum, but count.
-      "cross_entropy" is that of `losses.heatmap_loss`, over the visible ones.
+      off; keypoints that are not visible add 0 to the sum but count in the number.
+      "cross_entropy", the one in `losses.heatmap_loss`, over visible keypoints.
 
   Returns:
-    Sum over the keypoints, and their number.
+    The sum over the keypoints, and their number.
 
   Raises:
     ValueError: `kind` is unknown.
 
-  Source: docs/transpose.md#loss-and-schedule. There a keypoint just outside the crop
-  has a target, too; here it is not visible.
+  Source: docs/transpose.md#loss-and-schedule. The original also has a target for a
+  keypoint just outside the crop; here such a keypoint is not visible.
   """
   keypoints, visible = batch.query.keypoints[:, 0], batch.query.visible[:, 0]
   if kind != "mse":
@@ -120,15 +120,15 @@ def eval_step(
   pose: PoseConfig,
   partners: Int32[np.ndarray, " n"] | None,
 ) -> Float[Array, "b n 3"]:
-  """Returns (x, y, score): pixels of the network's input; a sure keypoint scores 1.
+  """Returns (x, y, score) in pixels of the network's input; a certain point scores 1.
 
   Args:
-    variables: of the model.
-    batch: of `PoseSampler`.
-    model: TransPose.
-    loss: that it was trained with.
-    pose: how to decode.
-    partners: of `sampler.flip_partners`; None leaves the flip test out.
+    variables: The variables of the model.
+    batch: A batch of `PoseSampler`.
+    model: The network.
+    loss: The loss that the network was trained with.
+    pose: The kind of decoding.
+    partners: The result of `sampler.flip_partners`; None leaves the flip test out.
   """
   images = batch.query.images[:, 0]
 
@@ -147,7 +147,7 @@ def keypoints_of(maps: Float[Array, "... h w"], kind: str) -> Float[Array, "... 
 
   Args:
     maps: Maps as returned by `score_maps`.
-    kind: How to decode; see `decoding.decode`.
+    kind: The kind of decoding, see `decoding.decode`.
 
   Returns:
     (x, y, score): pixels of the network's input, and the map's highest value. A map
@@ -164,7 +164,7 @@ def keypoints_of(maps: Float[Array, "... h w"], kind: str) -> Float[Array, "... 
 def score_maps(
   heatmaps: Float[Array, "b n h w"], loss: LossConfig
 ) -> Float[Array, "b n h w"]:
-  """Returns maps whose peak is 1 where the network is sure, whatever trained it."""
+  """Returns maps whose peak is 1 for a certain keypoint, for either loss."""
   if loss.heatmap != "cross_entropy":
     return heatmaps
   return as_targets(heatmaps, loss.target_sigma * heatmaps.shape[-2])
@@ -175,8 +175,8 @@ def as_targets(
 ) -> Float[Array, "b n h w"]:
   """Turns logits over the cells into maps like those that "mse" trains.
 
-  Probabilities over those of the Gaussian with standard deviation `sigma` (cells) at
-  its centre: where the network is as sure as it was taught to be, the peak is 1.
+  The probabilities are divided by the central probability of a Gaussian with standard
+  deviation `sigma` (cells), so the peak is 1 if they equal their target.
   """
   flat = logits.reshape(*logits.shape[:-2], -1)
   probabilities = jnp.exp(flat - jax.nn.logsumexp(flat, axis=-1, keepdims=True))

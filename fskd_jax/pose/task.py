@@ -52,7 +52,7 @@ class PoseTask:
     return PoseValidator(self._cfg, feed)
 
   def check_evaluation(self, feed: Feed) -> None:
-    """Checks that there are persons to evaluate on, and partners for the flip test."""
+    """Checks that persons to evaluate exist, and mirror partners for the flip test."""
     if feed.held(self._cfg.eval.settings, may_be_none=True):
       prediction.network_predictor(self._cfg, feed)
 
@@ -64,7 +64,7 @@ class PoseTask:
 
 
 class PoseValidator:
-  """Scores and draws a network on the first persons of the validation split."""
+  """Scores and pictures of a network on the first persons of the validation split."""
 
   def __init__(self, cfg: Config, feed: Feed):
     self._cfg, self._feed = cfg, feed
