@@ -1,7 +1,7 @@
 """Annotated images and their instances, and the reader of COCO folders.
 
-Coordinates are pixels of the stored image (EXIF rotation is not applied), in the
-convention of `geometry`.
+Coordinates are pixels of the image as shown (turned by EXIF data), in the convention of
+`geometry`.
 """
 
 import dataclasses
@@ -71,7 +71,7 @@ def read_coco(folder: str | os.PathLike) -> KeypointDataset:
 
   Crowds, instances without a visible keypoint and images without an instance are left
   out. A keypoint outside its image counts as not visible. One warning counts the
-  losses. `read_image` compares the stored size with the annotated one.
+  losses. `read_image` compares the size with the annotated one.
 
   Raises:
     FileNotFoundError: The annotation file or an image is missing.
@@ -168,7 +168,7 @@ def image_reader(
     entries: Entries with file_name, width and height.
 
   Raises:
-    ValueError: From the function: the stored size is not the annotated one.
+    ValueError: From the function: the size is not the annotated one.
   """
 
   def read_image(number: int) -> bytes:

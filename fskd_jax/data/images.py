@@ -3,23 +3,23 @@
 The package opens every image file by `opened`, which bounds the cost of hostile files:
 it accepts a few formats, none of which starts another program, and limits the size.
 
-Pixels are those stored: EXIF rotation is not applied, because annotations refer to the
-stored pixels.
+An image is what viewers show: turned as its EXIF data says. Sizes, labels and pixels of
+training and prediction all mean the turned image.
 """
 
 import contextlib
 import io
-import logging
 import os
 import pathlib
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Integer, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from jaxtyping import UInt8
+from PIL import ExifTags, Image, UnidentifiedImageError
 
-_log = logging.getLogger(__name__)
+from fskd_jax.data import depth
 
 SUFFIXES = frozenset(
   ".jpg .jpeg .png .bmp .gif .tif .tiff .webp .ppm .pgm .pnm".split()
@@ -34,14 +34,33 @@ MAX_MEGAPIXELS = "FSKD_MAX_MEGAPIXELS"
 """Environment variable with the largest number of megapixels that is read, default 50.
 Reading takes up to 27 bytes per pixel, whatever the size of the file."""
 
-_DEPTHS = (8, 10, 12, 14, 16)
-"""Bit depths that cameras store in 16 bits."""
-
 _BROKEN = (
   OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError,
   OverflowError, struct.error,
 )  # fmt: skip
 """Errors of PIL for data that is not an image, or is incomplete."""
+
+
+OF_STORED_PIXELS = (
+  ", the size before its EXIF data turns it: if the labels are of the stored pixels, "
+  "remove the turn (exiftool -Orientation= FILE)"
+)
+"""End of messages on labels of another size than the image shown."""
+
+_EXIF_WITHIN = 2**17
+"""Bytes at the start of a file among which its EXIF data begins."""
+
+
+_TURNS: dict[Any, Image.Transpose] = {
+  2: Image.Transpose.FLIP_LEFT_RIGHT,
+  3: Image.Transpose.ROTATE_180,
+  4: Image.Transpose.FLIP_TOP_BOTTOM,
+  5: Image.Transpose.TRANSPOSE,
+  6: Image.Transpose.ROTATE_270,
+  7: Image.Transpose.TRANSVERSE,
+  8: Image.Transpose.ROTATE_90,
+}
+_ACROSS = [_TURNS[orientation] for orientation in (5, 6, 7, 8)]
 
 
 class ImageError(ValueError):
@@ -78,99 +97,101 @@ def opened(source: bytes | os.PathLike, name: str) -> Iterator[Image.Image]:
     raise _broken(name, error) from error
 
 
+def is_turned(image: Image.Image) -> bool:
+  """Returns whether EXIF data turns or mirrors an image, not decoded yet."""
+  return _orientation(image) in _TURNS
+
+
+def shown_size(image: Image.Image) -> tuple[int, int]:
+  """Returns the (width, height) of an image after its EXIF data turned it."""
+  return image.size[::-1] if _turn(image) in _ACROSS else image.size
+
+
+def pixels(image: Image.Image, name: str) -> Image.Image:
+  """Returns an image with 8 bits per channel, turned as its EXIF data says.
+
+  Raises:
+    ImageError: No pixel of a floating-point image is a finite number.
+  """
+  turn, again = _turn(image), None
+  if depth.is_deep_color(image):
+    file: Any = getattr(image, "fp", None)
+    file.seek(0)
+    again = Image.open(io.BytesIO(file.read()), formats=FORMATS)
+  try:
+    shown = depth.eight_bits(image, again, name)
+  except depth.NoPixelError as error:
+    raise ImageError(str(error)) from error
+  return shown if turn is None else shown.transpose(turn)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+  # PIL turns TIFF files itself.
+  return None if image.format == "TIFF" else _TURNS.get(_orientation(image))
+
+
+def _orientation(image: Image.Image) -> Any:
+  # PIL would decode a PNG file to search for EXIF data behind its pixels.
+  if image.format == "PNG" and not {"exif", "Raw profile type exif"} & {*image.info}:
+    return 1
+  try:
+    return image.getexif().get(ExifTags.Base.Orientation, 1)
+  except _BROKEN:  # nobody turns by damaged EXIF data
+    return 1
+
+
+def upright_jpeg(data: bytes) -> bytes:
+  """Returns the data of an image, but of a turned JPEG file the turned pixels as PPM.
+
+  It is for decoders of JPEG data that do not know EXIF data; the rest is left to
+  `decode`.
+  """
+  if not data.startswith(b"\xff\xd8") or b"Exif\0" not in data[:_EXIF_WITHIN]:
+    return data
+  with opened(data, "") as image:
+    if not is_turned(image):
+      return data
+    stream = io.BytesIO()
+    pixels(image, "").convert("RGB").save(stream, "PPM")
+  return stream.getvalue()
+
+
 def decode(data: bytes, name: str, level: int = 0) -> UInt8[np.ndarray, "h w 3"]:
   """Decodes an image, halved `level` times.
 
-  Pixel i of the result covers the pixels i * t .. i * t + t - 1 of the image, with
-  t = 2**level, so its sides are ceil(width / t) and ceil(height / t). JPEG data is
+  Pixel i of the result covers the pixels i * t .. i * t + t - 1 of the turned image,
+  with t = 2**level, so its sides are ceil(width / t) and ceil(height / t). JPEG data is
   reduced while it is decoded, which costs less than decoding it in full.
 
   Raises:
-    ImageError: As for `opened` and `eight_bits`.
+    ImageError: As for `opened` and `pixels`.
   """
   with opened(data, name) as image:
     width, height = image.size
-    # JPEG decoders halve three times at most, and not below one pixel.
+    # JPEG decoders halve three times at most, not below one pixel, and from the corner
+    # of the stored image.
     draft = image.format == "JPEG" and level <= 3 and min(width, height) >= 2**level
+    draft = draft and not is_turned(image)
     if draft:
       image.draft(image.mode, (width // 2**level, height // 2**level))
-    pixels = eight_bits(image, name).convert("RGB")
-  return np.asarray(pixels if draft else pixels.reduce(2**level))
+    shown = pixels(image, name).convert("RGB")
+  return np.asarray(shown if draft else shown.reduce(2**level))
 
 
 def check_size(data: bytes, name: str, size: tuple[int, int]) -> None:
-  """Compares the size in an image's header with the (width, height) expected.
+  """Compares the size of an image as shown with the (width, height) expected.
 
   Raises:
     ValueError: The size differs, or as for `opened`.
   """
   with opened(data, name) as image:
-    found = image.size
+    found, stored = shown_size(image), image.size
   if found != tuple(size):
+    hint = OF_STORED_PIXELS if stored == tuple(size) else ""
     raise ValueError(
-      f"image {name!r} has {found[0]} x {found[1]} stored pixels, but its annotation"
-      f" says {size[0]} x {size[1]}"
+      f"image {name!r} has {found[0]} x {found[1]} pixels, but its annotation says "
+      f"{size[0]} x {size[1]}{hint}"
     )
-
-
-def eight_bits(image: Image.Image, name: str, turned: bool = False) -> Image.Image:
-  """Returns an image of 8 bits per channel.
-
-  Deeper pixels are scaled by the number of bits they use (`scaled`). PIL keeps only the
-  upper 8 of 16 bits of colour images: one that uses 12 bits comes out in 16 levels.
-
-  Args:
-    image: An image of any mode.
-    name: The name of the image in messages.
-    turned: Whether to rotate the image by its EXIF data.
-
-  Raises:
-    ImageError: The pixels are floating-point or have 32 bits.
-  """
-  # An image in memory has no tile: nothing is left to decode.
-  is_deep = any(";16" in str(tile) for tile in getattr(image, "tile", ()))
-  if turned:
-    image = ImageOps.exif_transpose(image)
-  if image.mode == "F":
-    raise ImageError(f"{name}: floating-point pixels, expected 8 or 16 bits")
-  if image.mode.startswith("I"):
-    values = np.asarray(image)
-    if values.min() < 0 or values.max() > 65535:
-      raise ImageError(f"{name}: 32-bit pixels, expected 8 or 16 bits")
-    return Image.fromarray((scaled(values, name) * 255).round().astype(np.uint8))
-  if is_deep and image.mode in ("RGB", "RGBA"):
-    pixels = np.array(image)
-    colors = pixels[..., :3]
-    high = scaled(colors.astype(np.uint16) * 257, name)
-    pixels[..., :3] = (high * 255).round().astype(np.uint8)
-    return Image.fromarray(pixels)
-  return image
-
-
-def scaled(values: Integer[np.ndarray, "..."], name: str) -> Float[np.ndarray, "..."]:
-  """Scales 16-bit values to 0..1 by the bits that they use: 8, 10, 12, 14 or 16.
-
-  Cameras with 12 bits store 0..4095, which would otherwise come out black. The first
-  image of each depth is logged.
-
-  Args:
-    values: Values in 0..65535.
-    name: The name of the image in the log.
-  """
-  used = int(values.max()).bit_length()
-  depth = next(bits for bits in _DEPTHS if used <= bits)
-  if used == 0:
-    depth = 16
-  if depth < 16 and depth not in _told:
-    _told.add(depth)
-    _log.warning(
-      "%s: its 16-bit pixels use %d bits: taken as 0 .. %d, as in others like it",
-      name, depth, 2**depth - 1,
-    )  # fmt: skip
-  return values / (2**depth - 1)
-
-
-_told: set[int] = set()
 
 
 def _check(image: Image.Image, name: str) -> None:

@@ -142,7 +142,7 @@ def _load_pixels(
   def read(
     numbers: np.ndarray, to_original: np.ndarray
   ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    data = [dataset.read_image(number) for number in numbers.tolist()]
+    data = [images.upright_jpeg(dataset.read_image(n)) for n in numbers.tolist()]
     level = geometry.reduction_level(to_original)
     matrix = geometry.to_level(to_original, level)
     return np.array(data, object), level, matrix.astype(np.float32)

@@ -1,6 +1,6 @@
 """Reads the user's images (paths, arrays, PIL images) as RGB and cuts crops from them.
 
-Unlike the images of a data set (`data.images`), a photograph is turned as its EXIF data
+As the images of a data set (`data.images`), a photograph is turned as its EXIF data
 says, because its keypoints were clicked in a viewer that turned it.
 """
 
@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 
 from fskd_jax import geometry
-from fskd_jax.data import images
+from fskd_jax.data import depth, images
 from fskd_jax.episode import BORDER_COLOR
 
 
@@ -39,7 +39,7 @@ _MAX_LEVEL = 12
 def read(photograph: Photograph, name: str) -> UInt8[np.ndarray, "h w 3"]:
   """Returns the pixels of a photograph, turned as its EXIF data says.
 
-  Images of 16 bits per channel are scaled by the range in use (`images.scaled`).
+  Images of 16 bits per channel are scaled by the range in use (`depth.scaled`).
   Transparent pixels get the colour that lies around every crop.
 
   Args:
@@ -118,7 +118,7 @@ def _from_array(array: np.ndarray, name: str) -> UInt8[np.ndarray, "h w 3"]:
       "[height, width, 1, 3 or 4]"
     )
   if array.dtype == np.uint16:
-    array = images.scaled(array, name)
+    array = depth.scaled(array, name)
   if np.issubdtype(array.dtype, np.floating):
     if not (array.min() >= 0 and array.max() <= 1):  # nan is neither
       raise ValueError(
@@ -134,7 +134,7 @@ def _from_array(array: np.ndarray, name: str) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def _from_pil(image: Image.Image, name: str) -> UInt8[np.ndarray, "h w 3"]:
-  return _opaque(images.eight_bits(image, name, turned=True))
+  return _opaque(images.pixels(image, name))
 
 
 def _opaque(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:

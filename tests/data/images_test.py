@@ -10,10 +10,10 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 import fskd_jax
-from fskd_jax.data import images
+from fskd_jax.data import depth, images
 from fskd_jax.prediction import photographs
 
 
@@ -57,12 +57,35 @@ def test_png_is_exact_and_gray_and_alpha_become_rgb():
   np.testing.assert_array_equal(images.decode(encode(alpha, "PNG"), "x"), pixels)
 
 
-def test_orientation_tag_is_ignored():
+def turned(orientation, kind="PNG", shape=(16, 32), **options):
+  """Returns an image that EXIF data turns, and its pixels as viewers show them."""
   exif = Image.Exif()
-  exif[274] = 6  # turn by 90 degrees
-  data = encode(smooth(16, 32), "JPEG", exif=exif)
-  assert images.decode(data, "x").shape == (16, 32, 3)
-  images.check_size(data, "x", (32, 16))
+  exif[274] = orientation
+  data = encode(smooth(*shape), kind, exif=exif, **options)
+  with Image.open(io.BytesIO(data)) as image:
+    return data, np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+@pytest.mark.parametrize("orientation", range(10))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_an_image_is_what_viewers_show(orientation, kind):
+  data, shown = turned(orientation, kind, (17, 33))
+  for read in readers("x"):
+    np.testing.assert_array_equal(read(data), shown)
+  images.check_size(data, "x", shown.shape[1::-1])
+  upright = images.upright_jpeg(data)
+  assert (upright == data) == (orientation not in range(2, 9) or kind != "JPEG")
+  np.testing.assert_array_equal(images.decode(upright, "x"), shown)
+  halved = np.asarray(Image.fromarray(shown).reduce(2))
+  found = images.decode(data, "x", 1)
+  assert found.shape == halved.shape and abs(found.astype(int) - halved).mean() < 3
+
+
+def test_labels_of_stored_pixels_are_refused():
+  data, _ = turned(6)
+  with pytest.raises(ValueError, match="16 x 32 pixels, but its annotation says 32 x 16"
+                     ".*before its EXIF data turns it.*exiftool"):  # fmt: skip
+    images.check_size(data, "x", (32, 16))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
@@ -84,7 +107,7 @@ def readers(name):
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
-  monkeypatch.setattr(images, "_told", set())
+  monkeypatch.setattr(depth, "_told", set())
 
 
 def _file(name, data):
@@ -175,27 +198,51 @@ def test_pages_are_not_passed_over(kind):
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
-@pytest.mark.parametrize("kind", ["grey PNG", "grey TIFF", "RGB", "grey and alpha"])
+@pytest.mark.parametrize(
+  "kind", ["grey PNG", "grey TIFF", "RGB", "RGBA", "grey and alpha", "float", "int32"]
+)
 def test_cameras_of_any_depth_are_seen(bits, kind, caplog):
   ramp = np.linspace(0, 2**bits - 1, 30 * 20).round().astype(np.uint16).reshape(20, 30)
+  opaque = np.full_like(ramp, 65535)
   data = {
     "RGB": lambda: png(np.stack([ramp] * 3, -1), 2),
-    "grey and alpha": lambda: png(np.stack([ramp, np.full_like(ramp, 65535)], -1), 4),
-  }.get(kind, lambda: encode(ramp, kind.split()[1]))()
-  # PIL keeps the higher 8 bits of a colour: of 8 bits none is left.
-  exact, step = (
-    kind in ("grey PNG", "grey TIFF"),
-    255 / (2 ** max(bits - 8, 0) - 1 or 1),
-  )
-  if bits == 8 and not exact:
-    return
+    "RGBA": lambda: png(np.stack([ramp, ramp, ramp, opaque], -1), 6),
+    "grey and alpha": lambda: png(np.stack([ramp, opaque], -1), 4),
+    "float": lambda: encode(ramp.astype(np.float32), "TIFF"),
+    "int32": lambda: encode(ramp.astype(np.int32), "TIFF"),
+  }.get(kind, lambda: encode(ramp, kind.split()[-1]))()
   expected = ramp / (2**bits - 1) * 255
   with caplog.at_level(logging.WARNING):
     for read in readers("deep.png"):
       found = read(data)
       assert np.ptp(found, axis=-1).max() == 0
-      assert abs(found[..., 0] - expected).max() <= (1 if exact else step)
+      assert abs(found[..., 0] - expected).max() <= 0.5
   assert caplog.text.count(f"use {bits} bits") == (bits < 16)
+
+
+@pytest.mark.parametrize(
+  "values, said",
+  [
+    (np.linspace(0, 1, 12), ""),
+    (np.linspace(-20, 35, 12), "are -20 .. 35: taken as black .. white"),
+    (np.linspace(0, 70000, 12), "are 0 .. 70000"),
+    (np.linspace(0, 1.5, 12), "are 0 .. 1.5"),
+  ],
+)
+def test_values_without_a_depth_go_from_black_to_white(values, said, caplog):
+  data = encode(values.astype(np.float32).reshape(3, 4), "TIFF")
+  for read in readers("float.tif"):
+    expected = np.linspace(0, 255, 12).reshape(3, 4)
+    assert abs(read(data)[..., 0] - expected).max() <= 0.51
+  assert said in caplog.text and bool(caplog.text) == bool(said)
+
+
+def test_pixels_that_are_no_numbers_are_black_or_refused():
+  values = np.array([[np.nan, 0.5], [np.inf, 1]], np.float32)
+  for read in readers("float.tif"):
+    assert read(encode(values, "TIFF"))[..., 0].tolist() == [[0, 128], [0, 255]]
+    with pytest.raises(images.ImageError, match="no pixel that is a finite number"):
+      read(encode(np.full((2, 2), np.nan, np.float32), "TIFF"))
 
 
 def test_a_black_image_stays_black(caplog):

@@ -81,11 +81,11 @@ def _by_number(
 
 def _size(path: pathlib.Path, told: tuple[int, int] | None) -> tuple[int, int]:
   with images.opened(path, str(path)) as image:
-    size = image.size
+    size, stored = images.shown_size(image), image.size
   if told not in (None, size):
-    hint = "; if its EXIF data turns it, store it turned" if told == size[::-1] else ""
+    hint = images.OF_STORED_PIXELS if told == stored else ""
     raise ValueError(
-      f"image {path} has {size[0]} x {size[1]} stored pixels, but was labelled with "
+      f"image {path} has {size[0]} x {size[1]} pixels, but was labelled with "
       f"{told[0]} x {told[1]}{hint}"
     )
   return size

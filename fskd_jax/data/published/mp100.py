@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
-from PIL import ExifTags
 
 from fskd_jax.data import coco_file, images
 from fskd_jax.data.published.release import Animal, Release
@@ -178,10 +177,9 @@ def _image_problem(path: pathlib.Path, expected: tuple[int, int]) -> str | None:
     return "missing"
   try:
     with images.opened(path, str(path)) as image:
-      size, turned = image.size, image.getexif().get(ExifTags.Base.Orientation, 1) > 4
+      width, height = images.shown_size(image)
   except images.ImageError:
     return "unreadable"
-  width, height = size[::-1] if turned else size
   if (width, height) == expected:
     return None
   return f"{width} x {height} pixels, annotated as {expected[0]} x {expected[1]}"

@@ -118,7 +118,7 @@ def _check_images(release: Release) -> dict[str, tuple[int, int]]:
   for name, size in tqdm.tqdm(release.sizes.items(), desc="Checking", leave=False):
     try:
       with images.opened(folder / name, name) as image:  # reads only the header
-        stored[name] = image.size
+        stored[name] = images.shown_size(image)
     except images.ImageError as error:
       broken.append(f"{name} ({error})")
       continue
