@@ -14,8 +14,8 @@ from PIL import Image
 
 _log = logging.getLogger(__name__)
 
-_DEPTHS = (8, 10, 12, 14, 16)
-"""Bit depths that cameras store in 16 bits."""
+_WHITES = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))
+"""Greatest values of the depths that cameras store in 16 bits."""
 
 
 class NoPixelError(ValueError):
@@ -54,11 +54,9 @@ def eight_bits(image: Image.Image, again: Any, name: str) -> Image.Image:
 
 
 def scaled(values: Num[np.ndarray, "..."], name: str) -> Float[np.ndarray, "..."]:
-  """Scales the values of an image to 0..1.
+  """Scales the values of an image to 0..1, from black to white as of `limits`.
 
-  Whole numbers are divided by the greatest of 8, 10, 12, 14 or 16 bits, whichever the
-  image uses; fractions from 0 to 1 stay; everything else goes from the least to the
-  greatest value of the image. The first image of each kind is logged.
+  The first image of each kind is logged.
 
   Args:
     values: Values of any type; those that are not finite become 0.
@@ -67,30 +65,45 @@ def scaled(values: Num[np.ndarray, "..."], name: str) -> Float[np.ndarray, "..."
   Raises:
     NoPixelError: No value is finite.
   """
-  is_there = np.isfinite(values)
-  finite = values[is_there]
+  low, high = limits(values, name)
+  if (low, high) not in ((0, 1), (0, 2**16 - 1)):
+    kind = high if low == 0 and high in _WHITES else "range"
+    if kind not in _told:
+      _told.add(kind)
+      _log.warning(
+        "%s: %s .. %s of its pixels are taken as black .. white, %s",
+        name, f"{low:g}", f"{high:g}",
+        "its own range, as in others without a known depth" if kind == "range"
+        else f"{int(high).bit_length()} bits, as in others like it",
+      )  # fmt: skip
+  known = np.where(np.isfinite(values), values, low)
+  return (known - low) / ((high - low) or 1)
+
+
+def limits(values: Num[np.ndarray, "..."], name: str) -> tuple[float, float]:
+  """Returns the values that become black and white.
+
+  Whole numbers go from 0 to the greatest of 8, 10, 12, 14 or 16 bits, whichever the
+  image uses; fractions in 0..1 from 0 to 1; everything else from the least to the
+  greatest value of the image.
+
+  Args:
+    values: Values of any type.
+    name: The name of the image in messages.
+
+  Raises:
+    NoPixelError: No value is finite.
+  """
+  finite = values[np.isfinite(values)]
   if not finite.size:
     raise NoPixelError(f"image {name!r} has no pixel that is a finite number")
-  low, high = finite.min(), finite.max()
-  known = np.where(is_there, values, 0)
-  is_whole = low >= 0 and high < 2**16 and (finite == np.floor(finite)).all()
+  low, high = float(finite.min()), float(finite.max())
   if low >= 0 and high <= 1 and values.dtype.kind == "f":
-    return known
-  if is_whole:
-    used = int(high).bit_length()
-    depth = next(bits for bits in _DEPTHS if used <= bits) if used else 16
-    if depth < 16:
-      _tell(depth, f"{name}: its pixels use {depth} bits: taken as 0 .. {2**depth - 1}")
-    return known / (2**depth - 1)
-  _tell("range", f"{name}: its pixels are {low:g} .. {high:g}: taken as black .. white")
-  span = float(high) - float(low)
-  return np.where(is_there, (known - float(low)) / (span or 1), 0.0)
-
-
-def _tell(kind: object, text: str) -> None:
-  if kind not in _told:
-    _told.add(kind)
-    _log.warning("%s, as in others like it", text)
+    return 0, 1
+  if low >= 0 and high < 2**16 and (finite == np.floor(finite)).all():
+    # A black image of 16 bits tells nothing of its depth.
+    return 0, next(white for white in _WHITES if high <= white) if high else 2**16 - 1
+  return low, high
 
 
 def _deep_colors(image: Image.Image, again: Any) -> UInt16[np.ndarray, "h w c"]:

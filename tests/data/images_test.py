@@ -217,16 +217,16 @@ def test_cameras_of_any_depth_are_seen(bits, kind, caplog):
       found = read(data)
       assert np.ptp(found, axis=-1).max() == 0
       assert abs(found[..., 0] - expected).max() <= 0.5
-  assert caplog.text.count(f"use {bits} bits") == (bits < 16)
+  assert caplog.text.count(f"{bits} bits, as in others") == (bits < 16)
 
 
 @pytest.mark.parametrize(
   "values, said",
   [
     (np.linspace(0, 1, 12), ""),
-    (np.linspace(-20, 35, 12), "are -20 .. 35: taken as black .. white"),
-    (np.linspace(0, 70000, 12), "are 0 .. 70000"),
-    (np.linspace(0, 1.5, 12), "are 0 .. 1.5"),
+    (np.linspace(-20, 35, 12), "-20 .. 35 of its pixels are taken as black .. white"),
+    (np.linspace(0, 70000, 12), "0 .. 70000 of its"),
+    (np.linspace(0, 1.5, 12), "0 .. 1.5 of its"),
   ],
 )
 def test_values_without_a_depth_go_from_black_to_white(values, said, caplog):

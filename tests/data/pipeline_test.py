@@ -1,3 +1,4 @@
+import dataclasses
 import io
 
 import numpy as np
@@ -128,6 +129,27 @@ def test_decoding_equals_the_one_without_tensorflow(dataset):
     data = dataset.read_image(number)
     expected = images.decode(data, "", level)
     np.testing.assert_array_equal(decode(data, level), expected)
+
+
+def test_turned_images_are_read_turned(dataset):
+  def turned(number):
+    with Image.open(io.BytesIO(dataset.read_image(number))) as image:
+      pixels, file, exif = np.asarray(image)[::-1, ::-1], io.BytesIO(), Image.Exif()
+    exif[274] = 3  # by 180 degrees
+    Image.fromarray(pixels).save(file, "JPEG", quality=95, exif=exif)
+    return file.getvalue()
+
+  def upright(number):
+    shown = images.decode(turned(number), "")
+    return _encode(shown, "PNG")
+
+  batches = [
+    next(pipeline.episode_batches(other, _sampler(other), [[0, 3]], 2))
+    for other in (
+      dataclasses.replace(dataset, read_image=read) for read in (turned, upright)
+    )
+  ]
+  np.testing.assert_array_equal(batches[0].query.images, batches[1].query.images)
 
 
 def test_batches_are_the_plans_in_order_with_pixels(dataset):

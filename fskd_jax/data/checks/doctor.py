@@ -4,40 +4,20 @@ The checks do not stop at the first fault: the report lists all of them.
 """
 
 import collections
-import hashlib
 import json
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from PIL import ImageOps
-
 from fskd_jax.data import coco_file
-from fskd_jax.data import names as name_rules
 from fskd_jax.data.checks import labels as checks_labels
+from fskd_jax.data.checks import pictures
+from fskd_jax.data.checks.findings import ERROR, NOTE, WARNING, Finding
 from fskd_jax.data.coco_file import CocoFile
-from fskd_jax.data.images import SUFFIXES, ImageError, opened
 from fskd_jax.data.published.facts import PUBLISHED
 
-ERROR, WARNING, NOTE = "error", "warning", "note"
-
 _MP100 = re.compile(r"mp100_split[1-5]_(train|val|test)")
-
-
-class Finding(NamedTuple):
-  """One kind of finding.
-
-  Attributes:
-    level: `ERROR`, if training or evaluation would stop or be wrong; `WARNING`, if it
-      needs a look; or `NOTE`.
-    what: A description of the kind.
-    cases: A text for each case.
-  """
-
-  level: str
-  what: str
-  cases: tuple[str, ...]
 
 
 class Report(NamedTuple):
@@ -106,7 +86,7 @@ def examine(
   labels = checks_labels.summarise(cocos)
   for what, case in labels.doubts:
     found[WARNING, what].append(case)
-  for level, what, case in _image_findings(root, images, progress):
+  for level, what, case in pictures.findings(root, images, progress):
     found[level, what].append(case)
   kind = _kind(files, species)
   for what, case in _traps(kind, files, species, images, counts):
@@ -174,53 +154,6 @@ def _doubts(coco: CocoFile) -> Iterator[tuple[str, str, str]]:
 def _is_outside(point: tuple[float, float, float], image: Mapping[str, Any]) -> bool:
   x, y, _ = point
   return not (-0.5 <= x <= image["width"] - 0.5 and -0.5 <= y <= image["height"] - 0.5)
-
-
-def _image_findings(
-  root: pathlib.Path,
-  images: Mapping[str, Mapping[str, Any]],
-  progress: Callable[[Iterable], Iterable],
-) -> Iterator[tuple[str, str, str]]:
-  """Decodes every image; yields level, kind, case."""
-  there = {
-    str(file.relative_to(root)): file
-    for file in root.rglob("*")
-    if file.suffix.lower() in SUFFIXES
-  }
-  by_lower = {name.lower(): name for name in there}
-  outside = {*name_rules.outside(root, images)}
-  digests: dict[str, str] = {}
-  for name, entry in progress(list(images.items())):
-    if not (root / name).is_file():
-      other = by_lower.get(name.lower())
-      hint = f" (there is {other})" if other else ""
-      yield ERROR, "images that are missing", name + hint
-      continue
-    if name in outside:
-      yield ERROR, "images that are links out of their folder", name
-      continue
-    data = (root / name).read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
-    if digest in digests:
-      yield WARNING, "images with the same bytes", f"{name} = {digests[digest]}"
-    digests.setdefault(digest, name)
-    try:
-      with opened(data, name) as image:
-        stored = image.size
-        turned = ImageOps.exif_transpose(image).size  # decodes the whole of it
-    except ImageError as error:
-      yield ERROR, "images that cannot be decoded", str(error)
-      continue
-    expected = entry["width"], entry["height"]
-    if stored != expected:
-      text = (
-        f"{name}: {stored[0]} x {stored[1]}, annotated {expected[0]} x {expected[1]}"
-      )
-      if turned == expected:
-        text += " (as its EXIF data turns it: store it turned)"
-      yield ERROR, "images of another size than annotated", text
-  for name in sorted(set(there) - set(images)):
-    yield NOTE, "image files that no annotation file names", name
 
 
 def _kind(files: Iterable[pathlib.Path], species: Mapping[str, int]) -> str:

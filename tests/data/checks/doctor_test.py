@@ -2,6 +2,7 @@ import json
 import math
 import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -43,14 +44,37 @@ def _resize(folder):
     image.resize((9, 7)).save(_image(folder))
 
 
-def _turn(folder):
-  content = _content(folder)
-  entry = content["images"][0]
-  size = entry["width"], entry["height"] = 30, 20
-  _write(folder, content)
-  exif = Image.Exif()
-  exif[0x0112] = 6
-  Image.new("RGB", size[::-1]).save(_image(folder), exif=exif, format="JPEG")
+def _turn(annotated, stored):
+  """Returns a damage: an image of a stored size that EXIF data turns."""
+
+  def damage(folder):
+    content = _content(folder)
+    entry = content["images"][0]
+    entry["width"], entry["height"] = annotated
+    _write(folder, content)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", stored).save(_image(folder), exif=exif, format="JPEG")
+
+  return damage
+
+
+def _deep(folder):
+  entry = _content(folder)["images"][0]
+  shape = entry["height"], entry["width"]
+  ramp = np.linspace(0, 4095, shape[0] * shape[1]).astype(np.uint16).reshape(shape)
+  Image.fromarray(ramp).save(_image(folder))
+
+
+def _deep_and_deeper(folder):
+  _deep(folder)
+  with Image.open(_image(folder)) as image:
+    Image.fromarray(np.asarray(image) // 16).save(_image(folder, 1))
+
+
+def _cut_off(folder):
+  with Image.open(_image(folder)) as image:
+    Image.new("RGB", image.size, "white").save(_image(folder))
 
 
 def _copy_image(folder):
@@ -100,7 +124,14 @@ DAMAGES = {
     lambda f: _image(f).write_text("no image"), "error", "cannot be decoded"
   ),
   "other size": (_resize, "error", "9 x 7"),
-  "turned by EXIF": (_turn, "error", "EXIF"),
+  "turned by EXIF": (_turn((30, 20), (20, 30)), "warning", "EXIF"),
+  "turned and square": (_turn((30, 30), (30, 30)), "error", "mogrify -auto-orient"),
+  "labelled before the turn": (_turn((20, 30), (20, 30)), "error", "exiftool"),
+  "deep": (_deep, "note", "0 and 4095"),
+  "of several depths": (
+    _deep_and_deeper, "warning", "1 with white at 4095, 1 with white at 255"
+  ),
+  "white": (_cut_off, "warning", "100% of the pixels"),
   "same bytes": (_copy_image, "warning", "same bytes"),
   "keypoint outside": (_keypoint([-40, 5, 2]), "warning", "outside their image"),
   "NaN": (_keypoint([math.nan, 5, 2]), "error", "finite"),
