@@ -104,7 +104,8 @@ def is_turned(image: Image.Image) -> bool:
 
 def shown_size(image: Image.Image) -> tuple[int, int]:
   """Returns the (width, height) of an image after its EXIF data turned it."""
-  return image.size[::-1] if _turn(image) in _ACROSS else image.size
+  width, height = image.size
+  return (height, width) if _turn(image) in _ACROSS else (width, height)
 
 
 def pixels(image: Image.Image, name: str) -> Image.Image:
@@ -151,9 +152,8 @@ def upright_jpeg(data: bytes) -> bytes:
   with opened(data, "") as image:
     if not is_turned(image):
       return data
-    stream = io.BytesIO()
-    pixels(image, "").convert("RGB").save(stream, "PPM")
-  return stream.getvalue()
+    shown = pixels(image, "").convert("RGB")
+  return b"P6\n%d %d\n255\n" % shown.size + shown.tobytes()
 
 
 def decode(data: bytes, name: str, level: int = 0) -> UInt8[np.ndarray, "h w 3"]:

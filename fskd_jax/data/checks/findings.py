@@ -1,4 +1,4 @@
-"""What the checks of a data set find."""
+"""Kinds and cases of what the checks of a data set find."""
 
 from typing import NamedTuple
 
