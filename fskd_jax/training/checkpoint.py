@@ -1,8 +1,8 @@
 """Saves and restores checkpoints of a run; the only file that imports orbax.
 
-Arrays go to disk as NumPy arrays of the whole state, with a checksum, so that a
-checkpoint does not know which backend or how many devices made it. Saving blocks
-until the files are complete, so that a failure is reported where it happens.
+Checkpoints hold NumPy arrays of the whole state, with a checksum, so they do not
+depend on the backend or the number of devices that wrote them. Saving blocks until the
+files are complete, so a failure is reported where it happens.
 """
 
 import contextlib
@@ -32,21 +32,21 @@ from fskd_jax.training.state import TrainState
 _log = logging.getLogger(__name__)
 
 READ_ERRORS = (ValueError, OSError, KeyError, TypeError)
-"""What orbax and the checksum raise on missing, cut or altered files."""
+"""Errors that orbax and the checksum raise for missing, cut or altered files."""
 
 _LISTINGS = 20
-"""Times that a reader looks for checkpoints while a training replaces them."""
+"""Number of attempts of a reader to list checkpoints while a training replaces them."""
 
 _ITEMS = ("model", "optimizer")
 
 
 class SavedModel(NamedTuple):
-  """What evaluation and export need of a checkpoint.
+  """The part of a checkpoint that evaluation and export need.
 
   Attributes:
-    step: training steps done.
-    config: the configuration it was trained with, as JSON knows it.
-    variables: {"params", "batch_stats"}, NumPy arrays.
+    step: The number of training steps done.
+    config: The configuration of the training, as parsed from JSON.
+    variables: {"params", "batch_stats"}, as NumPy arrays.
   """
 
   step: int
@@ -61,15 +61,16 @@ class CheckpointStore:
     """Opens the checkpoints of a run.
 
     Args:
-      workdir: made if it is missing and `keep` is given, and then closed to other
-        writers until `close`.
-      keep: the newest so many are kept. None opens for reading only, which may be
-        done while the run is writing.
+      workdir: The folder of the run. With `keep`, it is created if missing, and locked
+        against other writers until `close`.
+      keep: The number of newest checkpoints to keep. None opens the run for reading
+        only, which is possible while another process writes.
 
     Raises:
-      FileNotFoundError: opened for reading, but there is no checkpoint folder.
-      ValueError: the workdir is an address, or opened for writing by another.
-      OSError: the workdir cannot be made or written to.
+      FileNotFoundError: The run is opened for reading and has no checkpoint folder.
+      ValueError: The workdir is an address, or another process has it open for
+        writing.
+      OSError: The workdir cannot be created or written to.
     """
     folder = workdirs.local_path(workdir)
     self.directory = folder.absolute() / "checkpoints"
@@ -82,8 +83,8 @@ class CheckpointStore:
         processes.together(self._tidy_up if jax.process_index() == 0 else lambda: None)
       plain = opened.enter_context(_plain_path(self.directory.parent))
       self._plain = plain / "checkpoints"
-      # No CheckpointManager: it drops old checkpoints before the new one is read
-      # back, and cannot list a folder of which another process removes something.
+      # Not orbax's CheckpointManager: it drops old checkpoints before the new one is
+      # read back, and cannot list a folder that another process removes files from.
       handler = ocp.CompositeCheckpointHandler()
       self._orbax = opened.enter_context(ocp.Checkpointer(handler))
       self._opened = opened.pop_all()
@@ -91,10 +92,11 @@ class CheckpointStore:
   def save(self, step: int, state: TrainState, config: dict[str, Any]) -> None:
     """Writes a checkpoint, reads it back, and only then drops the oldest.
 
-    A step that is there already is left alone.
+    A step that is already saved is left alone.
 
     Raises:
-      OSError: it could not be written or read back; earlier checkpoints are untouched.
+      OSError: The checkpoint could not be written or read back. Earlier checkpoints are
+        untouched.
     """
     if step in self._steps():
       return
@@ -121,19 +123,19 @@ class CheckpointStore:
     self._drop_old()
 
   def restore_latest(self, template: TrainState) -> tuple[TrainState, int] | None:
-    """Restores the newest readable checkpoint, or returns None if there is none.
+    """Restores the newest readable checkpoint, or returns None without checkpoints.
 
-    Unreadable ones are reported and, unless opened for reading, renamed to
-    `<step>.unreadable`, so that the run can write that step again.
+    Unreadable checkpoints are reported and, if the store is open for writing, renamed
+    to `<step>.unreadable`, so that the run can write that step again.
 
     Args:
-      template: a state of the expected structure, shapes and dtypes.
+      template: A state of the expected structure, shapes and dtypes.
 
     Returns:
-      The state with NumPy arrays, and its step.
+      The state as NumPy arrays, and its step.
 
     Raises:
-      ValueError: no checkpoint can be read, or it does not fit the template.
+      ValueError: No checkpoint can be read, or the newest does not fit the template.
     """
     newest = self._newest(_ITEMS)
     if newest is None:
@@ -149,8 +151,8 @@ class CheckpointStore:
     """Restores the newest readable checkpoint without its optimiser.
 
     Raises:
-      FileNotFoundError: there is no checkpoint.
-      ValueError: none can be read.
+      FileNotFoundError: There is no checkpoint.
+      ValueError: No checkpoint can be read.
     """
     newest = self._newest(("model",))
     if newest is None:
@@ -165,17 +167,19 @@ class CheckpointStore:
     """Checks that the newest checkpoint was made with this configuration.
 
     Args:
-      config: nested, as `dataclasses.asdict` returns it.
-      may_differ: dotted names of fields or sections, "train.steps" or "eval".
+      config: The configuration as nested dictionaries, by `dataclasses.asdict`.
+      may_differ: Dotted names of fields or sections that are not compared, such as
+        "train.steps" or "eval".
 
     Raises:
-      ValueError: another field differs; lists all of them. Or none can be read.
+      ValueError: Another field differs, or no checkpoint can be read. The message lists
+        all differing fields.
     """
     newest = self._newest(())
     if newest is None:
       return
     given = _fields(json.loads(json.dumps(config)))
-    # Fields that are younger than the run had the effect of their defaults.
+    # A run that is older than a field was trained as with the field's default.
     defaults = _fields(json.loads(json.dumps(to_dict(Config()))))
     plain = {name: without_section(name) for name in given}
     younger = {name: defaults[plain[name]] for name in given if plain[name] in defaults}
@@ -195,18 +199,18 @@ class CheckpointStore:
       )
 
   def close(self) -> None:
-    """Releases what orbax holds, and the workdir to other writers."""
+    """Closes orbax's checkpointer, and unlocks the workdir for other writers."""
     self._opened.close()
 
   def _newest(self, items: tuple[str, ...]) -> tuple[int, dict[str, Any]] | None:
-    """Reads the newest checkpoint that can be read, falling back to older ones."""
+    """Reads the newest readable checkpoint, falling back to older ones."""
     for _ in range(_LISTINGS):
       steps = self._steps()
       found, unreadable = self._first_readable(steps, items)
       if found is not None and not unreadable:
         break
       if self._writable or jax.process_count() > 1 or self._steps() == steps:
-        break  # else a training has dropped what was listed and written a newer one
+        break  # otherwise a training has replaced the listed ones by newer ones
     for step, error in unreadable.items():
       _log.warning(
         "Checkpoint %s/%d is unreadable: %s",
@@ -231,7 +235,7 @@ class CheckpointStore:
       [path for path in self.directory.iterdir() if path.is_dir()] if there else []
     )
     steps = [int(path.name) for path in paths if path.name.isdecimal()]
-    # No process may set anything aside before all have listed the same steps.
+    # All processes must list the same steps before one sets any aside.
     processes.check_same(
       lambda: {
         "the folder of checkpoints": "there" if there else "missing",
@@ -259,7 +263,7 @@ class CheckpointStore:
     saved = dict(self._orbax.restore(self._plain / str(step), args=args).items())
     found = {name: _checksum(saved[name]) for name in items}
     expected = saved["about"]["checksums"]
-    if "config" in expected:  # checkpoints of before November 2026 have none
+    if "config" in expected:  # checkpoints from before November 2026 have none
       found["config"] = _config_checksum(saved["about"]["config"])
     for name, value in found.items():
       if value != expected[name]:
@@ -267,7 +271,7 @@ class CheckpointStore:
     return saved
 
   def _tidy_up(self) -> None:
-    """Makes the folder, and removes what a killed save left in it."""
+    """Creates the folder, and removes the remains of a killed save."""
     self.directory.mkdir(exist_ok=True)
     for unfinished in self.directory.glob("*.orbax-checkpoint-tmp*"):
       shutil.rmtree(unfinished)
@@ -278,7 +282,7 @@ class CheckpointStore:
       for step in steps[self._keep :]:
         try:
           shutil.rmtree(self.directory / str(step))
-        except OSError as error:  # one that stays costs nothing but room
+        except OSError as error:  # a checkpoint that stays only takes up space
           _log.warning("Checkpoint %d cannot be removed: %s", step, error)
     multihost_utils.sync_global_devices("fskd_jax: old checkpoints dropped")
 
@@ -299,14 +303,14 @@ class CheckpointStore:
 
 @contextlib.contextmanager
 def _plain_path(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-  """Gives a path to a folder whose letters orbax takes as they are.
+  """Gives a path to a folder without characters that orbax would interpret.
 
-  Of a path with [1] or * in it orbax makes a pattern (it joins the parts of a save
-  by a glob of the whole path), of a backslash TensorStore makes a slash, and of /gs/
-  etils makes gs://. Such a folder is reached through a link.
+  Orbax takes a path with [1] or * for a pattern (it joins the parts of a save by a
+  glob of the whole path), TensorStore turns a backslash into a slash, and etils turns
+  /gs/ into gs://. Such a folder is reached through a link.
 
   Raises:
-    ValueError: the folder of temporary files has such a path, too.
+    ValueError: The path of the folder of temporary files has such characters, too.
   """
   if _is_plain(folder):
     yield folder
@@ -315,7 +319,7 @@ def _plain_path(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     link = pathlib.Path(temporary) / "workdir"
     if not _is_plain(link):
       raise ValueError(
-        f"{folder} has letters that checkpoints cannot be written below, and so has "
+        f"{folder} has characters that checkpoints cannot be written below, and so has "
         f"the folder of temporary files {temporary}: name another workdir or TMPDIR"
       )
     link.symlink_to(folder, target_is_directory=True)
@@ -330,7 +334,7 @@ def _is_plain(path: pathlib.Path) -> bool:
 
 
 def _to_items(state: TrainState) -> dict[str, Any]:
-  """Splits a state so that evaluation can leave the optimiser unread."""
+  """Splits a state so that evaluation need not read the optimiser."""
   moments = jax.tree_util.tree_leaves_with_path(state.opt_state)
   return {
     "model": {
@@ -338,7 +342,7 @@ def _to_items(state: TrainState) -> dict[str, Any]:
       "params": state.params,
       "batch_stats": state.batch_stats,
     },
-    # By name: orbax would turn optax's named tuples into something else.
+    # By name, because orbax does not restore optax's named tuples as such.
     "optimizer": {"leaves": {_name(path): leaf for path, leaf in moments}},
   }
 
@@ -384,7 +388,7 @@ def _fields(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     if isinstance(value, dict):
       fields |= _fields(value, f"{prefix}{name}.")
     elif isinstance(value, list) and value and isinstance(value[0], dict):
-      # Sections, such as the sources of a mixture; their order chooses the episodes.
+      # Sections, such as the sources of a mixture; episodes depend on their order.
       fields[prefix + name] = [part["name"] for part in value]
       for part in value:
         fields |= _fields(part, f"{prefix}{name}.{part['name']}.")

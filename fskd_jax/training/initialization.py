@@ -1,4 +1,4 @@
-"""First variables of a training: drawn, pretrained, or parts of runs and files."""
+"""Initial variables of a training: random, pretrained, or parts of runs and files."""
 
 import collections
 import logging
@@ -26,12 +26,12 @@ Key = tuple[str, str]
 
 
 class Report(NamedTuple):
-  """Record of what a source gave to a network.
+  """Names of the arrays that were and were not loaded from a source.
 
   Attributes:
     loaded: Arrays of the network that were replaced.
     missing: Arrays of the network that stay as they were.
-    unused: Arrays of the source that went nowhere.
+    unused: Arrays of the source that were not loaded.
   """
 
   loaded: list[Key]
@@ -50,13 +50,13 @@ def first_variables(variables: Mapping[str, Any], cfg: Config) -> Mapping[str, A
   """Returns the variables that a new training starts with.
 
   Args:
-    variables: Drawn variables of the network.
+    variables: Randomly initialised variables of the network.
     cfg: The experiment: `model.pretrained` replaces the encoder, then
-      `train.init_from` whatever it has.
+      `train.init_from` replaces every array that it holds.
 
   Raises:
-    FileNotFoundError: A run or file is not there.
-    ValueError: It is damaged or does not fit; names the arrays.
+    FileNotFoundError: A run or file does not exist.
+    ValueError: A run or file is damaged or does not fit. The message names the arrays.
   """
   if cfg.model.pretrained:
     drawn = variables
@@ -89,8 +89,8 @@ def load_parts(
     All variables of the network, and a report.
 
   Raises:
-    ValueError: Nothing is loaded, a pattern fits nothing, or arrays that would be
-      loaded differ in shape; lists them.
+    ValueError: Nothing is loaded, a pattern matches nothing, or arrays that would be
+      loaded differ in shape. The message lists them.
   """
   target, given = _flatten(variables), _flatten(source)
   for pattern, _ in patterns:
@@ -136,9 +136,9 @@ def load_parts(
 def rename(name: str, patterns: Patterns) -> str:
   """Returns the name under which an array is loaded; "" leaves it out.
 
-  Without patterns it is the array's own. Otherwise the first pattern that the name
-  begins with counts: its replacement, which may refer to groups as in `re.sub`, takes
-  the place of what it matched. A name that fits no pattern is left out.
+  Without patterns it is the array's own name. Otherwise the first pattern that matches
+  the beginning of the name counts: its replacement, which may refer to groups as in
+  `re.sub`, takes the place of the match. A name that no pattern matches is left out.
 
   Raises:
     ValueError: A replacement refers to a group that its pattern lacks.
@@ -155,7 +155,10 @@ def rename(name: str, patterns: Patterns) -> str:
 
 
 def _read(path: str, cfg: Config) -> Mapping[str, Any]:
-  """Reads the variables of a run, or of a file by its or this experiment's names."""
+  """Reads the variables of a run or a file.
+
+  A file is read by the configuration that it carries, else by this experiment's.
+  """
   if processes.together(lambda: _is_run(path)):
     return load_run(path)[0].variables
   return processes.together(lambda: _read_file(path, cfg))
@@ -201,7 +204,7 @@ def _unflatten(leaves: Mapping[Key, Any]) -> dict[str, Any]:
 
 
 def _groups(keys: Mapping[Key, Any] | Sequence[Key]) -> str:
-  """Returns the first parts of names, each with the number of arrays below it."""
+  """Lists the first parts of the names, each with the number of arrays below it."""
   counts = collections.Counter("/".join(name.split("/")[:2]) for _, name in keys)
   return _shown([f"{group} ({count})" for group, count in sorted(counts.items())])
 

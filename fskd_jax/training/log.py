@@ -18,7 +18,7 @@ from fskd_jax.training.writer import MetricWriter
 class TrainLog:
   """Averages, checks and shows the metrics of training steps.
 
-  Metrics are fetched one step late, when the device already works on the next.
+  Metrics are fetched one step late, when the device already computes the next step.
   """
 
   def __init__(
@@ -30,13 +30,13 @@ class TrainLog:
     seconds: float,
     images_per_step: int,
   ):
-    """Shows the progress bar.
+    """Opens the log, and shows the progress bar.
 
     Args:
-      cfg: The experiment: its name, its steps, and how often to write.
+      cfg: The experiment, with its name, its steps and the interval of writing.
       writer: The writer of the run.
-      steps_done: Number of steps done before.
-      seconds: Training time until then.
+      steps_done: Number of steps done by earlier processes.
+      seconds: Training time of these steps.
       images_per_step: Number of images of a step, over all devices.
     """
     train = cfg.train
@@ -73,7 +73,7 @@ class TrainLog:
     self._pending = []
     seconds = time.perf_counter() - self._started
     for step, metrics in enumerate(values, self._step - len(values) + 1):
-      # A finite loss with an infinite gradient has spoilt the parameters already.
+      # With an infinite gradient the parameters are already spoilt, whatever the loss.
       if not all(map(np.isfinite, metrics.values())):
         numbers = ", ".join(f"{name} {value}" for name, value in metrics.items())
         raise FloatingPointError(

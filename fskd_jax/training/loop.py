@@ -47,7 +47,7 @@ def fit(
 ) -> TrainState:
   """Trains until step `cfg.train.steps`, and writes nothing.
 
-  This is all that `train` computes, for programs that keep their own records:
+  It computes the same as `train`, for programs that keep their own records:
 
       task = experiment.make_task(cfg)
       feed = Feed.open(cfg.data, cfg.train.backend)
@@ -56,12 +56,12 @@ def fit(
   Args:
     task: The task to train.
     feed: The data set, opened for `cfg.train.backend`.
-    state: The state to go on from. It stays usable.
-    cfg: The experiment. Step s draws the same episodes wherever training starts.
+    state: The state to continue from. It stays usable.
+    cfg: The experiment. Step s draws the same episodes whichever step comes first.
     sampler: The source of the episodes; `task.sampler(feed)` by default.
     after_step: Function to call with the step, its state and its metrics, which the
-      devices may still be computing. The next step uses the state up: copy what you
-      keep (`jax.device_get`).
+      devices may still be computing. The next step overwrites the state: copy what
+      you keep (`jax.device_get`).
 
   Returns:
     The state after the last step.
@@ -90,10 +90,10 @@ def fit(
 def new_state(task: Task, cfg: Config) -> TrainState:
   """Returns the state before the first step.
 
-  The weights are those of `model.pretrained` and `train.init_from`, else drawn.
+  The weights are those of `model.pretrained` and `train.init_from`, the rest random.
 
   Raises:
-    FileNotFoundError, ValueError: There is no such file or run, or it does not fit.
+    FileNotFoundError, ValueError: A file or run does not exist, or does not fit.
   """
   variables = first_variables(task.init_variables(), cfg)
   return train_state.init_state(variables, _optimizer(cfg))
@@ -108,7 +108,7 @@ def train(task: Task, cfg: Config, workdir: str | os.PathLike) -> TrainState:
   Args:
     task: The task to train.
     cfg: The experiment.
-    workdir: The folder of the run, made when missing.
+    workdir: The folder of the run; created if it does not exist.
 
   Raises:
     ValueError: The workdir belongs to another configuration, is an address, or is in
@@ -121,7 +121,7 @@ def train(task: Task, cfg: Config, workdir: str | os.PathLike) -> TrainState:
   with contextlib.closing(
     CheckpointStore(workdir, keep=cfg.train.keep_checkpoints)
   ) as checkpoints:
-    # What may be refused comes before the long and before the written.
+    # Checks come before anything that takes long or writes a file.
     checkpoints.check_config(config.to_dict(cfg), config.may_change())
     feed = Feed.open(cfg.data, cfg.train.backend)
     sampler, validator = task.sampler(feed), task.validator(feed)
@@ -174,7 +174,7 @@ class _Records:
   def after_step(
     self, step: int, state: TrainState, metrics: Mapping[str, Any]
   ) -> None:
-    """Logs a step, and does what is due after it."""
+    """Logs a step, and validates, draws and saves when due."""
     settings = self._cfg.train
     self._log.add(step, metrics)
     if self._validator.is_possible and self._is_due(step, settings.validate_every):
@@ -182,14 +182,14 @@ class _Records:
     if self._validator.is_possible and self._is_due(step, settings.picture_every):
       self._draw(step, state)
     if self._is_due(step, settings.checkpoint_every):
-      # Last, so that a run killed at any time resumes with nothing left out.
+      # Last, so that a run killed at any time resumes without losing a record.
       self._save(step, state)
 
   def _is_due(self, step: int, every: int) -> bool:
     return step % every == 0 or step == self._cfg.train.steps
 
   def _validate(self, step: int, state: TrainState) -> None:
-    self._log.flush()  # before: the time of a validation is not that of training
+    self._log.flush()  # first: training time does not include validation
     self._writer.scalars(step, self._validator.scores(state))
 
   def _draw(self, step: int, state: TrainState) -> None:
@@ -200,7 +200,7 @@ class _Records:
       write_picture(self._workdir / "pictures" / f"step_{step:07d}.png", pixels)
 
   def _save(self, step: int, state: TrainState) -> None:
-    self._log.flush()  # stops the run when a number is not finite: never saved
+    self._log.flush()  # raises on a number that is not finite, before it is saved
     self._checkpoints.save(step, state, config.to_dict(self._cfg))
 
 
@@ -208,13 +208,15 @@ def _check_devices(cfg: Config) -> None:
   """Checks that the episodes of a step divide among the devices.
 
   Raises:
-    ValueError: They do not; the message names a number that does.
+    ValueError: They do not. The message names a number that does.
   """
   episodes, single = cfg.train.episodes_per_step, cfg.train.backend == "single"
   devices = 1 if single else jax.device_count()
   counts = collections.Counter(device.process_index for device in jax.devices())
   if len({*counts.values()}) > 1:
-    raise ValueError(f"devices by process {dict(counts)}: each must have equally many")
+    raise ValueError(
+      f"devices by process {dict(counts)}: every process must have the same number"
+    )
   contrasts = cfg.task == "few_shot" and cfg.loss.mfcl_weight > 0
   least = 2 if contrasts else 1
   fitting = devices * max(least, -(-episodes // devices))

@@ -16,10 +16,10 @@ def make_optimizer(
   """Builds the optimiser.
 
   Args:
-    cfg: The rule and its numbers.
+    cfg: The kind of optimiser and its settings.
     steps: Length of the run; the cosine schedule ends there.
-    rates: Factors on the learning rate, see `factors`. Parameters with a factor of 0
-      stay exactly as they are and take no memory. None: those of `cfg`.
+    rates: Factors on the learning rate, see `factors`; those of `cfg` by default.
+      Parameters with a factor of 0 stay exactly as they are and take no memory.
 
   Raises:
     ValueError: The optimiser or the schedule is unknown.
@@ -36,7 +36,7 @@ def make_optimizer(
     )
   if cfg.clip_norm > 0:
     rule = optax.chain(optax.clip_by_global_norm(cfg.clip_norm), rule)
-  # Only what is needed, so that states of runs without factors stay as they were.
+  # Only if needed, so that the states of runs without factors keep their structure.
   if any(factor == 0 for _, factor in rates):
 
     def labels(params: Any) -> Any:
@@ -73,7 +73,7 @@ def factors(params: Any, rates: Rates) -> Any:
       first pattern that its name, such as "encoder/conv1/kernel", begins with, else 1.
 
   Raises:
-    ValueError: A pattern applies to no parameter; names the groups that there are.
+    ValueError: A pattern applies to no parameter. The message names the groups.
   """
   leaves, structure = jax.tree_util.tree_flatten_with_path(params)
   unused, found = [*rates], []
@@ -87,14 +87,14 @@ def factors(params: Any, rates: Rates) -> Any:
     groups = {"/".join(str(key.key) for key in path[:2]) for path, _ in leaves}
     raise ValueError(
       f"optim.rates: {unused[0][0]!r} applies to no parameter, by itself or because an "
-      f"earlier pattern (or model.freeze_until) takes what it fits; names begin with "
+      f"earlier pattern (or model.freeze_until) takes its matches; names begin with "
       f"{', '.join(sorted(groups))}"
     )
   return structure.unflatten(found)
 
 
 def split_params(params: Any, rates: Rates) -> tuple[Any, Any]:
-  """Returns the trained and the frozen parameters: the tree with None for the others.
+  """Returns the trained and the frozen parameters, each a tree with None elsewhere.
 
   Args:
     params: Parameters of a network.
@@ -136,7 +136,7 @@ def learning_rate(cfg: OptimConfig, steps: int) -> optax.Schedule:
     raise ValueError(
       f"optim.schedule must be 'constant' or 'cosine', got {cfg.schedule!r}"
     )
-  # From one part of n + 1, not from 0, so that the first step does something.
+  # From 1 / (n + 1) of the rate, not from 0, so that the first step has an effect.
   first = cfg.learning_rate / (cfg.warmup_steps + 1)
   warmup = optax.linear_schedule(first, cfg.learning_rate, cfg.warmup_steps)
   return optax.join_schedules([warmup, main], [cfg.warmup_steps])

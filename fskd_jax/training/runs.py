@@ -15,11 +15,14 @@ from fskd_jax.training.checkpoint import CheckpointStore
 
 
 def load_config(path: str) -> Config:
-  """Runs a file in configs/, which may import its neighbours from the current folder.
+  """Returns the configuration of a file in configs/ by running it.
+
+  The file may import its neighbours from the current folder.
 
   Raises:
-    FileNotFoundError: there is no such file.
-    ValueError: it has no get_config() that returns a `Config`, or that is invalid.
+    FileNotFoundError: The file does not exist.
+    ValueError: The file has no get_config() that returns a `Config`, or that
+      configuration is invalid.
   """
   if not pathlib.Path(path).is_file():
     raise FileNotFoundError(f"there is no configuration file {path}")
@@ -40,11 +43,11 @@ def load_config(path: str) -> Config:
 
 
 def load_run(workdir: str) -> tuple[Model, int]:
-  """Loads the newest checkpoint of a run; returns the detector and its step.
+  """Loads the newest checkpoint of a run, and returns the model and its step.
 
   Raises:
-    FileNotFoundError: it is no run, or has no checkpoint.
-    ValueError: no checkpoint can be read.
+    FileNotFoundError: The folder is no run, or has no checkpoint.
+    ValueError: No checkpoint can be read.
   """
   with contextlib.closing(CheckpointStore(workdir)) as checkpoints:
     saved = checkpoints.restore_model()
@@ -55,8 +58,8 @@ def open_feed(cfg: Config) -> Feed:
   """Opens the data set of a few-shot detector, on one device.
 
   Raises:
-    ValueError: it is no few-shot detector, or as `Feed.open`.
-    FileNotFoundError: as `Feed.open`.
+    ValueError: The task has no episodes, or `Feed.open` raises it.
+    FileNotFoundError: `Feed.open` raises it.
   """
   if cfg.task != "few_shot":
     raise ValueError(f"{cfg.name} is of the task {cfg.task!r}, which has no episodes")
@@ -67,12 +70,12 @@ def load_file(path: str, config_path: str | None) -> Model:
   """Loads a file of weights.
 
   Args:
-    path: .safetensors or .pth.
-    config_path: file in configs/; without it, the configuration that `path` carries.
+    path: The file, .safetensors or .pth.
+    config_path: A file in configs/; by default the configuration that `path` carries.
 
   Raises:
-    FileNotFoundError: a file does not exist.
-    ValueError: no configuration, or the file is damaged or does not fit it.
+    FileNotFoundError: A file does not exist.
+    ValueError: There is no configuration, or the file is damaged or does not fit it.
   """
   cfg = load_config(config_path) if config_path else read_config(path)
   if cfg is None:
@@ -81,7 +84,11 @@ def load_file(path: str, config_path: str | None) -> Model:
 
 
 def load_weights(path: str, cfg: Config) -> Model:
-  """Loads a file of weights of a known configuration; raises as `load_file`."""
+  """Loads a file of weights of a known configuration.
+
+  Raises:
+    FileNotFoundError, ValueError: `load_file` describes them.
+  """
   tensors = read_weights(path)
   try:
     return Model(cfg, state_dicts.load_state_dict(tensors, cfg))

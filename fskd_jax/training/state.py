@@ -13,7 +13,7 @@ from fskd_jax.training import optim
 
 
 class TrainState(NamedTuple):
-  """All that training changes; the same on every device.
+  """Everything that training changes, the same on every device.
 
   Attributes:
     step: Number of updates done, int32 [].
@@ -34,7 +34,7 @@ def init_state(
   """Returns the state before the first step.
 
   Args:
-    variables: {"params"}, and {"batch_stats"} of a network that has any.
+    variables: {"params"}, and {"batch_stats"} if the network has any.
     tx: The optimiser.
   """
   return TrainState(
@@ -46,7 +46,7 @@ def init_state(
 
 
 def dropout_key(seed: int, step: Int[Array, ""], axis_name: str | None) -> Array:
-  """Returns this device's key of a training step, so that a resumed run drops alike."""
+  """Returns this device's dropout key of a step, the same after a resume."""
   key = jax.random.fold_in(jax.random.key(seed), step)
   return jax.random.fold_in(key, jax.lax.axis_index(axis_name) if axis_name else 0)
 
@@ -60,7 +60,7 @@ def update(
   rates: Rates = (),
   axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
-  """Does one update with losses that every device gives as sums and counts.
+  """Performs one update with losses that every device gives as sums and counts.
 
   Args:
     state: The state, the same on every device.
@@ -69,7 +69,7 @@ def update(
     weights: Weight of each term's global mean in the loss, by name.
     tx: The optimiser, which leaves frozen parameters alone.
     rates: The factors that `tx` was made with, see `optim.factors`. No gradient is
-      computed or exchanged for what has a factor of 0.
+      computed or exchanged for parameters with a factor of 0.
     axis_name: The device axis; None for a single device.
 
   Returns:
@@ -82,7 +82,7 @@ def update(
 
   def total_loss(trained, batch_stats):
     found, batch_stats = terms(optim.merge_params(trained, frozen), batch_stats)
-    # Local sum over mean count: the mean over devices of these is the global mean.
+    # Local sum over mean count; its mean over devices is the global mean.
     counts = pmean({name: count for name, (_, count) in found.items()})
     means = {
       name: total / jnp.where(counts[name] > 0, counts[name], 1.0)
@@ -91,13 +91,13 @@ def update(
     weighted = sum(weights[name] * mean for name, mean in means.items())
     return weighted, ({"loss": weighted, **means}, batch_stats)
 
-  # Of parameters that are the same everywhere shard_map would sum the gradient over
-  # the devices, N times too much for the mean below; of these it does not.
+  # For replicated parameters shard_map would sum the gradient over the N devices, and
+  # the mean below would be N times too large; for per-device parameters it does not.
   trained, batch_stats = _per_device((trained, state.batch_stats), axis_name)
   gradients, (values, batch_stats) = jax.grad(total_loss, has_aux=True)(
     trained, batch_stats
   )
-  # Taken together, so that XLA makes one collective of them.
+  # One call, so that XLA makes one collective of all three.
   gradients, values, batch_stats = pmean((gradients, values, batch_stats))
   values["gradient_norm"] = optax.tree.norm(gradients)
   gradients = optim.merge_params(gradients, jax.tree.map(jnp.zeros_like, frozen))

@@ -13,7 +13,7 @@ from fskd_jax.training.state import TrainState
 
 
 class Validator(Protocol):
-  """Scores and draws a network during training, on data of the validation split."""
+  """Scores and pictures of a network during training, on the validation split."""
 
   @property
   def is_possible(self) -> bool:
@@ -21,11 +21,11 @@ class Validator(Protocol):
     ...
 
   def scores(self, state: TrainState) -> dict[str, float]:
-    """Returns numbers for the metrics file, by name."""
+    """Returns scores by their name in the metrics file."""
     ...
 
   def picture(self, state: TrainState, title: str) -> np.ndarray:
-    """Returns drawn predictions, uint8 [h w 3]."""
+    """Returns a picture of predictions, uint8 [h w 3]."""
     ...
 
 
@@ -66,5 +66,5 @@ class Task(Protocol):
   def evaluate(
     self, variables: Any, step: int, workdir: str | os.PathLike
   ) -> dict[str, Any]:
-    """Evaluates variables in every setting; writes and returns the results."""
+    """Evaluates variables in every setting, and writes and returns the results."""
     ...

@@ -1,4 +1,4 @@
-"""The folder of a run: on this machine, and written to by one training at a time."""
+"""Locks the folder of a run, so that one training at a time writes to it."""
 
 import contextlib
 import errno
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 LOCK_FILE = "lock"
 
-# pathlib makes gs:/bucket of gs://bucket.
+# One slash is enough, because pathlib turns gs://bucket into gs:/bucket.
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
@@ -27,10 +27,10 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.
 
 
 def local_path(path: str | os.PathLike) -> pathlib.Path:
-  """Returns a path of this machine; nothing is opened or made.
+  """Returns a path on this machine, without opening or creating anything.
 
   Raises:
-    ValueError: it is an address, such as gs://bucket/run.
+    ValueError: The path is an address, such as gs://bucket/run.
   """
   if _SCHEME.match(os.fspath(path)):
     raise ValueError(
@@ -42,15 +42,15 @@ def local_path(path: str | os.PathLike) -> pathlib.Path:
 
 @contextlib.contextmanager
 def held_for_writing(workdir: pathlib.Path) -> Iterator[None]:
-  """Makes a workdir and keeps every other training out of it; readers stay free.
+  """Creates a workdir and locks it against other trainings, but not against readers.
 
-  Process 0 holds a lock on `<workdir>/lock`, which names it. The kernel releases the
-  lock of a process that ends, however it ends. All processes call this.
+  Process 0 holds a lock on `<workdir>/lock`, which names the process. The kernel
+  releases the lock when the process ends, however it ends. All processes call this.
 
   Raises:
-    ValueError: another training holds the workdir; names its process and host, and
-      when it started.
-    OSError: the workdir cannot be made or written to.
+    ValueError: Another training holds the workdir. The message names its process, its
+      host and its start.
+    OSError: The workdir cannot be created or written to.
   """
   with contextlib.ExitStack() as held:
     is_main = jax.process_index() == 0
@@ -75,12 +75,12 @@ def _locked(workdir: pathlib.Path) -> Iterator[None]:
     try:
       yield
     finally:
-      # The file stays: another process may have opened it and be about to lock it.
+      # The file is kept, because another process may be about to lock it.
       file.truncate(0)
 
 
 def _lock(file: IO[str], workdir: pathlib.Path) -> None:
-  import fcntl  # of Unix alone; reading a run works without
+  import fcntl  # exists on Unix only, and reading a run does not need it
 
   try:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,7 +95,7 @@ def _lock(file: IO[str], workdir: pathlib.Path) -> None:
     if error.errno not in _NO_LOCKS:
       raise
     _log.warning(
-      "The file system of %s has no locks (%s): see to it yourself that no second "
+      "The file system of %s has no locks (%s): make sure yourself that no second "
       "training writes there",
       workdir,
       error.strerror,

@@ -1,7 +1,6 @@
 """Writes metrics and pictures of a run: JSON lines and TensorBoard events.
 
-Process 0 writes, the others stay silent. TensorFlow is not needed: events are
-framed by the `tensorboard` package alone.
+Only process 0 writes. Events need the `tensorboard` package, but not TensorFlow.
 """
 
 import io
@@ -30,12 +29,12 @@ class MetricWriter:
   """Writer of `<workdir>/metrics.jsonl` and of an event file beside it."""
 
   def __init__(self, workdir: str | pathlib.Path, first_step: int = 0):
-    """Begins a new event file, and cuts the lines that are to be written again.
+    """Opens a new event file, and removes lines that will be written again.
 
     Args:
-      workdir: The folder of the run, made when missing.
-      first_step: The first step to come. Lines of this and of later steps, from a run
-        that was killed, are removed, so that no step appears twice.
+      workdir: The folder of the run; created if it does not exist.
+      first_step: The next step. Lines of this and later steps, from a run that was
+        killed, are removed, so that no step appears twice.
     """
     self._enabled = jax.process_index() == 0
     if not self._enabled:
@@ -47,12 +46,12 @@ class MetricWriter:
     name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
     self._events = record_writer.RecordWriter((folder / name).open("wb"))
     self._write_event(file_version="brain.Event:2")
-    # TensorBoard drops what earlier event files hold from this step on.
+    # TensorBoard then drops the events of earlier files from this step on.
     start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
     self._write_event(step=first_step, session_log=start)
 
   def scalars(self, step: int, values: Mapping[str, Any]) -> None:
-    """Writes one line: {"step": 10, "train/loss": 0.5, ..}.
+    """Writes one line, such as {"step": 10, "train/loss": 0.5}.
 
     Numbers that are not finite become null in the line.
     """
@@ -103,7 +102,7 @@ class MetricWriter:
 
 
 def _cut(path: pathlib.Path, first_step: int) -> None:
-  """Removes the lines of `first_step` and later, and damaged ones."""
+  """Removes the lines of `first_step` and later, and damaged lines."""
   if not path.is_file():
     return
   lines = [line for line in metrics_lines.read(path) if line["step"] < first_step]
