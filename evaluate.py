@@ -19,7 +19,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=T
 _DATA = flags.DEFINE_string(
   "data",
   None,
-  "Folder with annotations.json and images/ to evaluate on instead of the run's own "
+  "Labels of any tool that docs/data.md lists, to evaluate on instead of the run's own "
   "data; all its keypoint types count as never trained on. Writes "
   "<workdir>/eval/<name>_<shots>shot/.",
 )

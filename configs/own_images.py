@@ -3,16 +3,17 @@
   python train.py --config=configs/own_images.py:FOLDER --workdir=runs/own
   python evaluate.py --workdir=runs/own
 
-FOLDER holds annotations.json (COCO keypoints, one category) and images/. Every keypoint
-name is trained on; a fifth of the images is kept to check and to calibrate. Crops zoom
-out to four times the object, with what is around it: so a detector learns what it sees
-when it has to search. Two to five minutes on two CPU cores; 30 frames of a mouse:
+FOLDER is a folder, file or project of labels of any tool that docs/data.md lists (as
+annotations.json in COCO keypoints beside images/), of one species. Every keypoint name
+is trained on; a fifth of the images is kept to check and to calibrate. Crops zoom out
+to four times the object, with what is around it: so a detector learns what it sees when
+it has to search. Two to five minutes on two CPU cores; 30 frames of a mouse:
 docs/own-data.md.
 """
 
 from configs import quickstart
 from fskd_jax.config import Config
-from fskd_jax.data.annotations import read_coco
+from fskd_jax.data.any_labels import read_dataset
 
 CHECKED = 0.2
 """Of the images: not trained on."""
@@ -25,7 +26,7 @@ def get_config(folder: str = "my_images") -> Config:
     FileNotFoundError: there is no such folder, annotation file or image.
     ValueError: the annotations have a fault.
   """
-  dataset = read_coco(folder)
+  dataset = read_dataset(folder)
   cfg = quickstart.get_config()
   cfg.name = "own_images"
   data = cfg.data

@@ -9,6 +9,7 @@
 * `load` returns the `KeypointDetector` of a run or of an exported file.
 * `Support` holds the keypoint types to look for, `Prediction` the keypoints found.
 * `Config` describes an experiment; `train` and `evaluate` run it.
+* `read_dataset` reads the labels of any annotation tool.
 
 The public names are imported when they are first used, because JAX alone takes seconds.
 """
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
   from fskd_jax.config import Config
+  from fskd_jax.data.any_labels import read_dataset
   from fskd_jax.experiment import evaluate, train
   from fskd_jax.prediction.detector import KeypointDetector
   from fskd_jax.prediction.load import load
@@ -35,6 +37,7 @@ __all__ = [
   "__version__",
   "evaluate",
   "load",
+  "read_dataset",
   "train",
 ]
 
@@ -45,6 +48,7 @@ _HOMES = {
   "Support": "prediction.supports",
   "evaluate": "experiment",
   "load": "prediction.load",
+  "read_dataset": "data.any_labels",
   "train": "experiment",
 }
 

@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     nargs="+",
     required=True,
     metavar="FILE",
-    help="one file per support image, or one for all: {name: [x, y]} JSON, COCO JSON, "
-    "or a file of DeepLabCut, lightning-pose, SLEAP, LabelMe, Label Studio or CVAT",
+    help="one file per support image, or one file, folder or project for all: "
+    "{name: [x, y]} JSON, or labels of any tool that docs/data.md lists",
   )
   parser.add_argument(
     "--query",

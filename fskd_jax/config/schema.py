@@ -52,8 +52,8 @@ class DataConfig:
 
   # "unlabelled": photographs without keypoints, for self-supervised episodes alone.
   name: str = one_of("synthetic_creatures", "coco_keypoints", "unlabelled")
-  # coco_keypoints: folder with annotations.json and images/; unlabelled: folder of
-  # images; mixture: folder below which the paths of its sources lie.
+  # coco_keypoints: folder, file or project of labels (docs/data.md); unlabelled: folder
+  # of images; mixture: folder below which the paths of its sources lie.
   path: str = local_path()
   # Prepared data sets (TFDS, rendered creatures).
   cache_dir: str = local_path("data_cache")

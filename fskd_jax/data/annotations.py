@@ -79,6 +79,20 @@ def read_coco(folder: str | os.PathLike) -> KeypointDataset:
   """
   folder = pathlib.Path(folder)
   coco = coco_file.load(folder)
+  return of_coco(coco, folder / "images", folder.resolve().name, level=2)
+
+
+def of_coco(
+  coco: coco_file.CocoFile, root: pathlib.Path, name: str, *, level: int = 1
+) -> KeypointDataset:
+  """Returns the data set of checked entries; leaves out and warns as `read_coco`.
+
+  Args:
+    coco: The entries.
+    root: The folder of the images.
+    name: The name of the data set in messages.
+    level: The number of callers between the warning and the code that it is for.
+  """
   categories = coco.categories
   names = tuple(dict.fromkeys(k for c in categories.values() for k in c["keypoints"]))
   place = {name: i for i, name in enumerate(names)}
@@ -91,22 +105,22 @@ def read_coco(folder: str | os.PathLike) -> KeypointDataset:
   seen = [instance for instance in found if instance.visible.any()]
   if outside or len(seen) < len(found):
     warnings.warn(
-      f"{folder}: {outside} keypoints outside their image count as not visible;"
+      f"{name}: {outside} keypoints outside their image count as not visible;"
       f" {len(found) - len(seen)} instances without a visible keypoint are left out",
-      stacklevel=2,
+      stacklevel=1 + level,
     )
   used = {instance.image for instance in seen}
   entries = [image for image_id, image in coco.images.items() if image_id in used]
   number = {image["id"]: i for i, image in enumerate(entries)}
   instances = [dataclasses.replace(i, image=number[i.image]) for i in seen]
   return KeypointDataset(
-    name=folder.resolve().name,
+    name=name,
     keypoint_names=names,
     skeleton=_skeleton(categories.values(), place),
     species=tuple(category["name"] for category in categories.values()),
     instances=tuple(sorted(instances, key=lambda i: (i.image, i.instance_id))),
     image_names=tuple(entry["file_name"] for entry in entries),
-    read_image=image_reader(folder / "images", entries),
+    read_image=image_reader(root, entries),
   )
 
 

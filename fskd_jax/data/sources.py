@@ -6,6 +6,7 @@ import pathlib
 
 from fskd_jax.config import DataConfig, SourceConfig, source_data
 from fskd_jax.data.annotations import KeypointDataset, read_coco
+from fskd_jax.data.any_labels import read_dataset
 from fskd_jax.data.creatures import dataset
 from fskd_jax.data.unlabelled import read_photographs
 
@@ -15,7 +16,7 @@ _log = logging.getLogger(__name__)
 def load_dataset(cfg: DataConfig) -> KeypointDataset:
   """Opens the data set `cfg.name`, prepared below `cfg.cache_dir` if it is missing.
 
-  The executor "tfdata" reads TFDS records; "resident" reads the COCO folder itself and
+  The executor "tfdata" reads TFDS records; "resident" reads the labels themselves and
   never imports TensorFlow. Both give the same data set.
 
   Raises:
@@ -39,13 +40,13 @@ def load_dataset(cfg: DataConfig) -> KeypointDataset:
   if cfg.name == "coco_keypoints":
     if not cfg.path:
       raise ValueError(
-        "data.path is empty, expected a folder with annotations.json and images/"
+        "data.path is empty, expected a folder or file of labels (docs/data.md)"
       )
     if with_tfds:
       from fskd_jax.data.builders import coco_keypoints
 
       return coco_keypoints.load(cfg.path, cfg.cache_dir)
-    return read_coco(cfg.path)
+    return read_dataset(cfg.path)
   raise ValueError(
     f"data.name is {cfg.name!r}, expected 'synthetic_creatures', 'coco_keypoints' or "
     "'unlabelled'"
@@ -81,7 +82,7 @@ def present_sources(cfg: DataConfig) -> list[SourceConfig]:
 
 
 def annotation_folder(cfg: DataConfig) -> pathlib.Path:
-  """Returns the COCO folder that `load_dataset` reads."""
+  """Returns the folder or file of labels that `load_dataset` reads."""
   if cfg.name == "synthetic_creatures":
     return dataset.rendered_folder(cfg.cache_dir, cfg.images_per_species)
   return pathlib.Path(cfg.path)

@@ -23,7 +23,7 @@ def with_dataset(cfg: Config, folder: str) -> Config:
 
   Args:
     cfg: Configuration of the run.
-    folder: Folder with annotations.json and images/.
+    folder: Folder, file or project of labels (`data.any_labels`).
 
   Raises:
     ValueError: The run is no few-shot detector.
@@ -60,7 +60,7 @@ def evaluate(
 
   Args:
     cfg: Configuration of the run.
-    folder: Folder with annotations.json and images/.
+    folder: Folder, file or project of labels (`data.any_labels`).
     variables: params and batch_stats of the detector.
     step: Step of the checkpoint, for the record.
     workdir: Folder of the run.

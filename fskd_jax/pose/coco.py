@@ -15,7 +15,7 @@ from jaxtyping import Float
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from fskd_jax.data import coco_file, coco_variants
+from fskd_jax.data import any_labels, coco_file, coco_variants
 from fskd_jax.data.keypoints import COCO_PERSON, COCO_SIGMAS
 from fskd_jax.messages import naming
 
@@ -51,7 +51,7 @@ def ground_truth(
   """Reads the annotations in the form that pycocotools takes as ground truth.
 
   Args:
-    folder: The folder of a data set that `coco_file.load` has checked.
+    folder: A folder or file of labels (`any_labels`), checked when it was opened.
     keypoint_names: The keypoint types, in this order. An annotation that shows none of
       them is ignored, not counted as missed.
     image_names: The file names of the images to keep; all by default.
@@ -60,9 +60,9 @@ def ground_truth(
     A COCO data set. Its annotations have the id and the category of the file, but all
     are evaluated as one category, so that the species in an image compete.
   """
-  path = folder / "annotations.json"
-  with naming(path):  # `coco_file.load` did not check the crowds
-    return _ground_truth(coco_file.standard(path), keypoint_names, image_names)
+  with naming(folder):  # its crowds are not checked yet
+    entries = any_labels.locate(folder).entries
+    return _ground_truth(entries, keypoint_names, image_names)
 
 
 def _ground_truth(

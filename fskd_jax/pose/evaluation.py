@@ -13,7 +13,7 @@ import numpy as np
 
 from fskd_jax import geometry
 from fskd_jax.config import Config, crop_size
-from fskd_jax.data import resident, sources
+from fskd_jax.data import any_labels, resident, sources
 from fskd_jax.data.annotations import Instance
 from fskd_jax.data.feed import Feed
 from fskd_jax.device import parallel, processes
@@ -219,10 +219,10 @@ def _line(cells: Sequence[str]) -> str:
 def _boxes(cfg: Config, feed: Feed, setting: str) -> Boxes:
   split = setting.split("/")[0]
   persons = feed.instances(split)
-  names = None
+  folder, vocabulary = sources.annotation_folder(cfg.data), feed.dataset.keypoint_names
+  names = any_labels.present_images(folder)
   if split != "all":
     names = {feed.dataset.image_names[person.image] for person in persons}
-  folder, vocabulary = sources.annotation_folder(cfg.data), feed.dataset.keypoint_names
   truth = coco.ground_truth(folder, cfg.data.base, names)
   if cfg.pose.detections:
     found = read_detections(cfg.pose.detections, folder, vocabulary, names)

@@ -1,7 +1,7 @@
 """Reads the keypoints of single images from the files of annotation tools.
 
-These are all formats of `labels.formats`, which include the files that `fskd predict`
-writes, and plain JSON ({name: [x, y]}).
+These are all kinds of `labels.kinds` (files, folders and projects), which include the
+files that `fskd predict` writes, and plain JSON ({name: [x, y]}).
 """
 
 import logging
@@ -41,7 +41,7 @@ def read(
   """Reads the objects marked in one image.
 
   Args:
-    path: Path of a .json, .csv, .h5 or .xml file.
+    path: Path of a file, folder or project of labels.
     image: Path of the image. A file of many images is searched for the entry that
       shares the longest end of its path, or for the number of its frame. A file of a
       single image is taken for this one, unless its own is there and another picture.
@@ -55,11 +55,11 @@ def read(
     ValueError: The file cannot be read, does not have the image, or has several that it
       may be.
   """
-  if not path.is_file():
+  if not path.exists():
     raise FileNotFoundError(f"there is no keypoint file {path}")
   if path.suffix.lower() == ".json":
     content = read_json(path)
-    if isinstance(content, dict) and not content.keys() & {"shapes", "annotations"}:
+    if isinstance(content, dict) and _is_plain(content):
       with naming(path):
         return [_from_plain(content)]
   labels = formats.read(path)
@@ -84,6 +84,15 @@ def read(
   if not found:
     raise ValueError(f"{path}: image {os.fspath(image)!r} has no annotation")
   return found
+
+
+def _is_plain(content: Mapping[str, Any]) -> bool:
+  """Whether JSON is {name: [x, y]}, as opposed to a file of a tool."""
+  points = content["keypoints"] if "keypoints" in content else content
+  are_points = isinstance(points, dict) and not any(
+    isinstance(value, dict) for value in points.values()
+  )
+  return are_points and not content.keys() & {"shapes", "annotations", "objects"}
 
 
 def _from_plain(content: Mapping[str, Any]) -> Marked:

@@ -166,6 +166,7 @@ def folder(tmp_path):
     ],
   }  # fmt: skip
   (tmp_path / "annotations.json").write_text(json.dumps(content))
+  (tmp_path / "images").mkdir()
   return tmp_path
 
 

@@ -1,8 +1,7 @@
 """fskd data convert: converts labels of annotation tools to a COCO file, and back.
 
-The format of the source is recognised. Formats are COCO, DeepLabCut (CSV, H5),
-lightning-pose (CSV), SLEAP (analysis H5), LabelMe (folder), Label Studio (JSON) and
-CVAT for images 1.1 (XML). Check the result with `fskd data doctor`.
+What the source is, a file, a folder or a project, is found by looking at it and told
+(docs/data.md lists what is read). Check the result with `fskd data doctor`.
 """
 
 import argparse
@@ -20,6 +19,7 @@ from fskd_jax.data.labels import (
   sleap_file,
 )
 from fskd_jax.files import atomic_path
+from fskd_jax.messages import join_first, raise_if
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "source",
     type=pathlib.Path,
     nargs="+",
-    help="file, or folder of LabelMe; several are merged",
+    help="file, folder or project of any tool that is read; several are merged",
   )
   parser.add_argument("--out", type=pathlib.Path, required=True, help="new file")
   parser.add_argument(
@@ -67,6 +67,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "(%(default)s). Below it, formats that can hold confidence keep the keypoint with "
     "it (COCO: v = 0), and others leave it out",
   )
+  parser.add_argument(
+    "--strict",
+    action="store_true",
+    help="stop if an image file is missing, instead of leaving it out with a count",
+  )
   parser.set_defaults(run=run)
 
 
@@ -89,7 +94,9 @@ def run(args: argparse.Namespace) -> int:
   is_kept = "confidence" in formats.FORMATS[args.to].keeps
   labels = labels if is_kept else trusted
   images = _images_near(labels, sources) if inside or not args.images else args.images
-  labels, left_out, made_boxes = completion.complete(labels, images, source)
+  labels, left_out, made_boxes, missing = completion.complete(labels, images, source)
+  if args.strict:
+    raise_if(missing, FileNotFoundError, f"images that are not in {images}")
   with atomic_path(args.out) as unfinished:
     formats.FORMATS[args.to].write(labels, unfinished, args.out)
   if inside:
@@ -104,7 +111,11 @@ def run(args: argparse.Namespace) -> int:
       f"{args.min_likelihood:g} (--min-likelihood)"
     )
   if left_out:
-    print(f"left out: {left_out} labelled frames that have no image in {images}")
+    print(f"left out: {left_out} labelled images or frames that are not in {images}")
+  if missing:
+    print(
+      f"missing: {len(missing)} images that are not in {images}: {join_first(missing)}"
+    )
   if made_boxes and "boxes" in formats.FORMATS[args.to].keeps:
     print(f"made: {made_boxes} boxes around the labelled keypoints, 10 % larger")
   lost = formats.losses(labels, args.to)

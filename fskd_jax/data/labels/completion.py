@@ -23,16 +23,24 @@ class Completed(NamedTuple):
 
   Attributes:
     labels: The labels; every image has a file name, a size, and boxes of its objects.
-    left_out: The number of labelled frames without an image.
+    left_out: The number of labelled images and frames whose file is missing.
     made_boxes: The number of objects whose box was made from their keypoints.
+    missing: The names of the images that are missing, without frames.
   """
 
   labels: Labels
   left_out: int
   made_boxes: int
+  missing: tuple[str, ...] = ()
 
 
-def complete(labels: Labels, folder: pathlib.Path | None, source: str) -> Completed:
+def complete(
+  labels: Labels,
+  folder: pathlib.Path | None,
+  source: str,
+  *,
+  outside: bool = False,
+) -> Completed:
   """Finds the image files, takes their sizes, and makes boxes where there are none.
 
   A box made from keypoints has a margin of 10 % of the longer side, at least 8 pixels
@@ -42,9 +50,11 @@ def complete(labels: Labels, folder: pathlib.Path | None, source: str) -> Comple
     labels: The labels of any format.
     folder: The folder of the images; None if the labels have file names and sizes.
     source: The name of the labels in messages.
+    outside: Whether keypoints outside their image are kept, for those who count them
+      as missing; otherwise they are errors.
 
   Raises:
-    FileNotFoundError: An image is not in the folder (`image_files.find`).
+    FileNotFoundError: None of the images is in the folder (`image_files.find`).
     ValueError: There is no image or no keypoint, a size is missing or differs, two
       entries have the same image, a keypoint is outside its image by more than half a
       pixel, or a box is wholly outside.
@@ -52,9 +62,9 @@ def complete(labels: Labels, folder: pathlib.Path | None, source: str) -> Comple
   if not labels.images or not keypoint_names(labels):
     raise ValueError(f"{source}: has no {'keypoints' if labels.images else 'images'}")
   if folder is None:
-    images = [*_sized(labels, source)]
+    images, missing = [*_sized(labels, source)], ()
   else:
-    images = image_files.find(labels, folder)
+    images, missing = image_files.find(labels, folder)
   problems = [p for image in images if (p := names.file_problem(image.name))]
   raise_if(problems, ValueError, f"{folder or source}: an image")
   labelled = [sum(bool(i.objects) for i in every) for every in (labels.images, images)]
@@ -62,8 +72,8 @@ def complete(labels: Labels, folder: pathlib.Path | None, source: str) -> Comple
   counts = collections.Counter(image.name for image in images)
   twice = [str(name) for name, count in counts.items() if count > 1]
   raise_if(twice, ValueError, f"{source}: several entries are of one image")
-  outside = [text for image in images for text in _outside(image)]
-  raise_if(outside, ValueError, f"{source}: labels outside their image")
+  beyond = [text for image in images for text in _outside(image, outside)]
+  raise_if(beyond, ValueError, f"{source}: labels outside their image")
   bare = sum(found.box is None for image in images for found in image.objects)
   boxed = tuple(
     image._replace(
@@ -71,7 +81,7 @@ def complete(labels: Labels, folder: pathlib.Path | None, source: str) -> Comple
     )
     for image in images
   )
-  return Completed(labels._replace(images=boxed), left_out, bare)
+  return Completed(labels._replace(images=boxed), left_out, bare, missing)
 
 
 def _sized(labels: Labels, source: str) -> Iterator[LabelledImage]:
@@ -88,12 +98,12 @@ def _sized(labels: Labels, source: str) -> Iterator[LabelledImage]:
     raise ValueError(f"{source}: {lacks}; name the folder of the images with --images")
 
 
-def _outside(image: LabelledImage) -> Iterator[str]:
+def _outside(image: LabelledImage, boxes_only: bool) -> Iterator[str]:
   assert image.size
   width, height = image.size
   of = f"outside {width} x {height} pixels"
   for found in image.objects:
-    for name, point in found.keypoints.items():
+    for name, point in () if boxes_only else found.keypoints.items():
       beyond = max(-point.x, -point.y, point.x - width + 1, point.y - height + 1) - 0.5
       if beyond > _SLACK:
         yield f"{image.name}: {name!r} at ({point.x:g}, {point.y:g}), {of}"

@@ -3,6 +3,7 @@
 import logging
 import pathlib
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from fskd_jax.data import images, names
 from fskd_jax.data.images import SUFFIXES
@@ -14,16 +15,29 @@ from fskd_jax.messages import join_first, raise_if
 _log = logging.getLogger(__name__)
 
 
-def find(labels: Labels, folder: pathlib.Path) -> list[LabelledImage]:
+class Found(NamedTuple):
+  """Images that were looked for in a folder.
+
+  Attributes:
+    images: Those that are there, with the names of their files and stored sizes.
+    missing: The names of those that are not, without frames.
+  """
+
+  images: list[LabelledImage]
+  missing: tuple[str, ...] = ()
+
+
+def find(labels: Labels, folder: pathlib.Path) -> Found:
   """Returns the images with file names below a folder, and with their stored sizes.
 
   A name is matched with the file that shares the longest end of its path
   (`paths.match`): labeled-data/clip/a.png with clip/a.png or a.png. A frame is matched
-  with the image whose name ends in its number; frames without an image are left out.
+  with the image whose name ends in its number. If no name does, and the folder has as
+  many images as there are frames, from 0 without a gap, they are matched in the order
+  of their names.
 
   Raises:
-    FileNotFoundError: There is no such folder, a named image is not in it, or it has
-      none of the frames.
+    FileNotFoundError: There is no such folder, or it has none of the images.
     ValueError: An image cannot be read or was labelled in another size, a name may be
       two files, or two images have the number of the same frame.
   """
@@ -39,9 +53,10 @@ def find(labels: Labels, folder: pathlib.Path) -> list[LabelledImage]:
   matches = paths.match(wanted, files)
   known: dict[str | int, str | None] = {**dict(zip(wanted, matches.files))}
   if frames:
-    known |= _by_number(files, {*frames}, folder)
-  lost = [repr(name) for name in wanted if known[name] is None]
-  raise_if(lost, FileNotFoundError, f"images that are not in {folder}")
+    known |= _by_number(files, {*frames}, folder) or _in_order(files, frames, folder)
+  lost = tuple(name for name in wanted if known[name] is None)
+  if wanted and len(lost) == len(wanted):
+    raise_if([*map(repr, lost)], FileNotFoundError, f"images that are not in {folder}")
   if matches.guesses:
     _log.warning(
       "%s: %d images are called otherwise in the labels; taken for those of other "
@@ -61,7 +76,20 @@ def find(labels: Labels, folder: pathlib.Path) -> list[LabelledImage]:
       f"{folder}: no image is one of the {len(frames)} frames; expected names that end "
       "in the number of the frame, from 0 (frame_000012.png)"
     )
-  return there
+  return Found(there, lost)
+
+
+def _in_order(
+  files: Sequence[str], frames: Sequence[int], folder: pathlib.Path
+) -> dict[int, str]:
+  """Returns the images of all frames of a video, by the order of their names."""
+  if sorted(frames) != [*range(len(files))]:
+    return {}
+  _log.warning(
+    "%s: no name of an image ends in the number of its frame; %d images are taken for "
+    "the %d frames, in the order of their names", folder, len(files), len(frames),
+  )  # fmt: skip
+  return dict(enumerate(files))
 
 
 def _by_number(

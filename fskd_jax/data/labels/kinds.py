@@ -3,9 +3,11 @@
 A kind is found by looking, never asked for. To add one, add a row.
 """
 
+import collections
 import glob
+import itertools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from fskd_jax.data.labels import (
@@ -15,6 +17,8 @@ from fskd_jax.data.labels import (
   deeplabcut_project,
   h5,
   imglab,
+  json_kinds,
+  label_folders,
   label_studio,
   labelme,
   pandas_h5,
@@ -26,7 +30,8 @@ from fskd_jax.data.labels import (
   yolo_pose,
 )
 from fskd_jax.data.labels.schema import Labels
-from fskd_jax.files import read_json
+
+_TRIED = 20  # files looked into to recognise a folder
 
 Reader = Callable[[pathlib.Path, pathlib.Path | None], Labels]
 
@@ -59,9 +64,17 @@ def of(path: pathlib.Path) -> Kind:
   if path.is_file() and not path.stat().st_size:
     raise ValueError(f"{path}: the file is empty")
   found = next((kind for kind in KINDS if kind.is_one(path)), None)
+  if found is None and path.suffix.lower() == ".json":
+    raise ValueError(f"{path}: {json_kinds.unknown(path)}")
   if found is None:
     raise ValueError(f"{path}: expected {_EXPECTED}")
   return found
+
+
+def described(sources: Sequence[pathlib.Path]) -> str:
+  """Returns the kinds of sources as a text; raises as `of`."""
+  counts = collections.Counter(of(path).name for path in sources)
+  return ", ".join(f"{n} x {name}" if n > 1 else name for name, n in counts.items())
 
 
 def expanded(path: pathlib.Path) -> list[pathlib.Path]:
@@ -94,14 +107,25 @@ def _is_pts(path: pathlib.Path) -> bool:
 
 
 def _is_labelme(path: pathlib.Path) -> bool:
-  if path.is_dir():
-    return any(path.rglob("*.json"))
-  content = read_json(path) if path.suffix.lower() == ".json" else None
-  return isinstance(content, dict) and "shapes" in content
+  """Whether a path is a file of LabelMe, or a folder with one for each image."""
+  if not path.is_dir():
+    return json_kinds.is_labelme(path)
+  return any(map(json_kinds.is_labelme, _few(path.rglob("*.json"))))
 
 
-def _is_json_list(path: pathlib.Path) -> bool:
-  return _ends(".json")(path) and _head(path).lstrip().startswith(b"[")
+def _few(paths: Iterable[pathlib.Path]) -> Iterator[pathlib.Path]:
+  """Returns the first paths, enough to recognise a folder."""
+  return itertools.islice((p for p in paths if p.is_file()), _TRIED)
+
+
+def _read_folder(path: pathlib.Path, images: pathlib.Path | None) -> Labels:
+  return label_folders.read(
+    path,
+    images,
+    lambda file: of(file).name,
+    lambda file, i: of(file).read(file, i),
+    _EXPECTED,
+  )
 
 
 def _is_pandas(path: pathlib.Path) -> bool:
@@ -128,9 +152,9 @@ KINDS = (
   ),
   Kind("YOLO-pose", yolo_pose.is_one, yolo_pose.read),
   Kind("landmarks .pts", _is_pts, pts.read),
-  Kind("Label Studio", _is_json_list, _alone(label_studio.read)),
+  Kind("COCO", json_kinds.is_coco, _alone(coco.read)),
+  Kind("Label Studio", json_kinds.is_label_studio, _alone(label_studio.read)),
   Kind("LabelMe", _is_labelme, _alone(labelme.read)),
-  Kind("COCO", _ends(".json"), _alone(coco.read)),  # its reader tells what is missing
   Kind("table of keypoints", _ends(".csv"), _alone(tables.read_csv)),
   Kind("table of DeepLabCut", _is_pandas, _alone(deeplabcut.read_h5)),
   Kind("SLEAP project", sleap_file.is_one, _alone(sleap_file.read)),
@@ -138,6 +162,7 @@ KINDS = (
   Kind("dlib XML", _is_imglab, _alone(imglab.read)),
   Kind("CVAT for images", _ends(".xml"), _alone(cvat.read)),
   Kind("TPS", _ends(".tps"), tps.read),
+  Kind("folder of labels", pathlib.Path.is_dir, _read_folder),
 )
 """All kinds; a path is of the first that fits."""
 

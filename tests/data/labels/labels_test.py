@@ -344,7 +344,7 @@ def test_frames_are_images_by_number_and_others_are_left_out(images, tmp_path, c
   assert _convert(path, out, "--images", images) == 0
   # Frames 0, 7 and 12 have images; 5 has none.
   assert _content(out)[0].keys() == {e["file_name"] for e in COCO["images"]}
-  assert "left out: 1 labelled frames" in capsys.readouterr().out
+  assert "left out: 1 labelled images or frames" in capsys.readouterr().out
 
 
 def test_made_boxes_surround_the_keypoints():
@@ -408,7 +408,7 @@ FAULTS = {
   "no tracks": ("a.h5", lambda file: None, "no data set 'tracks'"),
   "other tracks": ("a.h5", _bad_tracks, "expected (track, 2, 2 nodes, frame)"),
   "no JSON": ("a.json", "{", "not valid JSON"),
-  "no COCO": ("a.json", {"a": 1}, "'images' is missing"),
+  "no COCO": ("a.json", {"a": 1}, "JSON of no known format"),
   "COCO with NaN": ("a.json", json.dumps(COCO).replace("10.25", "NaN"), "finite"),
   "no shapes": ("a.json", {"shapes": 3}, "no list of shapes"),
   "nose twice": ("a.json", {**LABELME, "shapes": LABELME["shapes"][:1] * 2},
@@ -421,7 +421,7 @@ FAULTS = {
   "only boxes": ("a.json", {**LABELME, "shapes": LABELME["shapes"][2:]},
                  "has no keypoints"),
   "other size": ("a.json", {**LABELME, "imageWidth": 80}, "labelled with 80 x 30"),
-  "no task": ("a.json", [{"image": "a.png"}], "not JSON-MIN"),
+  "no task": ("a.json", [{"image": "a.png"}], "with the keys ['image']"),
   "turned image": ("a.json", _task(BOX | {"image_rotation": 90}), "turned by 90"),
   "one image twice": ("a.json", TASKS * 2, "several entries are of one image"),
   "no XML": ("a.xml", "<a", "not valid XML"),

@@ -1,8 +1,9 @@
-"""TFDS builder of records for random access from a local COCO keypoint folder."""
+"""TFDS builder of records for random access from local labels."""
 
 import dataclasses
 import functools
 import hashlib
+import json
 import os
 import pathlib
 import re
@@ -10,39 +11,45 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from fskd_jax.data.annotations import KeypointDataset, read_coco
+from fskd_jax.data import any_labels
+from fskd_jax.data.annotations import KeypointDataset
 from fskd_jax.data.builders import records
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class FolderConfig(tfds.core.BuilderConfig):
-  """A folder, with a name by its content that `folder_config` makes."""
+  """Labels, with a name by their content that `folder_config` makes."""
 
   folder: str
 
 
 def folder_config(folder: str | os.PathLike) -> FolderConfig:
-  """Returns a config named by a folder and its content, so that caches never collide.
+  """Returns a config named by labels and their content, so that caches never collide.
 
-  The content is the annotation file and the names and sizes of the images.
+  The content is the labels and the names and sizes of the images.
+
+  Args:
+    folder: A folder or file of labels (`any_labels.read_dataset`).
 
   Raises:
-    FileNotFoundError: There is no annotations.json in the folder.
+    FileNotFoundError, ValueError: As for `any_labels.read_dataset`.
   """
   folder = pathlib.Path(folder).resolve()
-  path = folder / "annotations.json"
-  if not path.is_file():
-    raise FileNotFoundError(f"no file {path}; expected a COCO keypoint folder")
-  digest = hashlib.sha256(path.read_bytes())
-  for image in sorted(p for p in (folder / "images").rglob("*") if p.is_file()):
-    entry = f"{image.relative_to(folder)}\0{image.stat().st_size}\0"
+  if any_labels.is_layout(folder):
+    root, said = folder / "images", (folder / "annotations.json").read_bytes()
+  else:
+    entries, root, _ = any_labels.locate(folder)
+    said = json.dumps(entries).encode()
+  digest = hashlib.sha256(said)
+  for image in sorted(p for p in root.rglob("*") if p.is_file()):
+    entry = f"{image.relative_to(root.parent)}\0{image.stat().st_size}\0"
     digest.update(entry.encode())
   name = re.sub(r"\W+", "_", folder.name)
   return FolderConfig(name=f"{name}-{digest.hexdigest()[:16]}", folder=str(folder))
 
 
 class CocoKeypoints(tfds.core.GeneratorBasedBuilder):
-  """One record per annotated image of a COCO keypoint folder."""
+  """One record per annotated image of a folder or file of labels."""
 
   VERSION = tfds.core.Version("1.0.0")
 
@@ -51,12 +58,12 @@ class CocoKeypoints(tfds.core.GeneratorBasedBuilder):
     config: Any = self.builder_config
     if config is None:
       raise ValueError("coco_keypoints needs a folder: config=folder_config(folder)")
-    return read_coco(config.folder)
+    return any_labels.read_dataset(config.folder)
 
   def _info(self) -> tfds.core.DatasetInfo:
     return records.info(
       self,
-      "Keypoints of a local folder in COCO format.",
+      "Keypoints of local labels.",
       name=self._dataset.name,
       keypoint_names=self._dataset.keypoint_names,
       skeleton=self._dataset.skeleton,
@@ -71,10 +78,10 @@ class CocoKeypoints(tfds.core.GeneratorBasedBuilder):
 
 
 def load(folder: str | os.PathLike, cache_dir: str | os.PathLike) -> KeypointDataset:
-  """Reads a COCO folder through TFDS, prepared once below `cache_dir`.
+  """Reads labels through TFDS, prepared once below `cache_dir`.
 
   Raises:
-    FileNotFoundError, ValueError: As for `read_coco`.
+    FileNotFoundError, ValueError: As for `any_labels.read_dataset`.
   """
   builder = CocoKeypoints(
     config=folder_config(folder),
