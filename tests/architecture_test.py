@@ -49,6 +49,7 @@ WRITERS = {
   "prediction.videos": "a container of PyAV",
   "training.checkpoint": "orbax's own format",
   "interop.stablehlo": "an archive, whose arrays are saved to memory",
+  "interop.published.download": "parts, which become the file when its digest is right",
   "interop.weights": "PyTorch's own format",
   "data.labels.deeplabcut": "a table of the csv module",
   "demo.pictures": "a picture in memory, for the browser",

@@ -21,6 +21,10 @@ COMMANDS = {
     _ROOM + "import_weights:add_arguments",
     "make a run from a file of weights",
   ),
+  "weights": (
+    _ROOM + "weights:add_arguments",
+    "list, get and find published weights of encoders",
+  ),
   "plot": (
     _ROOM + "plot:add_arguments",
     "draw runs, their data and their models",

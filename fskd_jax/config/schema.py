@@ -206,7 +206,8 @@ class ModelConfig:
   # Per stride; one value serves all.
   heatmap_scale: tuple[float, ...] = number((2.0,), 1, 64)
   compute_dtype: str = one_of("float32", "bfloat16")  # of encoder and SMD matmuls
-  pretrained: str = local_path()  # weights file for the encoder (torchvision names)
+  # Weights of the encoder: a file, or a name of `fskd weights list`.
+  pretrained: str = local_path()
   # Encoder stages up to this one stay as they are and get no gradient; "": all learn.
   # Their batch statistics are still recorded, unless `batch_norm` is "frozen".
   freeze_until: str = text("layer3")

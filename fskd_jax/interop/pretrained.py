@@ -13,6 +13,8 @@ from fskd_jax.config.encoders import is_wrapped
 from fskd_jax.interop import entries
 from fskd_jax.interop import transpose as transpose_names
 from fskd_jax.interop.encoder_names import NAMES
+from fskd_jax.interop.published import store
+from fskd_jax.interop.published.table import PUBLISHED, PublishedWeights
 from fskd_jax.interop.weights import read_weights
 
 _log = logging.getLogger(__name__)
@@ -28,13 +30,22 @@ def pretrained_variables(
 
   Args:
     variables: Variables of a detector or a `TransPose`.
-    path: File of weights that holds a `state_dict` of `load_pretrained`.
+    path: File of weights that holds a `state_dict` of `load_pretrained`; or a name in
+      `published.table`.
     config: The architecture.
 
   Raises:
-    ValueError: `load_pretrained` raises it; the message begins with the file.
-    FileNotFoundError: The file does not exist.
+    ValueError: `load_pretrained` raises it; the message begins with the file. Or the
+      published weights are of another encoder, or their file is not the published one.
+    FileNotFoundError: The file does not exist. Nothing is downloaded here.
   """
+  if path in PUBLISHED:
+    path = _published(PUBLISHED[str(path)], config)
+  elif not pathlib.Path(path).suffix:
+    raise ValueError(
+      f"model.pretrained = {str(path)!r}: expected a file that ends in .safetensors or "
+      f".pth, or one of the names {', '.join(PUBLISHED)}"
+    )
   tensors = read_weights(path)
   try:
     loaded, unused = load_pretrained(tensors, variables, config)
@@ -103,6 +114,15 @@ def load_pretrained(
   read = traverse_util.flatten_dict(entries.read(kept, table))
   merged: dict[Any, Any] = traverse_util.flatten_dict(variables)
   return traverse_util.unflatten_dict(merged | read), unused
+
+
+def _published(weights: PublishedWeights, config: ModelConfig) -> pathlib.Path:
+  if weights.encoder != config.encoder:
+    raise ValueError(
+      f"model.pretrained = {weights.name!r} are weights of {weights.encoder!r}, not of "
+      f"model.encoder = {config.encoder!r}"
+    )
+  return store.find(weights)
 
 
 def _block(name: str) -> str:
