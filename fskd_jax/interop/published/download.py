@@ -46,9 +46,9 @@ def download(url: str, path: pathlib.Path, sha256: str, size: int | None) -> Non
     size: Number of its bytes; None if not known.
 
   Raises:
-    ConnectionError: It cannot be reached, or breaks off again and again.
+    ConnectionError: The address cannot be reached, or breaks off again and again.
     ValueError: What came is another file; it is deleted.
-    OSError: It cannot be written.
+    OSError: The file cannot be written.
   """
   part = path.with_name(path.name + ".part")
   _fetch(url, part, size)
@@ -66,7 +66,7 @@ def digest(path: pathlib.Path) -> str:
   """Returns the SHA-256 of a file, in hexadecimal.
 
   Raises:
-    OSError: It cannot be read.
+    OSError: The file cannot be read.
   """
   with path.open("rb") as file:
     return hashlib.file_digest(file, "sha256").hexdigest()

@@ -53,7 +53,7 @@ def find(weights: PublishedWeights) -> pathlib.Path:
   """Returns the file, whose digest is right.
 
   Raises:
-    FileNotFoundError: It is not on this machine; says how to get it.
+    FileNotFoundError: The file is not on this machine. The message tells how to get it.
     ValueError: The file of this name is another one.
   """
   path = locate(weights)
@@ -67,8 +67,8 @@ def check(path: pathlib.Path, weights: PublishedWeights) -> None:
   """Checks that a file is the published one.
 
   Raises:
-    ValueError: It is not.
-    OSError: It cannot be read.
+    ValueError: The file is another one.
+    OSError: The file cannot be read.
   """
   found = digest(path)
   if found != weights.sha256:
@@ -86,8 +86,8 @@ def get(weights: PublishedWeights, source: pathlib.Path | None = None) -> pathli
     source: Copy of the file, taken instead of the network.
 
   Raises:
-    FileNotFoundError: It is given to nobody without asking; says how to get it.
-    ConnectionError: The network fails; says which file to put where.
+    FileNotFoundError: Its publisher wants to be asked first. The message tells how.
+    ConnectionError: The network fails. The message names the file to put into the folder.
     ValueError: The file is another one.
   """
   target = folder() / weights.file
