@@ -12,7 +12,7 @@ from fskd_jax.heatmaps.decoding import Readout
 from fskd_jax.prediction import photographs
 
 QUERY_BATCH = 8
-"""Query images detected together; a single one is detected alone."""
+"""Number of query images detected together; a single image is detected alone."""
 
 
 def cut(
@@ -33,12 +33,12 @@ def slices(count: int) -> list[slice]:
 
 
 def power_of_two(count: int, smallest: int) -> int:
-  """Returns the next power of two, and `smallest` at least."""
+  """Returns the next power of two that is at least `smallest`."""
   return max(smallest, 1 << (count - 1).bit_length())
 
 
 def padded(array: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
-  """Fills the leading axes up to `sizes` with zeros."""
+  """Pads the leading axes to `sizes` with zeros."""
   missing = [(0, size - length) for size, length in zip(sizes, array.shape)]
   return np.pad(array, missing + [(0, 0)] * (array.ndim - len(sizes)))
 
@@ -48,7 +48,7 @@ def in_images(
   to_original: Float[np.ndarray, "q 2 3"],
   shown: Bool[np.ndarray, " n"],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-  """Drops the padding of a batch, and goes from crops to the original images.
+  """Removes the padding of a batch, and maps results to the original images.
 
   Args:
     readout: Keypoints and covariances in pixels of the crops, padded.

@@ -61,7 +61,7 @@ class Heatmaps(NamedTuple):
 
 
 class KeypointDetector:
-  """A trained few-shot detector, ready for anybody's images; `load` makes it.
+  """A trained few-shot detector for the user's own images; `load` returns one.
 
     detector = fskd_jax.load("runs/faces")
     support = detector.support(["ann.jpg"], [{"nose": (61, 70)}], [(20, 10, 90, 110)])
@@ -83,7 +83,7 @@ class KeypointDetector:
         score.
 
     Raises:
-      ValueError: The model is of another task.
+      ValueError: The model was trained for another task.
     """
     cfg = model.config
     if cfg.task != "few_shot":
@@ -119,9 +119,9 @@ class KeypointDetector:
   ) -> Support:
     """Encodes the keypoint types of k annotated images, for any number of queries.
 
-    Keypoints by name may differ between images: a name that an image does not have
-    counts as not visible there. A keypoint outside the square around a box is left out
-    with a warning.
+    Images may have different keypoint names: a name that an image lacks counts as not
+    visible there. A keypoint outside the square around its box is left out with a
+    warning.
 
     Args:
       images: Files, arrays or PIL images, see `photographs.read`.
@@ -129,8 +129,8 @@ class KeypointDetector:
         [n 3] with a visibility); None, NaN or v = 0 for those that are not visible.
       boxes: (x, y, width, height) of the object in each image, pixels; None is the
         whole image.
-      names: Names of the n points where they come without; default "keypoint 1" and so
-        on.
+      names: Names of the n points, if `keypoints` are arrays; by default "keypoint 1"
+        and so on.
 
     Returns:
       The support for `predict` and `heatmaps`.
@@ -203,8 +203,8 @@ class KeypointDetector:
       boxes: Boxes as for `predict`.
 
     Raises:
-      FileNotFoundError: There is no such file.
-      ValueError: There are too many images, or as `predict`.
+      FileNotFoundError: An image file does not exist.
+      ValueError: There are too many images, or `predict` would raise it.
     """
     labels, boxes = _queries(query_images, boxes)
     if len(labels) > QUERY_BATCH:
@@ -233,7 +233,7 @@ class KeypointDetector:
   ) -> tuple[
     UInt8[np.ndarray, "q l l 3"], Float[np.ndarray, "q 2 3"], Float[np.ndarray, "q 4"]
   ]:
-    """Reads images; returns crops, matrices and the boxes, given or searched for."""
+    """Reads images, and returns crops, matrices and the boxes, given or found."""
     pixels = [photographs.read(x, label) for x, label in zip(images, labels)]
     known = np.zeros((len(pixels), 4))
     for i, (box, image, label) in enumerate(zip(boxes, pixels, labels)):

@@ -1,8 +1,8 @@
 """Writes predictions: a table that grows row by row, and COCO keypoints at the end.
 
-predictions.csv gets a row as soon as an image is predicted, so that a program that is
-killed keeps its rows. Both files hold every coordinate with its confidence; `fskd data
-convert` and `--keypoints` read both.
+A row is added to predictions.csv as soon as an image is predicted, so the rows survive
+if the program is killed. Both files hold every coordinate with its confidence; `fskd
+data convert` and `--keypoints` read both.
 """
 
 import csv
@@ -34,14 +34,14 @@ SPECIES = "object"
 
 
 def new_folder(path: pathlib.Path, others: Sequence[str] = ()) -> pathlib.Path:
-  """Makes a folder for results, or takes one that holds none.
+  """Creates a folder for results, or accepts one that holds none.
 
   Args:
     path: Path of the folder.
     others: Names of further results, beside the two files.
 
   Raises:
-    ValueError: It holds results of an earlier run.
+    ValueError: The folder holds results of an earlier run.
   """
   found = [name for name in (TABLE, COCO, *others) if (path / name).exists()]
   if found:
@@ -73,7 +73,7 @@ class PredictionFiles:
   """
 
   def __init__(self, folder: pathlib.Path, names: Sequence[str], min_confidence: float):
-    """Begins the table.
+    """Opens the table.
 
     Args:
       folder: Folder of both files.
@@ -151,7 +151,7 @@ class PredictionFiles:
     self._more.append(({} if frame is None else {"video": name, "frame": frame}, about))
 
   def close(self) -> None:
-    """Writes predictions.json with all that was added."""
+    """Writes predictions.json with every row added."""
     categories = {SPECIES: Category(self._names)}
     labels = Labels(tuple(self._images), categories, self._min_confidence)
     boxed = tuple(

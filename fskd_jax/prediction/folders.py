@@ -1,6 +1,6 @@
 """Predicts folders of images and videos into files and pictures.
 
-Results are written as they come: whatever was predicted before the end is kept.
+Results are written as they come, so those before an early end are kept.
 """
 
 import dataclasses
@@ -76,7 +76,7 @@ def predict_folder(
 
   It writes predictions.csv row by row, predictions.json at the end, overlays/, contact
   sheets and a drawn copy of each video. A query that cannot be read is reported in the
-  summary and stops nothing. Progress is shown on a terminal.
+  summary, and the others are still predicted. Progress is shown on a terminal.
 
   Args:
     detector: A detector, or the path that `load` takes.
@@ -183,8 +183,8 @@ class _Session:
     """Returns the pixels of a query image that can be predicted.
 
     Raises:
-      FileNotFoundError: There is no such file.
-      ValueError: It cannot be read or is too small, or its box is outside.
+      FileNotFoundError: The file does not exist.
+      ValueError: The image cannot be read, is too small, or does not contain its box.
     """
     image = photographs.read(query.path, str(query.path))
     height, width = image.shape[:2]
@@ -249,13 +249,13 @@ def _is_video(query: Query) -> bool:
 
 
 def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-  """Yields lists of items, also those before an error, which is raised afterwards."""
+  """Yields lists of items; an error is raised only after the items before it."""
   batch, failure = [], None
   iterator = iter(items)
   while failure is None:
     try:
       batch.append(next(iterator))
-    except Exception as error:  # also the end
+    except Exception as error:  # including StopIteration
       failure = error
     if batch and (failure or len(batch) == size):
       yield batch

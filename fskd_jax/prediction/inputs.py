@@ -51,7 +51,7 @@ def gather_queries(items: Iterable[str | os.PathLike]) -> list[Query]:
     items: Files, folders of images, or patterns, as for `find_queries`.
 
   Raises:
-    FileNotFoundError: There is no such file.
+    FileNotFoundError: A file does not exist.
     ValueError: There are no items, or a folder holds no images.
   """
   if isinstance(items, (str, os.PathLike)):
@@ -74,7 +74,7 @@ def find_queries(item: str | os.PathLike) -> list[pathlib.Path]:
     item: A file, a folder of images, or a pattern such as "cats/*.jpg".
 
   Raises:
-    FileNotFoundError: There is no such file.
+    FileNotFoundError: The file does not exist.
     ValueError: The folder holds no images.
   """
   path = pathlib.Path(item)
@@ -99,15 +99,15 @@ def read_boxes(
 
   Args:
     path: Path of the JSON file.
-    queries: Queries to which the boxes belong, by the end of their path that tells
-      them apart.
+    queries: Queries of the boxes. A file name is the end of a query's path, with as
+      many folders as make it unique.
 
   Returns:
     Boxes (x, y, width, height) by path of the query, pixels.
 
   Raises:
-    FileNotFoundError: There is no such file.
-    ValueError: It is no such JSON, or a name is that of no query, or of several.
+    FileNotFoundError: The file does not exist.
+    ValueError: The file has another content, or a name fits no query, or several.
   """
   content = read_json(pathlib.Path(path))
   what = "expected JSON {file name: [x, y, width, height]}"
@@ -144,7 +144,7 @@ def read_supports(
       one for all.
 
   Raises:
-    FileNotFoundError: There is no such file.
+    FileNotFoundError: A file does not exist.
     ValueError: A file is wrong, or was marked on an image of another size.
   """
   shared = len(files) == 1 < len(images)

@@ -45,15 +45,15 @@ def read(
     image: Path of the image. A file of many images is searched for the entry that
       shares the longest end of its path, or for the number of its frame. A file of a
       single image is taken for this one, unless its own is there and another picture.
-    shared: Whether the file is that of other images, too.
+    shared: Whether the file also belongs to other images.
 
   Returns:
     The objects marked.
 
   Raises:
-    FileNotFoundError: There is no such file.
-    ValueError: The file cannot be read, does not have the image, or has several that it
-      may be.
+    FileNotFoundError: The file does not exist.
+    ValueError: The file cannot be read, lacks the image, or has several entries that
+      fit it.
   """
   if not path.exists():
     raise FileNotFoundError(f"there is no keypoint file {path}")
@@ -96,7 +96,7 @@ def _is_plain(content: Mapping[str, Any]) -> bool:
 
 
 def _from_plain(content: Mapping[str, Any]) -> Marked:
-  """Reads {name: [x, y]}, or that under "keypoints" beside "box" and "skeleton"."""
+  """Reads {name: [x, y]}, at the top or under "keypoints" with "box" and "skeleton"."""
   points, others = content, {}
   if isinstance(content.get("keypoints"), dict):
     points, others = content["keypoints"], content
@@ -128,7 +128,7 @@ def _choose(
   """Returns the key of an image: its path, the number in its name, or the only one.
 
   Raises:
-    ValueError: It is none of them, several, or that of another picture.
+    ValueError: No key fits the image, several do, or the only one names another image.
   """
   named = [key for key in keys if isinstance(key, str)]
   found = paths.PathIndex(named).nearest(os.fspath(image.absolute()))

@@ -19,14 +19,14 @@ def load(path: str | os.PathLike) -> KeypointDetector:
     detector = fskd_jax.load("faces.safetensors")
 
   Args:
-    path: Folder of a run, of which the newest checkpoint is taken, or a .safetensors
-      file that `fskd export` wrote.
+    path: Folder of a run, whose newest checkpoint is loaded, or a .safetensors file
+      that `fskd export` wrote.
 
   Returns:
     The detector, on the first device, with its calibration if the run or file has one.
 
   Raises:
-    FileNotFoundError: There is no such file, or the run has no checkpoint.
+    FileNotFoundError: The path does not exist, or the run has no checkpoint.
     ValueError: The path is an address, the file is damaged or carries no configuration,
       or the run is of another task.
   """

@@ -1,7 +1,7 @@
 """Reads the user's images (paths, arrays, PIL images) as RGB and cuts crops from them.
 
-As the images of a data set (`data.images`), a photograph is turned as its EXIF data
-says, because its keypoints were clicked in a viewer that turned it.
+Like the images of a data set (`data.images`), a photograph is rotated by its EXIF
+orientation, because its keypoints were clicked in a viewer that rotated it.
 """
 
 import os
@@ -18,7 +18,7 @@ from fskd_jax.episode import BORDER_COLOR
 
 
 class Decoded(NamedTuple):
-  """A photograph that was read before: decoded once for all who need its pixels.
+  """A photograph that was decoded before, so that its pixels need no second reading.
 
   Attributes:
     name: Name in messages.
@@ -33,14 +33,14 @@ Photograph = str | os.PathLike | np.ndarray | Image.Image | Decoded
 """A file, an array that `read` takes, a PIL image, or a photograph read before."""
 
 _MAX_LEVEL = 12
-"""Halvings; no image has more."""
+"""Maximum number of halvings, enough for any image."""
 
 
 def read(photograph: Photograph, name: str) -> UInt8[np.ndarray, "h w 3"]:
-  """Returns the pixels of a photograph, turned as its EXIF data says.
+  """Returns the pixels of a photograph, rotated by its EXIF orientation.
 
   Images of 16 bits per channel are scaled by the range in use (`depth.scaled`).
-  Transparent pixels get the colour that lies around every crop.
+  Transparent pixels get the colour of the border around crops.
 
   Args:
     photograph: A file; an array [h w] or [h w 1, 3 or 4] (grey, RGB, RGB with alpha) of
@@ -48,9 +48,9 @@ def read(photograph: Photograph, name: str) -> UInt8[np.ndarray, "h w 3"]:
     name: Name of the photograph in messages.
 
   Raises:
-    FileNotFoundError: There is no such file.
-    ValueError: It is not an image, broken, too large, empty, has several pages, or is
-      an array of another kind.
+    FileNotFoundError: The file does not exist.
+    ValueError: The photograph is not an image, broken, too large or empty, has several
+      pages, or is an array of another kind.
   """
   if isinstance(photograph, Decoded):
     return photograph.pixels
@@ -93,7 +93,7 @@ def crop(
   matrix = np.asarray(to_original, np.float64)
   level = geometry.reduction_level(matrix, _MAX_LEVEL)
   picture = Image.fromarray(image).reduce(2 ** int(level))
-  # PIL clamps at the edges; a frame of the border's colour makes it blend instead.
+  # PIL repeats the edge pixels; with a frame it blends into the border's colour.
   framed = ImageOps.expand(picture, 2, BORDER_COLOR)
   matrix = geometry.to_level(matrix, level) + [[0, 0, 2], [0, 0, 2]]
   # PIL puts the centre of the first pixel at (0.5, 0.5).

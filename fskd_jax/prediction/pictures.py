@@ -1,4 +1,4 @@
-"""Pictures beside prediction files: overlays, contact sheets, drawn videos."""
+"""Draws the pictures of a prediction folder: overlays, contact sheets and videos."""
 
 import contextlib
 import fractions
@@ -29,7 +29,7 @@ OVERLAYS = "overlays"
 def support_marks(
   annotated: Annotated, names: Sequence[str], skeleton: Sequence[tuple[int, int]]
 ) -> Marks:
-  """Returns an annotated image, for the pictures.
+  """Returns the marks of an annotated image, for the pictures.
 
   Args:
     annotated: The image, and an object marked on it.
@@ -47,7 +47,7 @@ def support_marks(
 
 
 class Pictures:
-  """Draws into a folder; a picture that fails is reported and stops nothing."""
+  """Draws into a folder; a picture that fails is reported, and the rest is drawn."""
 
   def __init__(
     self,
@@ -56,7 +56,7 @@ class Pictures:
     names: Sequence[str],
     report: Callable[[str], None],
   ):
-    """Makes the folder of the overlays.
+    """Creates the folder of the overlays.
 
     Args:
       folder: Folder of the results.
@@ -87,7 +87,7 @@ class Pictures:
       self._draw_sheet()
 
   def finish(self) -> None:
-    """Draws the last contact sheet, unless there is a single image only."""
+    """Draws the last contact sheet, unless there is only one image."""
     if len(self._thumbnails) > (self._sheets == 0):
       self._draw_sheet()
 
@@ -95,7 +95,7 @@ class Pictures:
   def video(
     self, number: int, name: str, rate: fractions.Fraction
   ) -> Iterator[Callable[[Marks], None]]:
-    """Begins a copy of a video; yields a function that draws and adds a frame."""
+    """Opens a copy of a video, and yields a function that draws and adds a frame."""
     opened, add_frame = contextlib.ExitStack(), None
     with self._reporting(name):
       path = self._folder / f"{_stem(number, name)}.mp4"
@@ -106,7 +106,7 @@ class Pictures:
       nonlocal add_frame
       if add_frame is None:
         return
-      add_frame, write = None, add_frame  # after a failure, no frame is in its place
+      add_frame, write = None, add_frame  # no frames after one that failed
       with self._reporting(name):
         drawn = draw_marks(marks._replace(covariance=None), max(marks.image.shape))
         write(np.asarray(drawn))
@@ -129,11 +129,11 @@ class Pictures:
   def _reporting(self, name: str) -> Iterator[None]:
     try:
       yield
-    except Exception as error:  # whatever it is, results are worth more
+    except Exception as error:  # any, because a picture must not stop the prediction
       self._report(f"{name}: {type(error).__name__}: {error}")
 
 
 def _stem(number: int, name: str) -> str:
-  """Returns a file name that every file system takes (255 bytes)."""
+  """Returns a file name short enough for every file system (255 bytes)."""
   stem = pathlib.PurePosixPath(name).stem
   return f"{number:04d}_" + "".join(c if c.isprintable() else "_" for c in stem[:50])

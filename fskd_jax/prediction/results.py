@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float, Int
 class Prediction:
   """The keypoints of r objects, each with the number of its image.
 
-  Today's search finds one object per image: row i then belongs to image i. Coordinates
-  are pixel indices of the images: the centre of the first pixel is (0, 0).
+  The present search finds one object per image, so row i belongs to image i.
+  Coordinates are pixel indices of the images: the centre of the first pixel is (0, 0).
 
     prediction = detector.predict(support, ["bob.jpg", "eve.png"])
     nose = prediction.names.index("nose")
@@ -55,7 +55,7 @@ class Prediction:
         prediction of one object.
 
     Raises:
-      IndexError: There is no such row.
+      IndexError: The row does not exist.
     """
     if isinstance(rows, (int, np.integer)):
       rows = [rows]

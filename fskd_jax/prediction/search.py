@@ -21,13 +21,13 @@ Look = Callable[
 images, and their raw scores (`Readout.mass`); both nan where the support shows none.
 
 Never a calibrated confidence: a calibration is fitted on crops that show the object, so
-it knows nothing of windows beside it, and may hardly differ between windows."""
+it does not apply to windows beside it, and may hardly differ between windows."""
 
 WINDOW = 0.5
 """Side of the smaller windows, as a fraction of the image's longer side."""
 
 SMALLEST = 0.15
-"""Least side of the boxes estimated from keypoints, as the same fraction."""
+"""Smallest side of boxes estimated from keypoints, as a fraction of the same side."""
 
 
 def find_boxes(
@@ -52,7 +52,7 @@ def find_boxes(
     return np.array([(0, 0, *size) for size in sizes], np.float64)
   starts = [windows(size) for size in sizes]
   numbers = np.repeat(range(len(sizes)), [len(rows) for rows in starts])
-  squares = np.concatenate(starts) / [1, 1, crop_margin]  # a window is to be the crop
+  squares = np.concatenate(starts) / [1, 1, crop_margin]  # a window is a crop
   squares, certainty = _zoom(look, sizes, places, numbers, squares)
   chosen = []
   for i in range(len(sizes)):
@@ -64,7 +64,7 @@ def find_boxes(
 
 
 def windows(size: tuple[int, int]) -> Float[np.ndarray, "w 3"]:
-  """Returns squares to look at: the whole image, and half-overlapping smaller ones.
+  """Returns the windows of the search: the image, and half-overlapping smaller ones.
 
   Args:
     size: (width, height) of the image.
@@ -147,7 +147,7 @@ def _zoom(
   numbers: Int[np.ndarray, " w"],
   squares: Float[np.ndarray, "w 3"],
 ) -> tuple[Float[np.ndarray, "w 3"], Float[np.ndarray, " w"]]:
-  """Runs the detector in squares; returns the squares estimated, and mean scores."""
+  """Runs the detector in squares, and returns estimated squares and mean scores."""
   keypoints, scores = look(numbers, to_boxes(squares))
   estimated = [
     square_from_keypoints(points, sure, places, sizes[i])

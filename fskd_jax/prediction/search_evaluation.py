@@ -1,7 +1,7 @@
 """Measures the loss of accuracy when the box of the object is not given.
 
 The detector that users call predicts the queries of an evaluation twice: with their
-boxes, and without, so that it has to search.
+boxes, and without, by searching for the object.
 """
 
 import functools
@@ -49,7 +49,7 @@ class _Scores:
     to_crop = geometry.invert_affine(query.to_original[0].astype(np.float64))
     count = len(found.names)
     points[0, :, :count] = geometry.apply_affine(to_crop, found.keypoints)
-    points[:, :, ~asked] = 0.0  # NaN there; not scored
+    points[:, :, ~asked] = 0.0  # were NaN; they are not scored
     self._pck.add(batch, points, species)
     errors = np.linalg.norm(points[0] - query.keypoints[0], axis=-1)
     sides = query.box[0, :, 2:].max(-1) / geometry.affine_scale(query.to_original[0])

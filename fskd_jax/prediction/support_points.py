@@ -1,4 +1,4 @@
-"""Checks the keypoints and boxes that a user gives and brings them into one form."""
+"""Checks the keypoints and boxes that a user gives, and converts them to arrays."""
 
 import logging
 import os
@@ -31,7 +31,7 @@ def checked_box(box: Box | None, size: tuple[int, int], label: str) -> Box:
     label: Name of the image in messages.
 
   Raises:
-    ValueError: It is no box, or it is empty or outside the image.
+    ValueError: The box is not four numbers, is empty, or lies outside the image.
   """
   if box is None:
     return (0, 0, *size)
@@ -49,11 +49,11 @@ def checked_box(box: Box | None, size: tuple[int, int], label: str) -> Box:
 def points_by_name(
   keypoints: Sequence[Points], names: Sequence[str] | None, labels: Sequence[str]
 ) -> tuple[tuple[str, ...], Float[np.ndarray, "k n 2"]]:
-  """Brings the keypoints of several images into one order.
+  """Arranges the keypoints of several images in one order.
 
   Args:
     keypoints: Keypoints of each image.
-    names: Names of the points where they come without; default "keypoint 1" and so on.
+    names: Names of points given as arrays; by default "keypoint 1" and so on.
     labels: Names of the images in messages.
 
   Returns:
@@ -102,7 +102,7 @@ def _check_differences(
 
 
 def _point(point: Any, label: str) -> tuple[float, float]:
-  """Returns (x, y), NaN for what is missing."""
+  """Returns (x, y), or NaN for a missing point."""
   if point is None:
     return (np.nan, np.nan)
   try:
@@ -145,10 +145,10 @@ def check_points(
 
 
 def require_list(images: Any, name: str) -> None:
-  """Checks that images came as a list.
+  """Checks that images were given as a list.
 
   Raises:
-    ValueError: It is a single image, or an empty list; names the argument.
+    ValueError: The argument is a single image or an empty list. The message names it.
   """
   if isinstance(images, (str, os.PathLike, Image.Image, photographs.Decoded)) or (
     isinstance(images, np.ndarray) and images.ndim < 4

@@ -1,4 +1,4 @@
-"""Brings annotated images into the arrays that a network encodes."""
+"""Converts annotated images to the arrays that a network encodes."""
 
 import logging
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 class Support(NamedTuple):
   """The keypoint types to look for, encoded once by `KeypointDetector.support`.
 
-  It serves any number of `predict` calls of the detector that made it.
+  It can be used in any number of `predict` calls of the detector that made it.
 
     support = detector.support(["ann.jpg"], [{"nose": (61, 70), "left eye": None}])
     support.names    # ("nose", "left eye")
@@ -37,8 +37,9 @@ class Support(NamedTuple):
   Attributes:
     names: Names of the n keypoint types.
     shown: Whether some support image shows each type; only these are found.
-    places: Keypoints of the k support images from the centre of their box, in units of
-      its longer side; NaN where not visible. The search compares scales by them.
+    places: Keypoints of the k support images relative to the centre of their box, in
+      units of its longer side; NaN where not visible. The search estimates the object's
+      scale from them.
     kernels: Kernels that the network generated from the types, with the types padded.
   """
 
@@ -49,14 +50,14 @@ class Support(NamedTuple):
 
 
 class Shots(NamedTuple):
-  """Annotated images as a network takes them.
+  """Annotated images in the form that a network takes.
 
   Attributes:
     names: Names of the n keypoint types.
     crops: Square crops around the boxes of the k images.
     keypoints: Keypoints in pixels of the crops.
     visible: Whether a keypoint is annotated and lies inside the crop.
-    places: As `Support.places`.
+    places: The same as `Support.places`.
   """
 
   names: tuple[str, ...]
@@ -79,11 +80,11 @@ def prepare(
     images: Annotated images.
     keypoints: Keypoints of each image.
     boxes: Box of the object in each image, or None.
-    names: Names of the keypoints where they come without.
+    names: Names of keypoints given as arrays.
     cfg: Size and margin of the crops.
 
   Raises:
-    FileNotFoundError: There is no such file.
+    FileNotFoundError: A file does not exist.
     ValueError: An image cannot be read, or the arguments do not fit together.
   """
   require_list(images, "images")
@@ -117,7 +118,7 @@ def _warn_of_lost(
   for label, row in zip(labels, lost):
     if row.any():
       _log.warning(
-        "%s: left out, since outside the square around the box: %s",
+        "%s: left out because outside the square around the box: %s",
         label,
         ", ".join(np.array(names)[row]),
       )

@@ -19,7 +19,7 @@ class Video(NamedTuple):
   Attributes:
     rate: Frames per second.
     count: Number of frames by the file's header, 0 if it has none.
-    frames: RGB frames, turned as the camera was held.
+    frames: RGB frames, rotated to be upright.
   """
 
   rate: fractions.Fraction
@@ -46,8 +46,8 @@ def reading(path: pathlib.Path) -> Iterator[Video]:
   """Opens a video.
 
   Raises:
-    ValueError: It is not a video, broken, or without frames. While iterating, after all
-      frames that can be decoded: frames are missing or damaged.
+    ValueError: The file is not a video, broken, or without frames. Iterating over the
+      frames raises it after the last one if frames are missing or damaged.
   """
   av = require()
   try:
@@ -66,7 +66,7 @@ def reading(path: pathlib.Path) -> Iterator[Video]:
 def writing(
   path: pathlib.Path, rate: fractions.Fraction
 ) -> Iterator[Callable[[UInt8[np.ndarray, "h w 3"]], None]]:
-  """Opens an MP4 file; yields a function that adds a frame to it.
+  """Opens an MP4 file, and yields a function that adds a frame to it.
 
   All frames have the size of the first; an odd row or column is cut off.
   """
@@ -109,7 +109,7 @@ def _frames(container: Any, path: pathlib.Path) -> Iterator[UInt8[np.ndarray, "h
     for frame in frames:
       shown, damaged = shown + 1, damaged + frame.is_corrupt
       end = max(end, frame.time or 0.0)
-      quarters = round(frame.rotation / 90)  # counterclockwise, as of rot90
+      quarters = round(frame.rotation / 90)  # counterclockwise, as np.rot90 counts
       yield np.rot90(frame.to_ndarray(format="rgb24"), quarters)
   if not shown:
     raise ValueError(f"{path}: a video without frames")
