@@ -25,6 +25,7 @@ bench: .venv/installed
 	$(BIN)/python -c 'import torch' 2>/dev/null || \
 	  $(BIN)/pip install --quiet 'torch==2.13.0+cpu' || \
 	  { echo "make bench needs PyTorch: install one into .venv"; exit 1; }
+	$(BIN)/pip install --quiet --no-deps efficientnet_lite_pytorch
 	$(BIN)/python -m benchmarks $(BENCH)
 
 # fskd demo with gradio: its server, and its page in Debian's Chromium; apt-get needs

@@ -24,7 +24,7 @@ from typing import Any
 
 CASES = (
   *("training", "inference", "mds", "evaluation", "feeding"),
-  *("devices", "compilation", "transpose", "prediction"),
+  *("devices", "compilation", "transpose", "prediction", "encoders"),
 )
 _SECONDS = {"small": 3.0, "full": 15.0}
 _REPEATS = {"small": 3, "full": 9}
@@ -46,6 +46,8 @@ def main() -> int:
     parser.error(f"unknown cases {unknown}; there are {', '.join(CASES)}")
   if importlib.util.find_spec("torch") is None:
     parser.error("PyTorch is missing: .venv/bin/pip install 'torch==2.13.0+cpu'")
+  if "encoders" in cases and not importlib.util.find_spec("efficientnet_lite_pytorch"):
+    parser.error("encoders: .venv/bin/pip install --no-deps efficientnet_lite_pytorch")
   with _environment() as cache:
     return _run(args, cases, pathlib.Path(cache))
 

@@ -40,7 +40,7 @@ def _original(name, side):
   torch = pytest.importorskip("torch", reason="compares with PyTorch")
   package = pytest.importorskip(
     "efficientnet_lite_pytorch",
-    reason="compares with efficientnet_lite_pytorch: pip install -e '.[pretrained]'",
+    reason="compares with it: pip install --no-deps efficientnet_lite_pytorch",
   )
   # The side fixes its padding, which is TensorFlow's for this side alone.
   network = package.EfficientNet.from_name(name.replace("_", "-", 1), image_size=side)

@@ -1,6 +1,9 @@
 """The feature pyramid: its maps, what stays frozen, and names with it."""
 
 import functools
+import io
+import json
+import zipfile
 
 import flax.linen as nn
 import jax
@@ -8,18 +11,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.seeded_variables import seeded_variables
+from jax import export
 
 from fskd_jax import config
 from fskd_jax.config import Config, LossConfig, ModelConfig, OptimConfig, PyramidConfig
 from fskd_jax.few_shot import step as few_shot_step
-from fskd_jax.interop import state_dicts
+from fskd_jax.interop import stablehlo, state_dicts, weights
 from fskd_jax.interop.pretrained import load_pretrained
 from fskd_jax.interop.stages import seeded_episode
 from fskd_jax.models.build import make_model
 from fskd_jax.models.detector import init_variables
 from fskd_jax.models.encoder import build_encoder, normalize_for
 from fskd_jax.models.pyramid import PyramidEncoder, unit_length
-from fskd_jax.training import optim
+from fskd_jax.training import optim, runs
 from fskd_jax.training import state as train_state
 
 SIDE = 32
@@ -220,3 +224,32 @@ def test_half_precision_and_drawn_variables():
   cfg = _config(compute_dtype="bfloat16")
   variables = jax.eval_shape(lambda: init_variables(make_model(cfg), 0))
   assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(variables))
+
+
+@pytest.mark.slow
+def test_files_that_others_load(detector, tmp_path):
+  cfg, network, variables = detector
+  # A file of `fskd export`, read without its run.
+  tensors = state_dicts.state_dict(variables, cfg)
+  about = {"config": json.dumps(config.to_dict(cfg))}
+  for name, content in (("whole", tensors), ("half", weights.halved(tensors))):
+    weights.write_weights(tmp_path / f"{name}.safetensors", content, about)
+  loaded = runs.load_file(tmp_path / "whole.safetensors", None)
+  assert loaded.config == cfg
+  jax.tree.map(np.testing.assert_array_equal, loaded.variables, variables)
+  half = runs.load_file(tmp_path / "half.safetensors", None).variables
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 2**-8), half, variables)
+  # A program for JAX alone.
+  path = tmp_path / "detector.zip"
+  stablehlo.write_stablehlo(path, cfg, variables, stablehlo.Sizes(1, 1, 5))
+  with zipfile.ZipFile(path) as file:
+    stored = np.load(io.BytesIO(file.read("weights.npz")))
+    encode, detect = (
+      export.deserialize(bytearray(file.read(f"{name}.stablehlo")))
+      for name in ("encode_support", "detect")
+    )
+  given, episode = dict(stored), seeded_episode(SIDE)
+  kernels = encode.call(given, *episode.support.annotations())
+  found = detect.call(given, episode.query.images, kernels)
+  expected = network.apply(variables, episode, train=False).heatmaps[0]
+  np.testing.assert_allclose(found["heatmaps"], expected, atol=1e-5)
