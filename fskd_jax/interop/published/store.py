@@ -53,7 +53,7 @@ def find(weights: PublishedWeights) -> pathlib.Path:
   """Returns the file, whose digest is right.
 
   Raises:
-    FileNotFoundError: The file is not on this machine. The message tells how to get it.
+    FileNotFoundError: The file is not here; the message has the command that gets it.
     ValueError: The file of this name is another one.
   """
   path = locate(weights)
@@ -86,8 +86,8 @@ def get(weights: PublishedWeights, source: pathlib.Path | None = None) -> pathli
     source: Copy of the file, taken instead of the network.
 
   Raises:
-    FileNotFoundError: Its publisher wants to be asked first. The message tells how.
-    ConnectionError: The network fails. The message names the file to put into the folder.
+    FileNotFoundError: Its publisher wants to be asked; the message names the page.
+    ConnectionError: The network fails. The message names the file to fetch by hand.
     ValueError: The file is another one.
   """
   target = folder() / weights.file
