@@ -1,6 +1,11 @@
 """Configuration: schema, checks, and conversion to plain values."""
 
-from fskd_jax.config.encoders import coarsest_stride, offered_strides, rates
+from fskd_jax.config.encoders import (
+  coarsest_stride,
+  layer_rates,
+  offered_strides,
+  rates,
+)
 from fskd_jax.config.fields import walk
 from fskd_jax.config.schema import (
   Config,
@@ -35,15 +40,16 @@ __all__ = [
   "ModelConfig",
   "OptimConfig",
   "PoseConfig",
+  "PyramidConfig",
   "SelfSupervisedConfig",
   "SourceConfig",
   "TrainConfig",
-  "PyramidConfig",
   "TransformerConfig",
   "coarsest_stride",
   "crop_size",
   "flatten",
   "from_dict",
+  "layer_rates",
   "may_change",
   "offered_strides",
   "rates",

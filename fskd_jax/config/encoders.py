@@ -197,6 +197,32 @@ def rates(cfg: Config) -> Rates:
   return (*frozen(cfg.model), *cfg.optim.rates)
 
 
+def layer_rates(model: ModelConfig, decay: float) -> Rates:
+  """Returns `optim.rates` that fall from the encoder's last stage to its first.
+
+  The last stage in use learns at `decay` times the learning rate, the one before at
+  its square, and so on; what comes after the encoder learns at the rate itself.
+  Stages that `model.freeze_until` freezes are left out.
+
+  Args:
+    model: The architecture.
+    decay: Factor from one stage to the one before.
+
+  Raises:
+    ValueError: There is no such encoder, or it has no such stage.
+  """
+  frozen(model)  # checks the encoder and its stage
+  spec = encoder_spec(model)
+  names = [*spec.stages]
+  first = names.index(model.freeze_until) + 1 if model.freeze_until else 0
+  last = max(names.index(spec.stage_of.get(s, names[-1])) for s in used_strides(model))
+  learned = names[first : last + 1]
+  return tuple(
+    (f"encoder/(backbone/)?({spec.stages[name]})/", decay ** (len(learned) - i))
+    for i, name in enumerate(learned)
+  )
+
+
 def frozen(model: ModelConfig) -> Rates:
   """Returns `model.freeze_until` as a factor of 0 on the encoder's first stages.
 

@@ -4,6 +4,7 @@ import numpy as np
 import optax
 import pytest
 
+from fskd_jax import config
 from fskd_jax.config import Config, ModelConfig, OptimConfig, rates
 from fskd_jax.training import optim
 
@@ -188,3 +189,20 @@ def test_patterns_without_effect_are_named_with_the_groups_there_are(pattern):
   rates = (("encoder/", 0.5), (pattern, 0.1))
   with pytest.raises(ValueError, match=f"'{pattern}' .*encoder/bn1, .*kernel_gen"):
     optim.make_optimizer(OptimConfig(rates=rates), 10).init(_params())
+
+
+def test_rates_fall_from_the_last_stage_in_use_to_the_first_that_learns():
+  model = ModelConfig(
+    encoder="efficientnet_lite0", strides=(16,), freeze_until="stage2"
+  )
+  found = config.layer_rates(model, 0.5)
+  cfg = Config(model=model, optim=OptimConfig(rates=found))
+  names = ("stage1_0", "stage3_1", "stage4_2", "stage5_0")
+  params = {
+    "encoder": {name: {"conv": jnp.zeros(1)} for name in names},
+    "head": jnp.zeros(1),
+  }
+  factors = optim.factors(params, rates(cfg))
+  expected = dict(zip(names, (0.0, 0.125, 0.25, 0.5)))
+  assert {n: x["conv"] for n, x in factors["encoder"].items()} == expected
+  assert factors["head"] == 1.0
