@@ -2,11 +2,13 @@
 
 At 96 px the creatures and the step of the quickstart; at 384 px the creatures
 enlarged to JPEG files of the size of photographs, and the step of
-configs/lightweight.py. "tf.data" reads, decodes and warps on the host; "resident"
+configs/lightweight.py; at 192 px a mixture of creatures, two fifths of the episodes
+self-supervised. "tf.data" reads, decodes and warps on the host; "resident"
 warps on the device what was decoded once. Streams are begun before a timed run.
 """
 
 import contextlib
+import dataclasses
 import functools
 import json
 import pathlib
@@ -21,7 +23,8 @@ from PIL import Image
 from benchmarks.cases import evaluation, training
 from benchmarks.harness.problem import Builder, Problem, Setup, Side
 from benchmarks.opponents import ours
-from fskd_jax.config import Config, crop_size, rates
+from configs import any_keypoints
+from fskd_jax.config import Config, SourceConfig, crop_size, rates
 from fskd_jax.data.creatures import dataset
 from fskd_jax.data.feed import Feed
 from fskd_jax.data.plans import train_index_batches
@@ -46,6 +49,7 @@ def problems(setup: Setup) -> Iterator[Problem]:
     "96 px": (small, *((200, 40) if setup.is_full else (20, 10)))
   }
   if setup.is_full:
+    experiments["mixture, 192 px"] = (functools.partial(_mixture, per_species), 60, 10)
     large = functools.partial(_photographs, per_species)
     experiments["384 px"] = (large, 20, 3)
   for name, (make, num_batches, num_steps) in experiments.items():
@@ -76,6 +80,26 @@ def problems(setup: Setup) -> Iterator[Problem]:
       is_long=cfg.data.image_size > 96,
       items=images * num_steps,
     )
+
+
+def _mixture(per_species: int) -> Config:
+  """Returns an experiment on two sources, with the episodes of any_keypoints.py."""
+  cfg = evaluation.configuration(per_species)
+  usual = any_keypoints.source("creatures", name="synthetic_creatures", path="").data
+  own = dataclasses.replace(
+    cfg.data,
+    rotation_probability=usual.rotation_probability,
+    rotation_degrees=usual.rotation_degrees,
+    tilt_degrees=usual.tilt_degrees,
+    self_supervised=usual.self_supervised,
+  )
+  cfg.data = dataclasses.replace(
+    own,
+    mixture=tuple(SourceConfig(name=name, data=own) for name in ("first", "second")),
+    slots=24,
+    image_size=192,
+  )
+  return cfg
 
 
 def _photographs(per_species: int) -> Config:

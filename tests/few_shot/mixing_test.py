@@ -8,54 +8,19 @@ import logging
 import jax
 import numpy as np
 import pytest
-from helpers import shapes
+from helpers import mixtures, shapes
 
 from fskd_jax import config
-from fskd_jax.config import DataConfig, SelfSupervisedConfig, SourceConfig
 from fskd_jax.data.feed import Feed
 from fskd_jax.episode import PADDING, all_views
 from fskd_jax.few_shot import evaluation, mixing
 from fskd_jax.few_shot.sampler import evaluation_sampler
 from fskd_jax.few_shot.sampler import training_sampler as labelled_sampler
 
-SLOTS = 3
-
-
-def _mixed(folder, **fields):
-  """Returns a configuration: shapes with and without names, and photographs."""
-  cfg = shapes.config(folder)
-  shape = dataclasses.replace(cfg.data, path=str(folder), class_mode="mix_class")
-  other = dataclasses.replace(
-    shape,
-    base=("north", "south", "west"),
-    auxiliary_paths=(),
-    novel=(),
-    self_supervised=SelfSupervisedConfig(share=0.5),
-  )
-  plain = DataConfig(
-    name="unlabelled",
-    path=str(folder / "images"),
-    self_supervised=SelfSupervisedConfig(share=1.0, region="image"),
-  )
-  cfg.data = DataConfig(
-    mixture=(
-      SourceConfig(name="shapes", weight=2.0, data=shape),
-      SourceConfig(name="others", data=other),
-      SourceConfig(name="plain", data=plain),
-    ),
-    slots=SLOTS,
-    executor="resident",
-    image_size=shape.image_size,
-    cache_dir=shape.cache_dir,
-  )
-  for name, value in fields.items():
-    setattr(cfg.data, name, value)
-  return cfg
-
 
 @pytest.fixture(scope="module")
 def mixed(shapes_folder):
-  cfg = _mixed(shapes_folder)
+  cfg = mixtures.config(shapes_folder)
   return cfg, Feed.open(cfg.data)
 
 
@@ -121,7 +86,7 @@ def test_types_take_any_slot_with_all_that_belongs_to_them(mixed):
   used, orders = collections.Counter(), set()
   for index in range(60):
     plan = sampler.plan(index)
-    for slots in (SLOTS, 20):
+    for slots in (mixtures.SLOTS, 20):
       found = mixing.in_slots(plan, slots, np.random.default_rng(index))
       held = found.keypoint_ids != PADDING
       ids = found.keypoint_ids[held].tolist()
@@ -135,7 +100,7 @@ def test_types_take_any_slot_with_all_that_belongs_to_them(mixed):
           )
         assert found.is_auxiliary[slot] == plan.is_auxiliary[before]
       assert not new.visible[:, ~held].any()
-      if slots == SLOTS:
+      if slots == mixtures.SLOTS:
         used.update((i, s) for s, i in enumerate(found.keypoint_ids.tolist()))
         # Nothing that two images show stays out for something that they do not.
         seen = old.visible.sum(0)
@@ -144,7 +109,7 @@ def test_types_take_any_slot_with_all_that_belongs_to_them(mixed):
         orders.add(tuple(ids))
   assert len(orders) > 20
   for type_id in {i for i, _ in used}:
-    assert all(used[type_id, slot] for slot in range(SLOTS))
+    assert all(used[type_id, slot] for slot in range(mixtures.SLOTS))
 
 
 def test_slots_serve_one_data_set_as_well(shapes_folder):
@@ -161,7 +126,7 @@ def test_slots_serve_one_data_set_as_well(shapes_folder):
 
 
 def test_a_source_that_is_held_out_is_never_drawn_and_wholly_evaluated(shapes_folder):
-  cfg = _mixed(shapes_folder, holdout=("others",))
+  cfg = mixtures.config(shapes_folder, holdout=("others",))
   config.validate(cfg)
   feed = Feed.open(cfg.data)
   found = _sources(feed, mixing.training_sampler(feed, cfg.train), 60)
@@ -190,7 +155,7 @@ def test_every_source_is_evaluated_by_itself_with_its_own_types(mixed):
 
 
 def test_what_is_missing_is_named_and_left_out(shapes_folder, caplog):
-  cfg = _mixed(shapes_folder, path=str(shapes_folder.parent))
+  cfg = mixtures.config(shapes_folder, path=str(shapes_folder.parent))
   (shape, other, _) = cfg.data.mixture
   shape.data.path, other.data.path = shapes_folder.name, "nowhere"
   cfg.data.mixture = (shape, other)
@@ -206,7 +171,7 @@ def test_what_is_missing_is_named_and_left_out(shapes_folder, caplog):
 
 
 def test_errors_of_a_source_name_it(shapes_folder):
-  cfg = _mixed(shapes_folder)
+  cfg = mixtures.config(shapes_folder)
   cfg.train.queries = 1000
   feed = Feed.open(cfg.data)
   with pytest.raises(ValueError, match="source 'shapes' of data.mixture: no species"):
@@ -255,7 +220,7 @@ def test_errors_of_a_source_name_it(shapes_folder):
   ],
 )
 def test_a_wrong_mixture_is_refused(shapes_folder, change, message):
-  cfg = _mixed(shapes_folder)
+  cfg = mixtures.config(shapes_folder)
   change(cfg.data)
   with pytest.raises(ValueError, match=message):
     config.validate(cfg)
