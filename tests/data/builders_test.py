@@ -120,7 +120,7 @@ def test_faults_of_a_folder_are_told(tmp_path):
   with pytest.raises(ValueError, match="needs a folder"):
     coco_keypoints.CocoKeypoints(data_dir=str(tmp_path))
   folder = write_folder(tmp_path / "zoo")
-  for image in (folder / "images").rglob("*.png"):
+  for image in (folder / "images").rglob("*.*"):
     image.unlink(missing_ok=True)
   with pytest.raises(FileNotFoundError, match="b.png"):
     coco_keypoints.load(folder, tmp_path / "cache")

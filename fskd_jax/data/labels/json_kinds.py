@@ -42,7 +42,8 @@ def is_labelme(path: pathlib.Path) -> bool:
 def is_label_studio(path: pathlib.Path) -> bool:
   """Whether a file is a list of tasks of Label Studio, or one of JSON-MIN."""
   first = _first(content(path))
-  return "data" in first or "annotations" in first or "annotator" in first
+  keys = {"annotations", "predictions", "annotator", "annotation_id"}
+  return "data" in first or bool(keys & first.keys())
 
 
 def is_via(path: pathlib.Path) -> bool:

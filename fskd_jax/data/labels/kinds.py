@@ -25,8 +25,10 @@ from fskd_jax.data.labels import (
   pts,
   sleap,
   sleap_file,
+  supervisely,
   tables,
   tps,
+  via,
   yolo_pose,
 )
 from fskd_jax.data.labels.schema import Labels
@@ -154,19 +156,21 @@ KINDS = (
   Kind("landmarks .pts", _is_pts, pts.read),
   Kind("COCO", json_kinds.is_coco, _alone(coco.read)),
   Kind("Label Studio", json_kinds.is_label_studio, _alone(label_studio.read)),
+  Kind("VIA", json_kinds.is_via, _alone(via.read)),
+  Kind("Supervisely", supervisely.is_one, _alone(supervisely.read)),
   Kind("LabelMe", _is_labelme, _alone(labelme.read)),
   Kind("table of keypoints", _ends(".csv"), _alone(tables.read_csv)),
   Kind("table of DeepLabCut", _is_pandas, _alone(deeplabcut.read_h5)),
   Kind("SLEAP project", sleap_file.is_one, _alone(sleap_file.read)),
   Kind("SLEAP analysis", _ends(".h5", ".hdf5"), _alone(sleap.read)),
   Kind("dlib XML", _is_imglab, _alone(imglab.read)),
-  Kind("CVAT for images", _ends(".xml"), _alone(cvat.read)),
+  Kind("CVAT", _ends(".xml"), _alone(cvat.read)),
   Kind("TPS", _ends(".tps"), tps.read),
   Kind("folder of labels", pathlib.Path.is_dir, _read_folder),
 )
 """All kinds; a path is of the first that fits."""
 
 _EXPECTED = (
-  "a folder of LabelMe, DeepLabCut, YOLO-pose or .pts files, or a file .json, .csv, "
-  ".h5, .slp, .nwb, .xml, .tps, .pts or .yaml"
+  "a folder of LabelMe, DeepLabCut, YOLO-pose, Supervisely or .pts files, or a file "
+  ".json, .csv, .h5, .slp, .nwb, .xml, .tps, .pts or .yaml"
 )

@@ -6,6 +6,8 @@ its label is the species. Occlusion is a choice "occluded" on the point itself (
 with perRegion). `interface` makes a labelling interface with all three.
 """
 
+import collections
+import logging
 import math
 import pathlib
 import urllib.parse
@@ -13,7 +15,7 @@ from typing import Any
 from xml.sax.saxutils import quoteattr
 
 from fskd_jax.data.labels import parsing
-from fskd_jax.data.labels.parsing import Mark
+from fskd_jax.data.labels.marks import Mark, assemble
 from fskd_jax.data.labels.schema import (
   TO_CENTER,
   Keypoint,
@@ -26,11 +28,15 @@ from fskd_jax.data.labels.schema import (
 from fskd_jax.files import read_json, write_json
 from fskd_jax.messages import shown
 
+_log = logging.getLogger(__name__)
+
 _POINT, _BOX = "keypointlabels", "rectanglelabels"
 
 
 def read(path: pathlib.Path) -> Labels:
-  """Reads an export in the format JSON (not JSON-MIN).
+  """Reads an export in the format JSON or JSON-MIN.
+
+  JSON-MIN does not hold to which rectangle a point belongs.
 
   Raises:
     ValueError: The file is not such an export, or a task has several annotations.
@@ -39,15 +45,58 @@ def read(path: pathlib.Path) -> Labels:
   if not isinstance(content, list) or not content:
     raise ValueError(f"{path}: expected a list of tasks of Label Studio")
   images = []
+  content = [_from_min(task) for task in content]
+  _tell_others(content, path)
   for place, task in enumerate(content):
     given = task.get("annotations") if isinstance(task, dict) else None
     if not isinstance(given, list) or not all(isinstance(a, dict) for a in given):
       raise ValueError(
         f"{path}: the entry at place {place} has no annotations; expected a task of "
-        "Label Studio, exported as JSON (not JSON-MIN)"
+        "Label Studio, exported as JSON or JSON-MIN"
       )
     images.append(_read_task(task, f"{path}: task {shown(task.get('id', place))}"))
   return gather(images)
+
+
+def _from_min(task: Any) -> Any:
+  """Returns a task of JSON-MIN, whose regions lie beside the image, as one of JSON."""
+  if not isinstance(task, dict) or "annotations" in task or "data" in task:
+    return task
+  regions = [r for found in task.values() if isinstance(found, list) for r in found]
+  results = [
+    {**region, "type": kind, "value": region}
+    for region in regions
+    if isinstance(region, dict)
+    for kind in (_POINT, _BOX)
+    if kind in region
+  ]
+  skipped = ("annotator", "annotation_id", "created_at", "updated_at")
+  data = {k: v for k, v in task.items() if isinstance(v, str) and k not in skipped}
+  return {"id": task.get("id"), "data": data, "annotations": [{"result": results}]}
+
+
+def _tell_others(tasks: list[Any], path: pathlib.Path) -> None:
+  """Warns of regions that are neither points nor rectangles."""
+  counts = collections.Counter(
+    region["type"]
+    for task in tasks
+    if isinstance(task, dict) and isinstance(task.get("annotations"), list)
+    for annotation in task["annotations"]
+    if isinstance(annotation, dict) and isinstance(annotation.get("result"), list)
+    for region in annotation["result"]
+    if isinstance(region, dict) and isinstance(region.get("type"), str)
+  )
+  others = [
+    f"{n} {kind}"
+    for kind, n in counts.items()
+    if kind.endswith("labels") and kind not in (_POINT, _BOX)
+  ]
+  if others:
+    _log.warning(
+      "%s: left out: regions that are no points or rectangles: %s",
+      path,
+      ", ".join(others),
+    )
 
 
 def _read_task(task: dict[str, Any], where: str) -> LabelledImage:
@@ -81,7 +130,7 @@ def _read_task(task: dict[str, Any], where: str) -> LabelledImage:
     for result in results
     if result.get("type") in (_POINT, _BOX)
   ]
-  objects = parsing.assemble(marks, where, "parent region (a rectangle)")
+  objects = assemble(marks, where, "parent region (a rectangle)")
   return LabelledImage(_image_name(url), size, objects)
 
 

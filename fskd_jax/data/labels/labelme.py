@@ -13,7 +13,7 @@ from typing import Any
 
 from fskd_jax.data import names
 from fskd_jax.data.labels import parsing
-from fskd_jax.data.labels.parsing import Mark
+from fskd_jax.data.labels.marks import Mark, assemble
 from fskd_jax.data.labels.schema import (
   TO_CENTER,
   Keypoint,
@@ -66,7 +66,7 @@ def _read_file(path: pathlib.Path, root: pathlib.Path) -> LabelledImage:
   return LabelledImage(
     "/".join(part for part in parts if part != ".."),
     parsing.size_of(content.get("imageWidth"), content.get("imageHeight")),
-    parsing.assemble(marks, str(path), "group_id"),
+    assemble(marks, str(path), "group_id"),
   )
 
 

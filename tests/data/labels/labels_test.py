@@ -425,10 +425,10 @@ FAULTS = {
   "turned image": ("a.json", _task(BOX | {"image_rotation": 90}), "turned by 90"),
   "one image twice": ("a.json", TASKS * 2, "several entries are of one image"),
   "no XML": ("a.xml", "<a", "not valid XML"),
-  "of a video": ("a.xml", "<annotations><track/></annotations>", "CVAT for video"),
+  "empty video": ("a.xml", "<annotations><track/></annotations>", "has no images"),
   "unknown label": ("a.xml", CVAT.replace('label="any"', 'label="dog"'),
                     "unknown label 'dog'"),
-  "many points": ("a.xml", CVAT.replace("4.00,4.50", "4,4;5,5"), "expected one x,y"),
+  "no pair": ("a.xml", CVAT.replace("4.00,4.50", "4,4,5"), "expected one x,y"),
   "NaN": ("a.xml", CVAT.replace("4.00", "nan"), "is 'nan', expected a finite number"),
 }  # fmt: skip
 
