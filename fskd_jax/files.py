@@ -71,9 +71,9 @@ def write_picture(
   """Writes a picture in the format of the path's suffix, PNG without one.
 
   Args:
-    path: As `write_bytes` takes it.
+    path: Path of the file, as for `write_bytes`.
     picture: Pixels, uint8 [h w 3], an image or a figure.
-    **options: Of the image format, such as `quality`.
+    **options: Options of the image format, such as `quality`.
 
   Raises:
     ValueError, KeyError: There is no such format, or it has no such option.

@@ -1,7 +1,7 @@
-"""Table of the encoders: what a configuration may ask of each, without building it.
+"""Table of the encoders: the options of each that a configuration may choose.
 
-By the same keys, `models.encoder.BUILDERS` builds them and
-`interop.encoder_names.NAMES` knows the names of their published weights.
+With the same keys, `models.encoder.BUILDERS` builds them and
+`interop.encoder_names.NAMES` holds the names of their published weights.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -114,7 +114,7 @@ def used_strides(model: ModelConfig) -> tuple[int, ...]:
 def is_wrapped(model: ModelConfig) -> bool:
   """Returns whether the encoder's modules lie below `encoder/backbone`.
 
-  There they do when a transformer or a pyramid comes after them, else below `encoder`.
+  They do if a transformer or a pyramid follows, otherwise they lie below `encoder`.
   """
   return bool(model.transformer.layers or model.pyramid.width)
 
@@ -138,7 +138,7 @@ def coarsest_stride(model: ModelConfig) -> int:
 
 
 def encoder_problems(model: ModelConfig) -> Iterator[str]:
-  """Yields what keeps the encoder of a model from being built."""
+  """Yields the reasons why the encoder of a model cannot be built."""
   if model.encoder not in ENCODERS:
     names = ", ".join(map(repr, ENCODERS))
     yield f"model.encoder = {model.encoder!r}: choose one of {names}"

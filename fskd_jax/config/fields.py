@@ -1,7 +1,7 @@
-"""Fields of the configuration that carry what they take, and the check of all of them.
+"""Kinds of configuration fields, with their choices and bounds, and their check.
 
 A field is `name: type = kind(default, ..)` in a dataclass; `kind` is a function of this
-file, which notes the choices or the bounds in the field's metadata.
+file, which puts the choices or the bounds into the field's metadata.
 """
 
 import dataclasses
@@ -26,10 +26,10 @@ def number(default: Any, low: float, high: float, *, may_change: bool = False) -
   """Returns a field whose number, or each of whose numbers, lies in [low, high].
 
   Args:
-    default: a number, or a tuple of numbers.
-    low: the least value.
-    high: the largest value.
-    may_change: whether a resumed run may have another value.
+    default: A number, or a tuple of numbers.
+    low: The smallest value.
+    high: The largest value.
+    may_change: Whether a resumed run may have another value.
   """
   return _field(default, may_change, bounds=(low, high))
 
@@ -87,11 +87,11 @@ class FieldValue(typing.NamedTuple):
   """A field of a configuration, by its dotted name.
 
   Attributes:
-    name: as on the command line, "optim.learning_rate".
-    hint: its type.
-    default: its value where nothing is said.
-    limits: the metadata: may_change, and choices, bounds, path or sections.
-    value: what it is.
+    name: The name on the command line, such as "optim.learning_rate".
+    hint: The type.
+    default: The default value.
+    limits: The metadata: may_change, and choices, bounds, path or sections.
+    value: The value.
   """
 
   name: str
@@ -102,7 +102,7 @@ class FieldValue(typing.NamedTuple):
 
 
 def walk(cfg: Any, prefix: str = "") -> Iterator[FieldValue]:
-  """Yields every field of a configuration, also those of its sections.
+  """Yields every field of a configuration and of its sections.
 
   A field of `sections` is followed by the fields of each: "data.mixture", then
   "data.mixture.faces.weight" and the others of the source "faces".
@@ -121,7 +121,7 @@ def walk(cfg: Any, prefix: str = "") -> Iterator[FieldValue]:
 
 
 def without_section(name: str) -> str:
-  """Returns the name of a field of a source as that of the whole has it.
+  """Returns the name that a field of a source has in the configuration of one data set.
 
   >>> without_section("data.mixture.faces.data.path")
   'data.path'
@@ -141,7 +141,7 @@ def changeable(cfg: Any, prefix: str = "") -> list[str]:
 
 
 def problem(field: FieldValue) -> str:
-  """Returns what is wrong with the value of a field: its type, choice or bounds."""
+  """Describes a wrong type, choice or number of a field; "" if the value is right."""
   said = f"{field.name} = {field.value!r}: "
   if not _fits(field.value, field.hint):
     return f"{said}expected {_name(field.hint)}"
@@ -155,13 +155,13 @@ def problem(field: FieldValue) -> str:
 
 
 def numbers(field: FieldValue) -> tuple[float, ...]:
-  """Returns the number of a numeric field, or those of its tuple."""
+  """Returns the number of a numeric field, or the numbers of its tuple."""
   is_many = isinstance(field.value, (tuple, list))
   return tuple(field.value) if is_many else (field.value,)
 
 
 def _fits(value: Any, hint: Any) -> bool:
-  """Returns whether a value is of a type, as the schema has them."""
+  """Returns whether a value is of one of the types in the schema."""
   if typing.get_origin(hint) is tuple:
     if not isinstance(value, (tuple, list)):
       return False

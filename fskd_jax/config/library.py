@@ -22,8 +22,8 @@ def folder() -> pathlib.Path:
 def make_importable() -> None:
   """Lets `from configs import NAME` find the files of `folder`, after all others.
 
-  Folders named configs that Python finds by itself go first, so a user's own file
-  hides the one of the same name that comes with the package.
+  Other folders named configs on Python's path come first, so a user's own file hides
+  the package's file of the same name.
   """
   try:
     configs = importlib.import_module("configs")

@@ -29,7 +29,7 @@ from fskd_jax.config.fields import (
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class SelfSupervisedConfig:
-  """Episodes of one image: random points of it, found again in other views of it.
+  """Episodes of one image, whose random points are found again in other views of it.
 
   Support and queries are independent crops; colours are those of `data.color_jitter`.
   """
@@ -48,7 +48,7 @@ class SelfSupervisedConfig:
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class DataConfig:
-  """Which images, which keypoints, and how they are split and cropped."""
+  """Images, keypoints, splits, episodes and crops of a data set."""
 
   # "unlabelled": photographs without keypoints, for self-supervised episodes alone.
   name: str = one_of("synthetic_creatures", "coco_keypoints", "unlabelled")
@@ -281,7 +281,7 @@ class TrainConfig:
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class EvalConfig:
-  """The evaluation: fixed, listed episodes per setting."""
+  """The evaluation on a fixed list of episodes per setting."""
 
   episodes: int = count(1_000)  # per setting
   shots: int = number(1, 1, 10_000)
@@ -311,7 +311,7 @@ class PoseConfig:
   """Supervised pose estimation with TransPose (docs/transpose.md).
 
   Of `data`, the pose task uses the split, `base` as its keypoints, `flip_probability`
-  and `color_jitter`; what it has no use for, it leaves aside.
+  and `color_jitter`, and ignores the rest.
   """
 
   # Augmentation, training only.
@@ -334,7 +334,11 @@ class PoseConfig:
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class Config:
-  """One experiment."""
+  """One experiment: data, network, losses, training and evaluation.
+
+  >>> cfg = Config(data=DataConfig(image_size=256), train=TrainConfig(steps=1000))
+  >>> cfg.eval.shots = 5
+  """
 
   name: str = text("base", may_change=True)
   # "pose": TransPose on the fixed keypoints of data.base.

@@ -9,12 +9,12 @@ from fskd_jax.config.schema import Config
 
 
 def may_change() -> tuple[str, ...]:
-  """Returns the fields and sections that a resumed run may have other values of."""
+  """Returns the fields and sections that a resumed run may change."""
   return tuple(changeable(Config()))
 
 
 def shared(cfg: Config) -> dict[str, Any]:
-  """Returns the fields that are the same on all machines of a run: all but paths."""
+  """Returns the fields that all machines of a run share: all but paths."""
   return {
     f.name: f.value
     for f in walk(cfg)
@@ -36,7 +36,7 @@ def from_dict(values: dict[str, Any]) -> Config:
   """Rebuilds a configuration from `to_dict` or from its JSON.
 
   Raises:
-    ValueError: lists the unknown fields.
+    ValueError: There are unknown fields. The message lists them.
   """
   return _build(Config, values, "")
 
@@ -60,5 +60,5 @@ def _build(kind: Any, values: dict[str, Any], prefix: str) -> Any:
 
 
 def _tuples(value: Any) -> Any:
-  """JSON has no tuples; the schema has no lists."""
+  """Turns lists into tuples: JSON has no tuples, the schema has no lists."""
   return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -24,13 +24,13 @@ def validate(cfg: Config) -> None:
   """Checks a configuration.
 
   Raises:
-    ValueError: lists every problem with the field, its value and what it takes.
+    ValueError: A field is wrong. The message lists each with its value and its limits.
   """
   faults = {f.name: problem for f in walk(cfg) if (problem := fields.problem(f))}
   # Fields that depend on others are checked with defaults in place of the faulty ones.
   sound = _with_defaults(cfg, faults) if faults else cfg
   if any(name.startswith("data.mixture.") for name in faults):
-    # A source without its faults would not be the one that was meant.
+    # With defaults, a faulty source would be another one than the user meant.
     raise ValueError("configuration: " + "; ".join(faults.values()))
   related = [
     problem
@@ -68,7 +68,7 @@ def _data_problems(cfg: Config) -> Iterator[str]:
 
 
 def _source_problems(data: DataConfig, prefix: str) -> Iterator[str]:
-  """Yields what is wrong with one data set, its fields having this prefix."""
+  """Yields the problems of one data set, whose fields have this prefix."""
   if data.name != "synthetic_creatures" and not data.path:
     needed = {"unlabelled": "images"}.get(data.name, "annotations.json")
     yield f"{prefix}path is empty: name the folder that holds {needed}"

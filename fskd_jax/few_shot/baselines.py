@@ -1,7 +1,4 @@
-"""Baselines of few-shot detection: copied coordinates and the untrained encoder.
-
-Few-shot: copied support coordinates, and an untrained encoder. Pose: the mean pose.
-"""
+"""Baselines of few-shot detection: copied coordinates and the untrained encoder."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -18,11 +15,11 @@ from fskd_jax.episode import EpisodeBatch
 def copy_support(batch: EpisodeBatch) -> np.ndarray:
   """Predicts the support's coordinates, relative to the box, in the query's box.
 
-  Shots are averaged. It uses the query's true box, as no detector does.
+  Shots are averaged. Unlike detectors, it uses the query's true box.
 
   Returns:
-    float [b m n 2], pixels of the crops; where no support shows the type, the centre
-    of the box.
+    float [b m n 2], pixels of the crops; the centre of the box for types that no
+    support shows.
   """
   support, query = batch.support, batch.query
   points = geometry.apply_affine(
@@ -40,10 +37,10 @@ def copy_support(batch: EpisodeBatch) -> np.ndarray:
 
 
 def untrained_model(model: ModelConfig) -> ModelConfig:
-  """Returns the same encoder with nothing learned behind it.
+  """Returns the same encoder without learned layers after it.
 
-  Prototypes are correlated with the query's features by cosine, so that lengths of
-  untrained features do not matter, at stride resolution.
+  Prototypes are correlated with the query's features by cosine, so that the lengths of
+  untrained features do not matter, without up-sampling.
   """
   return dataclasses.replace(
     model,
@@ -56,11 +53,11 @@ def untrained_model(model: ModelConfig) -> ModelConfig:
 
 
 def frozen_maps(fresh: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns variables with which the head sees the frozen maps of an encoder alone.
+  """Returns variables with which the head sees only the frozen maps of an encoder.
 
   Args:
-    fresh: Drawn variables of the model with `PyramidConfig.beside`.
-    trained: Variables of the trained model, in which these maps are what they were.
+    fresh: Randomly initialised variables of the model with `PyramidConfig.beside`.
+    trained: Variables of the trained model, in which these maps are unchanged.
   """
   known = traverse_util.flatten_dict(dict(trained))
   kept: dict[tuple[str, ...], Any] = {}

@@ -21,7 +21,7 @@ from fskd_jax.interop.weights import read_metadata
 from fskd_jax.messages import DAMAGE, shown
 
 FILE = "calibration.json"
-"""Beside checkpoints/ in the folder of a run."""
+"""Name of the file, beside checkpoints/ in the folder of a run."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

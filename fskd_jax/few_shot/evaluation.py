@@ -1,4 +1,4 @@
-"""Evaluates a few-shot detector on fixed episodes, beside the baselines."""
+"""Evaluates a few-shot detector and the baselines on fixed episodes."""
 
 import dataclasses
 import functools
@@ -41,11 +41,11 @@ from fskd_jax.pictures import episodes as episode_pictures
 _log = logging.getLogger(__name__)
 
 Searcher = Callable[[Model, Calibration | None], Callable[..., dict[str, Any]]]
-"""Returns `prediction.search_evaluation.compare` for a detector. It is handed in:
-prediction stands above the tasks."""
+"""Function that returns `prediction.search_evaluation.compare` for a detector. It is an
+argument because `prediction` stands above the tasks."""
 
 Calibrator = Callable[[Reader, Mapping[str, Outcomes]], Calibration | None]
-"""Returns the calibration of a detector, given its outcomes in every setting."""
+"""Function that calibrates a detector from its outcomes in every setting."""
 
 DETECTOR = "detector"
 
@@ -65,7 +65,7 @@ def evaluate(
 
   Args:
     cfg: Configuration of the run; `eval` and `data` may differ from training.
-    variables: params and batch_stats of the detector.
+    variables: Params and batch_stats of the detector.
     step: Step of the checkpoint, for the record.
     workdir: Folder of the run.
     search: The search to measure, as for `measure`.
@@ -75,7 +75,7 @@ def evaluate(
 
   Raises:
     ValueError: A setting, or the split to calibrate on, holds too little for an
-      episode; before anything is scored.
+      episode. It is raised before anything is scored.
   """
   feed = Feed.open(cfg.data, cfg.train.backend)
   samplers = setting_samplers(feed, cfg.eval)
@@ -97,16 +97,16 @@ def setting_samplers(feed: Feed, cfg: EvalConfig) -> dict[str, EpisodeSampler]:
   """Returns the samplers of the settings that hold something to score.
 
   Raises:
-    ValueError: None holds anything, or one holds too little for an episode.
+    ValueError: All settings are empty, or one holds too little for an episode.
   """
   return {name: checked_sampler(feed, name, cfg) for name in feed.held(cfg.settings)}
 
 
 def check_settings(feed: Feed, cfg: EvalConfig) -> None:
-  """Checks that settings hold episodes, before hours are spent on training.
+  """Checks, before training, that the settings hold episodes.
 
   Raises:
-    ValueError: A setting holds something, but too little for an episode.
+    ValueError: A setting is not empty, but holds too little for an episode.
   """
   for name in feed.held(cfg.settings, may_be_none=True):
     checked_sampler(feed, name, cfg)
@@ -132,8 +132,8 @@ def measure(
   Args:
     cfg: Configuration of the detector and of the evaluation.
     feed: The data set, on the devices of `cfg.train.backend`.
-    samplers: By setting, as returned by `setting_samplers`.
-    variables: params and batch_stats of the detector.
+    samplers: The samplers by setting, as returned by `setting_samplers`.
+    variables: Params and batch_stats of the detector.
     step: Step of the checkpoint, for the record.
     folder: Folder to write to; made if need be.
     calibrator: Calibrates the detector, or loads its calibration.
@@ -180,7 +180,7 @@ def score_settings(
   samplers: Mapping[str, EpisodeSampler],
   predictors: Mapping[str, Predictor],
 ) -> dict[str, Scores]:
-  """Scores predictors in every setting; returns the scores by setting."""
+  """Scores predictors in every setting, and returns the scores by setting."""
   return {
     setting: score(predictors, feed, sampler, cfg, episodes=cfg.episodes, label=setting)
     for setting, sampler in samplers.items()

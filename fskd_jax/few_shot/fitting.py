@@ -24,7 +24,7 @@ from fskd_jax.pictures.calibration import draw_curves
 _log = logging.getLogger(__name__)
 
 FEW_WRONG = 20
-"""Below so many wrong keypoints a calibration is mostly its prior."""
+"""Number of wrong keypoints below which a calibration is mostly its prior."""
 
 _LOG_SLOPE_SPREAD = 0.5
 """Prior of the slope of the mass's log-odds: normal in its logarithm, about slope 1."""
@@ -36,11 +36,11 @@ _WEIGHT_SPREADS = 1.0, 5.0
 def fitting_samplers(feed: Feed, cfg: EvalConfig) -> dict[str, EpisodeSampler]:
   """Returns the samplers of the settings to fit on, by setting, all of one split.
 
-  The base and novel types of the validation split, of every source of a mixture; where
-  that holds nothing, of seen, else of unseen.
+  These are the base and novel types of the validation split, of every source of a
+  mixture; if that split is empty, those of seen, else of unseen.
 
   Raises:
-    ValueError: No split holds anything, or the first that does holds too little for an
+    ValueError: All splits are empty, or the first that is not holds too little for an
       episode.
   """
   for split in ("validation", "seen", "unseen"):
@@ -110,9 +110,10 @@ def _collect(
 def _fit(outcomes: Outcomes) -> dict[str, Any]:
   """Fits the logistic function: most probable a posteriori.
 
-  The prior keeps the slopes positive and the offset finite, whatever the labels are. A
-  keypoint that several episodes ask for weighs as one. Where all are right, or all
-  wrong, the use of the peak cannot be learned: the mass alone orders the confidences.
+  The prior keeps the slopes positive and the offset finite for any labels. A keypoint
+  that several episodes ask for has the weight of one. If all keypoints are right, or
+  all wrong, the slope of the peak cannot be learned, and only the mass orders the
+  confidences.
   """
   correct = outcomes.correct
   mean, deviation = outcomes.peak.mean(), max(outcomes.peak.std(), 1e-6)

@@ -1,7 +1,7 @@
 """Mean-feature contrastive loss as (sum, count); the mean over devices is taken later.
 
-A count is the number of things the sum runs over, so that batches, devices and
-masks of any size add up to the exact mean over everything that is valid.
+A count is the number of terms of the sum, so that batches, devices and masks of any
+size add up to the exact mean over everything that is valid.
 """
 
 import jax
@@ -24,18 +24,18 @@ def pair_loss(
 ) -> tuple[Float[Array, ""], Bool[Array, ""]]:
   """Contrasts the mean features of two episodes, in both directions.
 
-  A type is to find the same type of the other episode (equal ids) among all its
-  types and among `negatives`. Similarity is the cosine.
+  Each type must find the same type of the other episode (equal ids) among all its
+  types and `negatives`. Similarity is the cosine.
 
   Args:
-    means: mean feature of each type, for either episode.
-    seen: whether the type was seen in the episode.
-    keypoint_ids: PADDING matches nothing.
-    negatives: features at sampled background points, possibly none (g = 0).
-    temperature: divides the cosine.
+    means: The mean feature of each type, in either episode.
+    seen: Whether the type was seen in the episode.
+    keypoint_ids: The ids of the types; PADDING matches nothing.
+    negatives: The features at sampled background points, possibly none (g = 0).
+    temperature: The divisor of the cosine.
 
   Returns:
-    Mean over the shared types (0 if there is none), and whether there is one.
+    The mean over the shared types (0 if there is none), and whether there is one.
 
   Source: docs/algorithm.md#mfcl, steps 3 to 5.
   """
@@ -64,26 +64,27 @@ def mfcl_loss(
   temperature: float,
   level: str = "mean",
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-  """Mean-feature contrastive learning over every pair of episodes.
+  """Contrasts the mean features of every pair of episodes.
 
-  Types keep apart from each other and from the background, and agree across
-  episodes (species). The negatives of a pair are those of its two episodes.
+  Types are pushed apart from each other and from the background, and pulled together
+  across episodes (species). The negatives of a pair are those of its two episodes.
 
   Args:
-    features: pooled at the keypoints of support and query images.
-    visible: which of them are annotated.
-    keypoint_ids: equal ids are the same type; PADDING matches nothing.
-    negatives: pooled at background points of the same images.
-    temperature: divides the cosine.
-    level: "mean" contrasts the means over an episode's images; "instance" every
-      image of one episode with every image of the other, the ablation.
+    features: The features pooled at the keypoints of support and query images.
+    visible: Whether each keypoint is annotated.
+    keypoint_ids: The ids of the types. Equal ids are the same type; PADDING matches
+      nothing.
+    negatives: The features pooled at background points of the same images.
+    temperature: The divisor of the cosine.
+    level: "mean" contrasts the means over an episode's images; "instance", an ablation,
+      contrasts every image of one episode with every image of the other.
 
   Returns:
-    Sum over the pairs that share a visible type, and their number. Pairs lie
-    within the given episodes, so on several devices within each device.
+    The sum over the pairs that share a visible type, and their number. Pairs are formed
+    within the given episodes, so each device has its own pairs.
 
   Source: docs/algorithm.md#mfcl. The means leave out images that do not show the type,
-  as the paper's text says; the original's code adds them, too.
+  as in the paper's text; the original's code includes them.
   """
   num_episodes, num_images, _, channels = features.shape
   if level == "instance":
@@ -114,6 +115,6 @@ def mfcl_loss(
 
 
 def _unit(vectors: Float[Array, "... c"]) -> Float[Array, "... c"]:
-  # A zero vector (a type nobody sees) stays zero and has a harmless gradient.
+  # A zero vector (a type that is seen nowhere) stays zero with a harmless gradient.
   squares = jnp.square(vectors).sum(-1, keepdims=True)
   return vectors * jax.lax.rsqrt(jnp.where(squares > 1e-12, squares, 1.0))

@@ -15,7 +15,7 @@ from fskd_jax.episode import PADDING, EpisodeBatch, all_views
 from fskd_jax.few_shot import sampler, self_supervision
 
 _CHOICE = 1
-"""Third number of the seed of what is drawn here; samplers seed with two."""
+"""Third number of the seed of this file's draws; samplers seed with two numbers."""
 
 
 class Stream(NamedTuple):
@@ -52,7 +52,7 @@ class MixedSampler:
     """Plans episode `index`: of a random stream, its types in random slots.
 
     Raises:
-      ValueError: The stream could not draw an episode; names the source.
+      ValueError: The stream could not draw an episode. The message names the source.
     """
     rng = np.random.default_rng([self.seed, index, _CHOICE])
     stream = self.streams[np.searchsorted(self.edges, rng.random(), side="right")]
@@ -63,8 +63,8 @@ class MixedSampler:
 def in_slots(plan: EpisodeBatch, slots: int, rng: np.random.Generator) -> EpisodeBatch:
   """Puts the types of an episode into random slots, each type at most once.
 
-  Where there are more types than slots, the chosen ones are a random subset of those
-  that at least two images show, then of the others. Slots left over are padding.
+  If there are more types than slots, a random subset is chosen, first of the types
+  that at least two images show, then of the others. Empty slots are padding.
 
   Args:
     plan: One episode.
@@ -142,7 +142,7 @@ def _streams(
 
 @contextlib.contextmanager
 def _naming(source: str) -> Iterator[None]:
-  """Puts the name of a source before the messages of errors."""
+  """Adds the name of a source to the messages of errors."""
   try:
     yield
   except ValueError as error:

@@ -9,10 +9,10 @@ from fskd_jax.config import LossConfig
 from fskd_jax.episode import EpisodeBatch
 
 CANDIDATES = 8
-"""Points drawn in the box, and again in the image, per point wanted."""
+"""Number of draws per returned point, in the box and again in the image."""
 
 SMALLEST_BOX = 30 / 384
-"""A box with a side up to this part of the image side is not drawn from.
+"""Side of a box, as a fraction of the image side, up to which it is not drawn from.
 
 Source: docs/algorithm.md#negatives: 30 px at 384 px, whatever the smallest distance is.
 """
@@ -30,25 +30,26 @@ def sample_negatives(
 ) -> Float[Array, "num 2"]:
   """Draws points near the visible keypoints, but not at them, in one image.
 
-  Points are uniform in the box around the visible keypoints and keep `distance`
-  from each of them. If too few of a fixed number of draws do, points of the whole
-  image that do fill up; then the drawn points farthest from any keypoint.
+  Points are uniform in the box around the visible keypoints and at least `distance`
+  from each of them. If too few of a fixed number of draws are, points of the whole
+  image that are fill up the rest, then the drawn points farthest from any keypoint.
 
   Args:
-    key: of this image.
-    keypoints: pixels of the network's input.
-    visible: which of them are annotated.
-    image_size: side of the network's input, pixels.
-    num: points returned.
-    distance: smallest distance to a visible keypoint, of the image side.
-    box_scale: the box is stretched about its centre by this factor.
+    key: The random key of this image.
+    keypoints: The keypoints, in pixels of the network's input.
+    visible: Whether each keypoint is annotated.
+    image_size: The side of the network's input, in pixels.
+    num: The number of points.
+    distance: The smallest distance to a visible keypoint, as a fraction of the image
+      side.
+    box_scale: The factor by which the box is stretched about its centre.
 
   Returns:
-    Pixels, inside the image.
+    Points inside the image, in pixels.
 
-  Source: docs/algorithm.md#negatives, with real-valued points. Two fallbacks are
-  ours: theirs draws whole rounds until enough points are found, and leaves what is
-  missing after the last round at (0, 0).
+  Source: docs/algorithm.md#negatives, with real-valued points. The two fallbacks are
+  ours: the original draws whole rounds until enough points are found, and leaves
+  points that are missing after the last round at (0, 0).
   """
   gap = distance * image_size
   low, high = sampling_box(keypoints, visible, image_size=image_size, scale=box_scale)
@@ -63,7 +64,7 @@ def sample_negatives(
   offsets = candidates[:, None] - keypoints[None]
   squares = jnp.where(visible[None], jnp.square(offsets).sum(-1), jnp.inf)
   nearest = squares.min(axis=1)
-  # top_k keeps the order of equals: accepted points first, as drawn, then by gap.
+  # top_k is stable: accepted points come first, as drawn, then the others by gap.
   _, chosen = jax.lax.top_k(jnp.where(nearest >= gap**2, jnp.inf, nearest), num)
   return candidates[chosen]
 
@@ -75,10 +76,10 @@ def sampling_box(
   image_size: int,
   scale: float,
 ) -> tuple[Float[Array, "2"], Float[Array, "2"]]:
-  """Returns the corners of the box to draw from, pixels.
+  """Returns the corners of the box to draw from, in pixels.
 
-  The box around the visible keypoints, stretched about its centre and clipped to
-  the image; the whole image if fewer than two are visible or a side of the box is
+  This is the box around the visible keypoints, stretched about its centre and clipped
+  to the image, or the whole image if fewer than two are visible or a side of the box is
   not longer than `SMALLEST_BOX` of the image side.
   """
   whole = jnp.float32([0.0, 0.0]), jnp.float32([image_size - 1, image_size - 1])
@@ -96,14 +97,14 @@ def of_batch(
 ) -> Float[Array, "b t g 2"]:
   """Draws the negatives of every image of every episode; see `sample_negatives`.
 
-  The points of an image depend on the seed, the index of its episode and its place in
-  the episode alone: not on the batch, the step or the device.
+  The points of an image depend only on the seed, the index of its episode and its place
+  in the episode, not on the batch, the step or the device.
 
   Args:
     batch: The episodes; support images come first, then queries.
-    loss: Number of points per image, their distance and the scale of the box.
-    seed: Seed of the training.
-    image_size: Side of the network's input, pixels.
+    loss: The number of points per image, their distance and the scale of the box.
+    seed: The seed of the training.
+    image_size: The side of the network's input, in pixels.
   """
   views = episode.all_views(batch)
 

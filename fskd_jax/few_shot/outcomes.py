@@ -1,4 +1,4 @@
-"""Compares decoded keypoints with the annotation: what confidences are fitted on."""
+"""Compares decoded keypoints with the annotation, for the fit of confidences."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from fskd_jax.episode import EpisodeBatch
 from fskd_jax.heatmaps.decoding import Readout
 
 THRESHOLD = 0.1
-"""A keypoint is found within this part of the longer box side."""
+"""Distance within which a keypoint is found, as a fraction of the longer box side."""
 
 
 class Outcomes(NamedTuple):
@@ -37,8 +37,8 @@ def outcomes_of(batch: EpisodeBatch, found: Readout) -> Outcomes:
   """Compares the readout of a batch with its annotation.
 
   Args:
-    batch: NumPy arrays; padding asks for nothing.
-    found: [b m n ..], pixels of the crops.
+    batch: The episodes, as NumPy arrays; padding is left out.
+    found: The readouts [b m n ..], in pixels of the crops.
   """
   query = batch.query
   offsets = found.keypoints - query.keypoints

@@ -65,8 +65,7 @@ def _by_sources(settings: Mapping[str, Any]) -> dict[str, list[Any]]:
 def source_mean(means: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
   """Returns the mean over sources, each counting alike, and its 95 % interval.
 
-  The interval is that of the episodes of these sources; of other sources it says
-  nothing.
+  The interval covers the episodes of these sources; it does not extend to others.
 
   Args:
     means: Means of `metrics.scores.episode_mean` of each source.

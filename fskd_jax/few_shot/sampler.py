@@ -1,4 +1,4 @@
-"""Samples few-shot episodes."""
+"""Plans few-shot episodes: draws their images, crops and keypoint types."""
 
 import collections
 import dataclasses
@@ -17,19 +17,19 @@ from fskd_jax.data.splits import AuxiliaryTypes
 from fskd_jax.episode import PADDING, EpisodeBatch, Views
 
 MAX_DRAWS = 1000
-"""Draws of one episode before the sampler gives up."""
+"""Number of rejected draws of an episode after which the sampler gives up."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class EpisodeSampler:
-  """Plans episodes; made by `make_sampler`, whose arguments it keeps.
+  """Plans episodes; `make_sampler` creates it and describes its other arguments.
 
   Attributes:
-    table: the instances.
-    pools: rows of the table an episode may be drawn from, one array per species
-      (one in all for `mix_class`, one per group for `one_group`).
-    pool_edges: cumulative probability of the pools, without the last.
-    keypoint_ids: see `EpisodeBatch`.
+    table: The instances.
+    pools: Rows of the table that an episode may be drawn from, one array per species
+      (a single one for `mix_class`, one per group for `one_group`).
+    pool_edges: The cumulative probability of the pools, without the last.
+    keypoint_ids: The ids of the types, see `EpisodeBatch`.
   """
 
   table: InstanceTable
@@ -47,15 +47,15 @@ class EpisodeSampler:
   protocol: str
 
   def plan(self, index: int) -> EpisodeBatch:
-    """Draws episode `index` of the stream, again and again until it is accepted.
+    """Draws episode `index` of the stream until a draw is accepted.
 
-    The thresholds hold for the masks of the plan, after cropping.
+    The thresholds apply to the masks of the plan, after cropping.
 
     Returns:
       A plan: one episode, with image numbers in the place of pixels.
 
     Raises:
-      ValueError: `MAX_DRAWS` draws were rejected; says by which threshold.
+      ValueError: `MAX_DRAWS` draws were rejected. The message names the thresholds.
 
     Source: docs/algorithm.md#episodes; all images of an episode differ here.
     """
@@ -63,8 +63,8 @@ class EpisodeSampler:
     rejections: collections.Counter[str] = collections.Counter()
     for _ in range(MAX_DRAWS):
       rows = self._draw_rows(rng)
-      # Judged before cropping as in the original, which saves most of the work,
-      # and after it, because cropping takes keypoints away.
+      # Checked before cropping as in the original, which saves most of the work, and
+      # again after it, because cropping removes keypoints.
       rejection = self._rejection(self.table.visible[rows][:, self.types])
       if not rejection:
         views = self._crop(rows, rng)
@@ -111,7 +111,7 @@ class EpisodeSampler:
     return np.array(list(row_of_image.values())[:num_images])
 
   def _rejection(self, visible: Bool[np.ndarray, "t n"]) -> str:
-    """Names the threshold that the main types' visibility does not meet, or ""."""
+    """Returns the name of the threshold that the main types do not meet, or ""."""
     cfg = self.cfg
     in_support = visible[: self.shots].any(axis=0)
     if in_support.sum() < cfg.min_support_types:
@@ -119,7 +119,7 @@ class EpisodeSampler:
     num_types = (visible[self.shots :] & in_support).sum(axis=1)
     num_good = (num_types >= cfg.min_query_types).sum()
     too_few = num_good < cfg.min_query_fraction * self.queries - 1e-9
-    # Thresholds of 0 refuse nothing: what is drawn stays equally often.
+    # Thresholds of 0 reject nothing and leave the probabilities as they are.
     if too_few or (cfg.min_query_types and not num_types.any()):
       return (
         f"min_query_types={cfg.min_query_types} in "
@@ -128,7 +128,7 @@ class EpisodeSampler:
     return ""
 
   def _crop(self, rows: Int[np.ndarray, " t"], rng: np.random.Generator) -> Views:
-    """Makes views of rows, with the main types first, then the auxiliary ones."""
+    """Returns views of rows, with the main types first, then the auxiliary ones."""
     boxes, sizes = self.table.box[rows], self.table.image_size[rows]
     if self.training:
       to_original = augment.training_crops(boxes, sizes, self.cfg, rng)
@@ -192,14 +192,14 @@ def evaluation_sampler(feed: Feed, setting: str, cfg: EvalConfig) -> EpisodeSamp
 
   Args:
     feed: The data set.
-    setting: "<split>/<types>": split is unseen, seen, validation or all, the whole
-      data set; types is base, novel or other (types of the vocabulary that are in
-      neither list); "@<source>" after it is that source of a mixture.
-    cfg: Shots, queries, seed and protocol.
+    setting: "<split>/<types>": split is unseen, seen, validation or all (the whole data
+      set); types is base, novel or other (types of the vocabulary in neither list). A
+      final "@<source>" names a source of a mixture.
+    cfg: The shots, queries, seed and protocol.
 
   Raises:
-    ValueError: The split or the list of types is empty, or holds too little for
-      an episode; names the setting.
+    ValueError: The split or the list of types is empty, or holds too little for an
+      episode. The message names the setting.
   """
   reason = feed.why_empty(setting)
   if reason:
@@ -208,7 +208,7 @@ def evaluation_sampler(feed: Feed, setting: str, cfg: EvalConfig) -> EpisodeSamp
     return _evaluation_sampler_of_source(feed, setting, cfg)
   split, kind = setting.split("/")
   types = feed.types_of(kind)
-  # Where a list is shorter than the threshold, all of its types must be visible.
+  # If a list is shorter than the threshold, all of its types must be visible.
   thresholds = dataclasses.replace(
     feed.cfg,
     min_support_types=min(feed.cfg.min_support_types, len(types)),
@@ -237,7 +237,7 @@ def _evaluation_sampler_of_source(
 ) -> EpisodeSampler:
   """Returns the sampler of a setting of one source, with the ids of the mixture.
 
-  All sources have equally many slots: steps are compiled once.
+  All sources have the same number of slots, so that steps are compiled once.
   """
   name = setting.partition("@")[2]
   part, own_setting = feed.part(setting)
@@ -256,10 +256,10 @@ def _evaluation_slots(feed: Feed) -> int:
 
 
 def checked_sampler(feed: Feed, setting: str, cfg: EvalConfig) -> EpisodeSampler:
-  """Returns `evaluation_sampler`, which has planned an episode.
+  """Returns `evaluation_sampler` after planning one episode as a check.
 
   Raises:
-    ValueError: As for `evaluation_sampler`, or no episode can be planned.
+    ValueError: `evaluation_sampler` raises it, or no episode can be planned.
   """
   sampler = evaluation_sampler(feed, setting, cfg)
   try:
@@ -286,20 +286,21 @@ def make_sampler(
   """Prepares the pools of a stream of episodes.
 
   Args:
-    instances: of the split.
-    types: the episode's keypoint types, numbers in the vocabulary.
-    auxiliary: interpolated types between members of `types`.
-    shots: support images per episode.
-    queries: query images per episode.
-    num_slots: keypoint slots of the plans; what types do not fill is padding.
-    permutation: of `splits.flip_permutation`.
-    cfg: thresholds and crops; valid, see `config.validate`.
-    seed: of the stream.
-    training: random crops instead of evaluation crops.
-    protocol: of the evaluation crops, see `EvalConfig`.
+    instances: The instances of the split.
+    types: The episode's keypoint types, as indices of the vocabulary.
+    auxiliary: The interpolated types between members of `types`.
+    shots: The number of support images per episode.
+    queries: The number of query images per episode.
+    num_slots: The number of keypoint slots of the plans; unused slots are padding.
+    permutation: The mirror image of each type, by `splits.flip_permutation`.
+    cfg: The thresholds and crops; valid, see `config.validate`.
+    seed: The seed of the stream.
+    training: Whether to draw random crops instead of evaluation crops.
+    protocol: The protocol of the evaluation crops, see `EvalConfig`.
 
   Raises:
-    ValueError: thresholds that no episode can meet, too few slots or images.
+    ValueError: No episode can meet the thresholds, or there are too few slots or
+      images.
   """
   if auxiliary is None:
     auxiliary = AuxiliaryTypes(np.zeros((0, 2), np.int32), np.zeros(0, np.float32))
@@ -340,9 +341,9 @@ def _pools(
   asked: tuple[int, int, str],
   cfg: DataConfig,
 ) -> tuple[list[Int[np.ndarray, " i"]], list[int]]:
-  """Returns the rows of every pool that can fill an episode, and its weight.
+  """Returns the rows of every pool that can fill an episode, and the pool's weight.
 
-  `asked` is how many shots and queries, and the section of the config that says so.
+  `asked` holds the numbers of shots and queries, and their section of the config.
   """
   num_images = asked[0] + asked[1]
   rows: dict[str, list[int]] = collections.defaultdict(list)
@@ -377,7 +378,7 @@ def _pool_name(instance: Instance, class_mode: str) -> str:
 def _sampler_of(
   feed: Feed, instances: Sequence[Instance], *args: Any, **options: Any
 ) -> EpisodeSampler:
-  """Does `make_sampler`; where there is too little, says how much every split has."""
+  """Runs `make_sampler`; its errors get the number of images of every split."""
   try:
     return make_sampler(instances, *args, **options)
   except ValueError as error:
@@ -389,7 +390,7 @@ def _sampler_of(
 
 
 def _remedy(most: int, shots: int, queries: int, section: str) -> str:
-  """Returns what makes an episode fit into a pool of so many images."""
+  """Returns advice to make an episode fit into a pool of `most` images."""
   if most > shots:
     return f"set {section}.queries = {most - shots} or less"
   if most > 1:

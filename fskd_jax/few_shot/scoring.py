@@ -22,19 +22,20 @@ from fskd_jax.models.build import make_detector
 from fskd_jax.models.detector import DetectorOutput
 
 Reader = Callable[[EpisodeBatch], Readout]
-"""Reads the keypoints of a batch from `Feed.batches`: [b m n ..], pixels of crops."""
+"""Function that reads the keypoints of a batch from `Feed.batches`: [b m n ..], in
+pixels of crops."""
 
 Predictor = Callable[[EpisodeBatch], Readout | np.ndarray]
-"""A `Reader`, or a baseline that gives the keypoints alone, [b m n 2]."""
+"""A `Reader`, or a baseline that gives only the keypoints, [b m n 2]."""
 
 
 class Scores(NamedTuple):
   """Scores of predictors on the same episodes.
 
   Attributes:
-    summaries: By predictor, as returned by `EpisodeScores.summary`.
+    summaries: The `EpisodeScores.summary` of each predictor.
     record: The episodes and their scores, as returned by `EpisodeRecord.to_json`.
-    outcomes: By predictor, of those that are a `Reader`.
+    outcomes: The outcomes of each predictor that is a `Reader`.
   """
 
   summaries: dict[str, dict[str, Any]]
@@ -53,7 +54,7 @@ def run_detector(
   Args:
     cfg: Configuration of the detector.
     feed: The data set, on the devices of the backend.
-    reduce: Makes of output and batch what is wanted, a tree of arrays [b ..].
+    reduce: Function of output and batch that gives the result, a tree of arrays [b ..].
     backend: One of `parallel.BACKENDS`; None takes `cfg.train.backend`.
 
   Returns:
@@ -119,7 +120,7 @@ def score(
   """Scores predictors on the episodes 0 .. episodes - 1 of a sampler, in one pass.
 
   Args:
-    predictors: By name; all see the same episodes.
+    predictors: Predictors by name; all see the same episodes.
     feed: The data set.
     sampler: The sampler of a setting.
     cfg: Thresholds, protocol and batch size.

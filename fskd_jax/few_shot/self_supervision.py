@@ -18,13 +18,14 @@ from fskd_jax.data.plans import InstanceTable
 from fskd_jax.episode import EpisodeBatch, Views
 
 CANDIDATES = 4
-"""Points drawn per slot: the views show some of them only."""
+"""Number of points drawn per slot, because views show only some of them."""
 
 NEAR = 0.04, 0.2
-"""Distance of a hard negative from its neighbour, of the longer side of the region."""
+"""Distances of hard negatives from their neighbours, as fractions of the longer side of
+the region."""
 
 SMALLEST_WINDOW = 0.4
-"""Smallest window of an image, of its longer side."""
+"""Smallest window of an image, as a fraction of its longer side."""
 
 ID_PERIOD = 2**20
 """Number of episodes after which the ids of random points repeat."""
@@ -39,7 +40,7 @@ class SelfSupervisedSampler:
     shots: The number of support views.
     queries: The number of query views.
     slots: The number of points of an episode.
-    first_id: The first number that is free for ids of points.
+    first_id: The first free id for points.
     cfg: The data set.
     seed: The seed of the stream.
   """
@@ -57,7 +58,7 @@ class SelfSupervisedSampler:
 
     Returns:
       A plan: one episode, with image numbers in the place of pixels. Every point is in
-      two views at least. No two episodes of `ID_PERIOD` share an id.
+      at least two views. No two episodes of `ID_PERIOD` share an id.
     """
     rng = np.random.default_rng([self.seed, index])
     row = int(rng.integers(len(self.table.image)))
@@ -86,7 +87,7 @@ class SelfSupervisedSampler:
     )
 
   def _region(self, row: int, rng: np.random.Generator) -> Float[np.ndarray, "4"]:
-    """Returns (x, y, w, h) of what the views show: the box, or a window."""
+    """Returns (x, y, w, h) of the region that the views show: the box, or a window."""
     if self.cfg.self_supervised.region == "box":
       return self.table.box[row]
     size = self.table.image_size[row]
@@ -143,7 +144,7 @@ class SelfSupervisedSampler:
     moved = geometry.apply_affine(to_crop, np.tile(points, (len(crops), 1, 1)))
     size = np.array(crop_size(self.cfg)[::-1])
     visible = ((moved >= -0.5) & (moved < size - 0.5)).all(-1)
-    # In the order of drawing, those first that can be asked for and found.
+    # Points that can be asked for and found come first, in the order of drawing.
     order = np.argsort(visible.sum(0) < 2, kind="stable")[: self.slots]
     moved, visible = moved[:, order], visible[:, order] & (visible[:, order].sum(0) > 1)
     points = np.where(visible[..., None], moved, np.clip(moved, 0, size - 1))
@@ -159,7 +160,7 @@ def make_sampler(
     instances: The objects, at least one.
     cfg: The data set, with its `slots`.
     train: Shots, queries and seed.
-    first_id: The first number that is no keypoint type.
+    first_id: The first number that is not the id of a keypoint type.
   """
   return SelfSupervisedSampler(
     table=InstanceTable.of(instances),

@@ -1,7 +1,7 @@
 """Training and evaluation step of the few-shot detector on one device, pure functions.
 
-Run under a named device axis they also do the collectives; without a name they are
-plain functions. `parallel` is what runs them.
+With the name of a device axis they also run the collectives. `device.parallel` runs
+them on all devices.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,23 +39,23 @@ def train_step(
   rates: Rates = (),
   axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
-  """Does one update on this device's episodes.
+  """Performs one update on this device's episodes.
 
-  Losses are means over what is valid on all devices together, so neither the number
-  of devices nor how the keypoints spread over them matters. MFCL alone pairs only
-  episodes of the same device.
+  Losses are means over everything valid on all devices, so neither the number of
+  devices nor the distribution of keypoints over them matters. Only MFCL depends on it:
+  it pairs episodes of the same device.
 
   Args:
-    state: the same on every device.
-    batch: this device's episodes.
-    detector: batch norm is synchronised over `axis_name`.
-    tx: the optimiser.
-    loss: weights and details of the losses.
-    seed: of the sampled negatives and colours.
-    rotate_support: let every image of an episode be the support once.
-    color_jitter: see `color.jitter`.
+    state: The state, the same on every device.
+    batch: This device's episodes.
+    detector: The network, whose batch norm is synchronised over `axis_name`.
+    tx: The optimiser.
+    loss: The weights and details of the losses.
+    seed: The seed of the sampled negatives and colours.
+    rotate_support: Whether every image of an episode is the support once.
+    color_jitter: The strength of `color.jitter`.
     rates: The factors that `tx` was made with, see `optim.factors`.
-    axis_name: the device axis; None for a single device.
+    axis_name: The device axis; None for a single device.
 
   Returns:
     The new state and metrics: loss, its terms, and the norm of the gradient.
@@ -104,7 +104,8 @@ def eval_step(
     variables: The detector's params and batch_stats.
     batch: This device's episodes.
     detector: The network.
-    reduce: Makes of output and batch what is wanted, such as `read_keypoints`.
+    reduce: Function of output and batch that gives the result, such as
+      `read_keypoints`.
   """
   output: Any = detector.apply(variables, batch, train=False)
   return reduce(output, batch)
@@ -123,7 +124,7 @@ def read_keypoints(
     output: Output of the detector.
     batch: The episodes, with their pixels.
     loss: The loss that the detector was trained with.
-    kind: How to decode; see `decoding.decode`.
+    kind: The kind of decoding, see `decoding.decode`.
   """
   heatmaps = fuse_heatmaps(output.heatmaps)
   stride = batch.query.images.shape[-2] / heatmaps.shape[-1]
@@ -172,7 +173,7 @@ def _mfcl_term(
   loss: LossConfig,
   seed: int,
 ) -> tuple[Array, Array]:
-  """Pools at keypoints and negatives of every image, and contrasts the episodes."""
+  """Pools features at keypoints and negatives, and contrasts the episodes."""
   views = episode.all_views(batch)
   num_episodes, _, num_types = views.visible.shape
   if num_episodes < 2:
@@ -202,7 +203,7 @@ def _mfcl_term(
 
 
 def _rotated(batch: EpisodeBatch) -> EpisodeBatch:
-  """Gives the labels of a batch whose images take every place in turn."""
+  """Returns the labels of a batch in which every image is the support once."""
   views = episode.all_views(batch)
   shots, num_images = batch.support.visible.shape[1], views.visible.shape[1]
   views = episode.rotate_support(views, num_images)

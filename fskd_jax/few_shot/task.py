@@ -27,7 +27,7 @@ class FewShotTask:
   """Implements `training.task.Task` with the few-shot detector."""
 
   def __init__(self, cfg: Config, search: evaluation.Searcher | None = None):
-    """Makes the task.
+    """Creates the task.
 
     Args:
       cfg: The experiment.
@@ -76,7 +76,7 @@ class FewShotTask:
 
 
 class FewShotValidator:
-  """Scores and draws a detector on the validation species, never the unseen."""
+  """Scores and pictures of a detector on validation species, never on unseen ones."""
 
   def __init__(self, cfg: Config, feed: Feed):
     self._cfg, self._feed = cfg, feed
@@ -94,9 +94,9 @@ class FewShotValidator:
     return functools.partial(self._read, variables)
 
   def scores(self, state: train_state.TrainState) -> dict[str, float]:
-    """Returns PCK@0.1 (or nearest) by list of types.
+    """Returns PCK@0.1 (or at the nearest threshold) by list of types.
 
-    Those of a mixture are the means over its sources, and those of each source beside.
+    A mixture has the means over its sources, and the scores of each source.
     """
     detector = {evaluation.DETECTOR: self._reader(state)}
     threshold = f"{results.headline(self._cfg.eval):g}"

@@ -10,16 +10,16 @@ from fskd_jax.few_shot import calibration, evaluation
 from fskd_jax.metrics import results
 
 SETTING = "all/other"
-"""Every instance of the data set, every keypoint type: none of them was trained on."""
+"""Every instance and every keypoint type of the data set; training saw none of them."""
 
 
 def with_dataset(cfg: Config, folder: str) -> Config:
-  """Returns a run's configuration with another data set in the place of its own.
+  """Returns a run's configuration with another data set in place of its own.
 
-  Kept are the network's input (`image_size`, the crop), the executor, and the
-  thresholds of an episode (`min_support_types`, `min_query_types`,
-  `min_query_fraction`), which data with few visible types per image may need lower.
-  An episode shows one species. Nothing is split: nothing was trained on.
+  The network's input (`image_size`, the crop), the executor and the thresholds of an
+  episode (`min_support_types`, `min_query_types`, `min_query_fraction`) are kept; data
+  with few visible types per image may need lower thresholds. An episode shows one
+  species. Nothing is split, because nothing was trained on.
 
   Args:
     cfg: Configuration of the run.
@@ -61,7 +61,7 @@ def evaluate(
   Args:
     cfg: Configuration of the run.
     folder: Folder, file or project of labels (`data.any_labels`).
-    variables: params and batch_stats of the detector.
+    variables: Params and batch_stats of the detector.
     step: Step of the checkpoint, for the record.
     workdir: Folder of the run.
     search: The search to measure, as for `evaluation.measure`.
@@ -79,7 +79,7 @@ def evaluate(
   name = f"{feed.dataset.name}_{cfg.eval.shots}shot"
   out = results.results_folder(workdir, cfg.eval) / name
   samplers = evaluation.setting_samplers(feed, cfg.eval)
-  calibrated = calibration.load(workdir)  # a damaged file is told before the work
+  calibrated = calibration.load(workdir)  # first: a damaged file stops the evaluation
 
   def calibrator(*_: Any) -> calibration.Calibration | None:
     return calibrated

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 BLUR_SIGMA = 2.0
-"""Standard deviation of the smoothing, cells; its kernel reaches `BLUR_REACH` cells."""
+"""Standard deviation of the smoothing, in cells; the kernel ends after `BLUR_REACH`."""
 
 BLUR_REACH = 5
 
@@ -16,7 +16,7 @@ def dark_offsets(
 ) -> Float[Array, "... 2"]:
   """Returns the offset of the peak from the highest cell, by one Newton step.
 
-  The map is smoothed, then taken for a Gaussian, whose logarithm is quadratic.
+  The smoothed map is treated as a Gaussian, whose logarithm is quadratic.
 
   Args:
     heatmaps: The maps.

@@ -1,8 +1,8 @@
 """Decodes heat-maps to keypoints, with the confidence mass and covariance of each.
 
-The softmax of a heat-map is taken as a distribution over the cells. The cells within
-`WINDOW` of the highest one are its mode. The mean of the mode is the location, its
-share of the distribution says how sure the detector is, its covariance how exact.
+The softmax of a heat-map is a distribution over the cells. The cells within `WINDOW` of
+the highest one are its mode. The mean of the mode is the location, its share of the
+distribution measures the confidence, and its covariance the precision.
 """
 
 from typing import NamedTuple

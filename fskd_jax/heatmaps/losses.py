@@ -1,4 +1,4 @@
-"""Targets of heat-maps and the losses on them."""
+"""Targets of heat-maps, and losses against them."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float
 from fskd_jax import geometry
 
 POSITIVE_WEIGHT = 20.0
-"""What a cell at a keypoint weighs more than an empty one in "weighted_mse"."""
+"""Additional weight, in "weighted_mse", of a cell at a keypoint over an empty cell."""
 
 
 def heatmap_targets(
@@ -21,10 +21,10 @@ def heatmap_targets(
   The peak is at most 1 (not normalised) and the tail is cut at about 0.01.
 
   Args:
-    keypoints_px: pixels of the network's input.
+    keypoints_px: The keypoints, in pixels of the network's input.
     cells: (h, w) of the heat-map.
-    stride: of the heat-map, pixels per cell.
-    sigma: standard deviation, pixels.
+    stride: The stride of the heat-map, pixels per cell.
+    sigma: The standard deviation, in pixels.
 
   Source: docs/algorithm.md#heat-map-loss.
   """
@@ -45,18 +45,18 @@ def heatmap_loss(
   """Compares heat-maps with the annotated keypoints.
 
   Args:
-    heatmaps: predictions; logits for "cross_entropy".
-    keypoints: pixels of the network's input.
-    valid: which keypoints count.
-    stride: of the heat-maps, pixels per cell.
-    sigma: standard deviation of the targets, pixels.
+    heatmaps: The predictions; logits for "cross_entropy".
+    keypoints: The keypoints, in pixels of the network's input.
+    valid: Whether each keypoint counts.
+    stride: The stride of the heat-maps, pixels per cell.
+    sigma: The standard deviation of the targets, in pixels.
     kind: "mse", the mean squared difference to `heatmap_targets` over the cells;
-      "weighted_mse", the same with weights 1 + `POSITIVE_WEIGHT` * target, so that
-      empty maps cost something; or "cross_entropy" between the softmax over the cells
-      and the Gaussian that is neither cut nor flat: normalised over the cells.
+      "weighted_mse", the same with weights 1 + `POSITIVE_WEIGHT` * target, which
+      penalises empty maps; or "cross_entropy" between the softmax over the cells and
+      the Gaussian without a cut tail, normalised over the cells.
 
   Returns:
-    Sum over the valid keypoints, and their number.
+    The sum over the valid keypoints, and their number.
 
   Raises:
     ValueError: `kind` is unknown.

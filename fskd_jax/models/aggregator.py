@@ -13,8 +13,8 @@ from fskd_jax import geometry
 SMALLEST_SIGMA = math.sqrt(1.25 / (2 * geometry.GAUSSIAN_CUT))
 """The smallest sigma of pooling with a useful gradient, in cells: about 0.37.
 
-A keypoint between two cells of a row is sqrt(1.25) cells from the next row. Where that
-is beyond the cut, the weights do not change as the keypoint moves across the row.
+A keypoint between two cells of a row is sqrt(1.25) cells from the next row. If that is
+beyond the cut, the weights do not change as the keypoint moves across the row.
 """
 
 
@@ -58,7 +58,7 @@ def pooling_weights(
     centers, (num_cells, num_cells), image_size / num_cells, sigma * image_size
   )
   nearest = exponents.min((-2, -1), keepdims=True)
-  # The tolerance: fused code may compute the minimum and its cell with other rounding.
+  # A tolerance, because fused code may round the minimum and its cell differently.
   kept = exponents <= jnp.maximum(1.00001 * nearest, geometry.GAUSSIAN_CUT)
   return jax.nn.softmax(-exponents, axis=(-2, -1), where=kept)
 
@@ -81,7 +81,7 @@ def pool_features(
     truncate_center: Form of the centre, see `pooling_weights`.
 
   Warns:
-    UserWarning: see `pooling_weights`; of a gradient in the keypoints alone.
+    UserWarning: The keypoints are differentiated, see `pooling_weights`.
 
   Source: docs/algorithm.md#pooling.
   """
@@ -115,7 +115,7 @@ def masked_mean(
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _without_gradient(keypoints: Array, why: str) -> Array:
-  """Returns the keypoints; warns when they are differentiated, as this is traced."""
+  """Returns the keypoints, and warns at tracing if they are differentiated."""
   del why
   return keypoints
 

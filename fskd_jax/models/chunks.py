@@ -30,7 +30,7 @@ def map_in_chunks(
   least = -(-number // max(1, MAX_NUMBERS // numbers))
   if least <= 1:
     return function(types)
-  # A few more chunks, if they come out even: joining the parts is then no work.
+  # More chunks, if they are then of equal size: the parts need no cutting.
   chunks = next((n for n in range(least, 2 * least) if number % n == 0), least)
   size = -(-number // chunks)
 

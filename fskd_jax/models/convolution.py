@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from fskd_jax.models.depthwise import Padding, convolve_depthwise
 
 SMALL_WINDOW = 32
-"""Numbers under a kernel, of one output: on CPUs a product is faster up to here."""
+"""Largest number of inputs of one output for which a product is faster on CPUs."""
 
 
 def convolve(
@@ -58,8 +58,9 @@ def _strided(
 ) -> Array:
   """Convolves with strides.
 
-  On CPUs the gradient is that of `_as_product`: XLA's own, convolutions over maps
-  with holes between their cells, take up to twice the time. So do kernels on RGB.
+  On CPUs the gradient is that of `_as_product`. XLA's own gradients are convolutions
+  over maps with holes between their cells, which take up to twice the time. So do
+  kernels on RGB.
   """
   direct, product = _forms(strides, padding)
   if kernel[..., 0].size > SMALL_WINDOW:

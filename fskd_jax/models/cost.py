@@ -14,7 +14,7 @@ from fskd_jax.models.transpose import Deconvolution, TransPose, init_variables
 def published_parameters(model: TransPose) -> int:
   """Counts parameters as the paper does: with the constant sine embedding.
 
-  Ours are without it: what does not learn is not in `params`.
+  Our `params` do not include it, because it is not trained.
 
   Source: docs/transpose.md#size-and-cost.
   """

@@ -1,7 +1,7 @@
 """Depthwise convolutions: every channel has a kernel of its own.
 
-XLA's grouped convolution is several times slower on CPUs than what is here, forward
-and backward. GPUs and TPUs have it in hardware, and keep it.
+On CPUs, XLA's grouped convolution is several times slower than this code, forward and
+backward. GPUs and TPUs have it in hardware and keep it.
 """
 
 import functools
@@ -25,10 +25,10 @@ def convolve_depthwise(
 ) -> Float[Array, "t y x c"]:
   """Convolves every channel with its own kernel.
 
-  On CPUs it is the sum over the kernel's cells of a shifted map times a row of weights.
-  The gradient by the map is such a sum, too, for each phase of the strides; that by the
-  kernel loops over its cells, each a sum of products. Automatic differentiation would
-  make maps with holes of the slices instead.
+  On CPUs the result is a sum over the kernel's cells, each a shifted map times a row of
+  weights. The gradient with respect to the map is such a sum for each phase of the
+  strides; that with respect to the kernel is a loop over its cells, each a sum of
+  products. Automatic differentiation would pad the slices to maps with holes instead.
 
   Args:
     x: Maps.
@@ -135,10 +135,10 @@ def _gradient_by_kernel(
 ) -> Array:
   """Sums products for one cell of the kernel after the other.
 
-  As a loop, and not written out: then XLA would sum all cells in one pass, which does
-  not fit into registers and takes five times as long.
+  It is a loop because XLA would sum unrolled cells in one pass, which does not fit into
+  registers and takes five times as long.
   """
-  # Enough behind for the last cell of the last phase.
+  # Padded at the end for the last cell of the last phase.
   rows, columns = cotangent.shape[1:3]
   sides = [
     -(-side // stride) + length - 1
@@ -163,8 +163,8 @@ def _gradient_by_kernel(
     size = (1, 1, batch, rows, columns, channels)
     cells = jax.lax.dynamic_slice(phases, start, size)[0, 0]
     products = (cells.astype(accumulator) * g).reshape(-1, channels)
-    # As a matrix product, and not a sum fused with the products: up to four times
-    # faster for large maps.
+    # A matrix product is up to four times faster for large maps than a sum that is
+    # fused with the products.
     products = jax.lax.optimization_barrier(products)
     ones = jnp.ones(products.shape[0], accumulator)
     return jnp.matmul(ones, products, precision=jax.lax.Precision.HIGHEST)
@@ -188,5 +188,5 @@ def _sides(
 
 
 def _accumulator(x: Array) -> jnp.dtype:
-  """Returns the type of sums: a float16 would lose what float32 keeps."""
+  """Returns the type of sums: at least float32, because float16 loses digits."""
   return jnp.promote_types(x.dtype, jnp.float32)

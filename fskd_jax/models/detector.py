@@ -216,7 +216,7 @@ class FewShotDetector(nn.Module):
     self, features: tuple[Array, ...], keypoints: Array, visible: Array
   ) -> tuple[Array, ...]:
     """Returns a prototype of every type, [b n c] per stride."""
-    # What is not visible may be anything: even NaN times a mask of 0 would stay NaN.
+    # Invisible keypoints may be NaN, which would survive a mask of 0.
     keypoints = jnp.where(visible[..., None], keypoints, 0.0)
     pool = functools.partial(
       pool_features,

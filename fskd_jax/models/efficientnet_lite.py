@@ -54,7 +54,7 @@ STEM = 32
 """Channels of the first convolution, which is not scaled."""
 
 EPSILON = 1e-3
-"""Added to variances."""
+"""Number added to variances."""
 
 
 def channels(stage: Stage, width: float) -> int:
@@ -74,7 +74,7 @@ def repeats(depth: float) -> dict[str, int]:
 
 
 class InvertedResidual(nn.Module):
-  """Residual block that widens, convolves every channel by itself, and narrows."""
+  """Residual block: more channels, a depthwise convolution, fewer channels."""
 
   features: int
   kernel: int

@@ -12,10 +12,10 @@ from fskd_jax.models.layers import conv_and_norm
 from fskd_jax.models.resnet import Bottleneck
 
 STAGES = {"stage2": (2, 1), "stage3": (3, 4)}
-"""Per stage: number of branches, number of modules."""
+"""Numbers of branches and of modules of each stage."""
 
 NUM_BLOCKS = 4
-"""Of layer1 and of every branch of a module."""
+"""Number of blocks of layer1 and of every branch of a module."""
 
 
 class ConvNorm(nn.Module):
@@ -37,7 +37,7 @@ class ConvNorm(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, "t h w c"]) -> Float[Array, "t h w c"]:
-    """Applies both; zeros around, alike on all sides."""
+    """Applies both, with the same padding of zeros on all sides."""
     size, stride = (self.size,) * 2, (self.stride,) * 2
     x = self.conv(self.width, size, stride, padding=self.size // 2, name="conv")(x)
     return self.norm(name="bn")(x)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from fskd_jax.models.convolution import convolve
 
 EPSILON = 1e-5
-"""Added to variances, unless an encoder has a number of its own."""
+"""Number added to variances, unless an encoder has its own."""
 
 
 def conv_and_norm(
@@ -90,21 +90,21 @@ class BatchNorm(nn.Module):
         for running, now in ((running_mean, mean), (running_var, var)):
           running.value = self.momentum * running.value + (1 - self.momentum) * now
     gain = scale * jax.lax.rsqrt(var + self.epsilon)
-    # In this order, and not (x - mean) * gain + bias: XLA would compute x - mean once
-    # for the variance and for this, and write it to memory between.
+    # Not (x - mean) * gain + bias, for which XLA would share x - mean with the variance
+    # and write it to memory in between.
     return (x * _row(gain, x) + _row(bias - mean * gain, x)).astype(self.dtype)
 
   def _statistics(self, x: Array, center: Array) -> tuple[Array, Array]:
     """Returns mean and variance over all devices, with one collective."""
     axes = tuple(range(x.ndim - 1))
     mean = x.mean(axes)
-    # The derivative by the mean is zero: deviations from it add up to nothing.
+    # The derivative with respect to the mean is zero: deviations from it sum to zero.
     deviations = x - _row(jax.lax.stop_gradient(mean), x)
     var = jnp.square(deviations).mean(axes)
     if self.axis_name is None:
       return mean, var
-    # The means' own variance, from their squares; about the running mean, which is
-    # the same on all devices, these are small and cancel little.
+    # The variance of the means, from their squares. Relative to the running mean, which
+    # is the same on all devices, these are small and lose few digits.
     offset = mean - center
     offset, square, var = jax.lax.pmean(
       jnp.stack([offset, jnp.square(offset), var]), self.axis_name

@@ -1,7 +1,7 @@
 """Modulate-then-detect (MDS), the baseline of SMD.
 
-Each keypoint type gets a copy of the query map, so work and memory of the
-convolutions grow with their number. `smd` is what avoids that.
+Each keypoint type gets a copy of the query map, so the work and memory of the
+convolutions grow with the number of types; `smd` avoids that.
 """
 
 import flax.linen as nn
@@ -15,13 +15,13 @@ from fskd_jax.models.convolution import convolve
 class Modulator(nn.Module):
   """Multiplies maps by prototypes, describes every product and locates in it.
 
-  The descriptor is convolutions of stride 2; the head is one linear layer from all
-  that is left of the map to the cells of the heat-map. So the side of the map is
-  fixed by the parameters.
+  The descriptor consists of convolutions of stride 2; the head is one linear layer from
+  the whole remaining map to the cells of the heat-map, so the parameters fix the side
+  of the map.
 
-  Weights start as He's. The published N(0, 0.01^2) is nearly that for an input of
-  2048 channels; with fewer, maps shrink from layer to layer and a detector trained
-  from scratch starts much slower.
+  Weights start with He's variance. The published N(0, 0.01^2) is close to it for an
+  input of 2048 channels; with fewer, maps shrink from layer to layer and a detector
+  trained from scratch starts much more slowly.
 
   Attributes:
     widths: Channels of the convolutions.

@@ -13,11 +13,12 @@ from fskd_jax.models.upsample import resize_bilinear
 class PyramidEncoder(nn.Module):
   """Adds coarse maps to fine ones, and sets the encoder's own maps beside them.
 
-  Every map of the pyramid has `config.width` channels. With `config.beside` all maps of
-  a cell have unit length, so that each weighs the same in a cosine between cells: what
-  the frozen maps tell apart stays so, whatever the pyramid learns. From these the mean
-  of the image is taken off, which all cells share. There is no batch norm: its
-  statistics would be of few images, from one source at a time.
+  Every map of the pyramid has `config.width` channels. With `config.beside`, the
+  vectors of all maps at a cell have unit length, so that each map has the same weight
+  in a cosine between cells: cells that the frozen maps separate stay separate, whatever
+  the pyramid learns. The mean over the image, which all cells share, is subtracted from
+  the frozen maps. There is no batch norm, because its statistics would come from few
+  images of one source at a time.
 
   Attributes:
     backbone: Encoder that returns one map for each of `inputs`.
@@ -53,7 +54,7 @@ class PyramidEncoder(nn.Module):
     for stride in sorted(self.config.inputs, reverse=True):  # from coarse to fine
       if stride < min(self.strides):
         break
-      # Numbers of about 1, which an encoder's map need not have.
+      # Scaled to about 1, because the scale of an encoder's map is arbitrary.
       x = unit_length(maps[stride]) * maps[stride].shape[-1] ** 0.5
       x = self._conv(1, f"lateral_{stride}")(x)
       merged = x if merged is None else x + _like(merged, x)
@@ -82,7 +83,7 @@ class PyramidEncoder(nn.Module):
 
 
 def unit_length(x: Float[Array, "*t c"]) -> Float[Array, "*t c"]:
-  """Scales every vector to length 1; what is 0 stays so."""
+  """Scales every vector to length 1; zero vectors stay zero."""
   wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
   square = jnp.square(wide).sum(-1, keepdims=True)
   return (wide / jnp.sqrt(square + 1e-12)).astype(x.dtype)

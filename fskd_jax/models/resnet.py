@@ -16,7 +16,7 @@ STAGES = {
   "layer3": (256, 16),
   "layer4": (512, 32),
 }
-"""Per stage: width of its 3x3 convolutions, stride of its feature map."""
+"""Width of the 3x3 convolutions and stride of the feature map of each stage."""
 
 BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
 """Numbers of blocks of the networks without bottlenecks, per stage."""

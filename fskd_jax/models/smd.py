@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from fskd_jax.models.kernels import Kernels, materialize
 
 EPSILON = 1e-12
-"""Shorter vectors count as zero (cosine)."""
+"""Length below which a vector counts as zero in a cosine."""
 
 
 def detect_keypoints(
@@ -73,7 +73,7 @@ def correlate(
 ) -> Float[Array, "b m n h w"]:
   """Cross-correlates each map with each kernel of its episode, with zeros around."""
   b, *cells, channels = query.shape
-  # As rows: XLA copies transposed kernels for a product over several axes.
+  # As rows, because XLA copies transposed kernels for a product over several axes.
   products = jnp.einsum(
     "bpc,btc->bpt",
     query.astype(dtype).reshape(b, -1, channels),
@@ -94,7 +94,7 @@ def _shift_and_add(
   taps = jax.lax.split(products.reshape(*shape, size**2), (1,) * size**2, len(shape))
   shifted = []
   for tap, (i, j) in zip(taps, np.ndindex(size, size)):
-    # Moved against the tap's place in the kernel; zeros follow from the border.
+    # Shifted against the tap's place in the kernel, with zeros from the border.
     rows, columns = i - size // 2, j - size // 2
     moves = ((0, 0), (0, 0), (-rows, rows), (-columns, columns), (0, 0))
     config = [(low, high, 0) for low, high in moves]
@@ -103,7 +103,7 @@ def _shift_and_add(
 
 
 def _correlate_factors(query: Array, kernels: Kernels, dtype: DTypeLike) -> Array:
-  """Correlates with the kernels, or with their factors where that is less work."""
+  """Correlates with the kernels, or with their factors if that is less work."""
   taps = kernels.taps
   if kernels.layer is None:
     return correlate(query, taps, dtype=dtype)

@@ -12,10 +12,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from fskd_jax.config import TransformerConfig
 
 TEMPERATURE = 10_000.0
-"""Of the sine embedding: the slowest wave is about this much slower than the first."""
+"""Ratio of the longest to the shortest wave of the sine embedding, approximately."""
 
 BLOCK = 256
-"""Queries that attend at a time."""
+"""Number of queries in a block of attention."""
 
 
 def sine_position_embedding(
@@ -62,9 +62,9 @@ def resize_embedding(
 ) -> Float[Array, "L d"]:
   """Interpolates an embedding bilinearly, corners on corners.
 
-  A position stands for a part of the whole extent, from the first cell to the last:
-  so does the sine embedding, whose last row is a full turn at any size. Half-pixel
-  centres would extrapolate at the border instead.
+  A position is a fraction of the extent from the first cell to the last, as in the sine
+  embedding, whose last row is a full turn at any size. Half-pixel centres would
+  extrapolate at the border.
 
   Args:
     embedding: Vector of every cell of `grid` in row-major order.
@@ -82,7 +82,7 @@ def resize_embedding(
 
 
 class SelfAttention(nn.Module):
-  """Attention whose positions enter queries and keys, not values.
+  """Attention with the position embedding in queries and keys, but not in values.
 
   The projection of queries, keys and values is one matrix, as in PyTorch, and is
   initialised as one (Xavier).
@@ -105,7 +105,7 @@ class SelfAttention(nn.Module):
     *,
     train: bool,
   ) -> Float[Array, "t l d"]:
-    """Attends; sows `attention` [t heads l l], before dropout: rows sum to 1."""
+    """Attends, and sows `attention` [t heads l l] before dropout; its rows sum to 1."""
     d = x.shape[-1]
     kernel = self.param("in_kernel", nn.initializers.xavier_uniform(), (d, 3 * d))
     bias = self.param("in_bias", nn.initializers.zeros, (3 * d,))
@@ -139,10 +139,10 @@ def attend(
   dropout: float = 0.0,
   rng: PRNGKeyArray | None = None,
 ) -> Float[Array, "t heads l c"]:
-  """Reads values by attention, without ever holding all of the l * l weights.
+  """Reads values by attention, without ever holding all l * l weights.
 
-  Blocks of queries are done one after the other, and again in the backward pass. On
-  a CPU the heads are, too: what is worked on stays in the cache.
+  Blocks of queries are computed one after the other, and again in the backward pass.
+  On a CPU the heads are also computed one by one, so that a block stays in the cache.
 
   Args:
     query: Queries, scaled by 1 / sqrt(c).
@@ -159,10 +159,10 @@ def attend(
     @jax.checkpoint
     def block(query: Array, place: Array) -> Array:
       scores = jnp.einsum("ic,jc->ij", query, key, preferred_element_type=jnp.float32)
-      # The shift cancels in the end, so it needs no gradient.
+      # The shift cancels, so it needs no gradient.
       highest = jax.lax.stop_gradient(scores.max(-1, keepdims=True))
       weights = jnp.exp(scores - highest)
-      total = weights.sum(-1, keepdims=True)  # divided by last, which is less work
+      total = weights.sum(-1, keepdims=True)  # the division comes last: less work
       if rng is not None:
         drawn = jax.random.fold_in(jax.random.fold_in(rng, number), place)
         kept = jax.random.bernoulli(drawn, 1 - dropout, weights.shape)
@@ -232,7 +232,7 @@ class EncoderLayer(nn.Module):
       return nn.Dropout(config.dropout, deterministic=not train)(y)
 
     def dense(features: int, name: str) -> nn.Dense:
-      # PyTorch draws the biases; from 0 they learn as well.
+      # Unlike PyTorch's, biases start at 0, which trains equally well.
       init = nn.initializers.xavier_uniform()
       return nn.Dense(features, dtype=self.dtype, kernel_init=init, name=name)
 
@@ -300,6 +300,6 @@ class TransformerEncoder(nn.Module):
 
 
 def _interpolation(size: int, new_size: int) -> Float[np.ndarray, "new_size size"]:
-  """Weighs the old points of an axis for each of the new."""
+  """Returns the weights of the old points of an axis for each new point."""
   places = np.linspace(0, size - 1, new_size)[:, None]
   return np.maximum(1 - np.abs(places - np.arange(size)), 0).astype(np.float32)

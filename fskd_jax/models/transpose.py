@@ -40,7 +40,7 @@ VARIANTS = {
   "tp_h_a4": _hrnet(width=48, layers=4, channels=96),
   "tp_h_a6": _hrnet(width=48, layers=6, channels=96),
 }
-"""The published models (docs/transpose.md#variants); copy before you change one."""
+"""The published models (docs/transpose.md#variants); copy one before changing it."""
 
 
 class Deconvolution(nn.Module):
@@ -61,7 +61,7 @@ class Deconvolution(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, "t h w c"]) -> Float[Array, "t 2*h 2*w d"]:
-    """Applies it; zeros around."""
+    """Applies the convolution, with zeros around the map."""
     t, h, w, c = x.shape
     # PyTorch's order: row 2y + a of the output is row y + i - 1 + a of the input times
     # row 3 - (2i + a) of the kernel, with i = 0 or 1; columns alike.
@@ -84,9 +84,9 @@ class TransPose(nn.Module):
   """Backbone, transformer and a light head; raw heat-maps at stride 4.
 
   Parameters live under `encoder`, `deconv_{i}`, `deconv_bn_{i}` and `final`.
-  Initialisation differs from the original, whose convolutions start near 0 and wait
-  for pretrained weights: these are He's, so that it learns from scratch. The last
-  convolution is small in both: heat-maps start near 0, as most of a target is.
+  Initialisation differs from the original, whose convolutions start near 0 and rely on
+  pretrained weights. Here they start with He's variance, to learn from scratch. The
+  last convolution is small in both, because most of a target is near 0.
 
   Attributes:
     config: The architecture.
@@ -107,7 +107,7 @@ class TransPose(nn.Module):
     """Names the parts.
 
     Raises:
-      ValueError: The configuration has no transformer, or as `build_encoder`.
+      ValueError: The configuration has no transformer, or `build_encoder` raises it.
     """
     config = self.config
     if not config.transformer.layers:

@@ -79,7 +79,7 @@ def predict(
   """Predicts the first persons of a sampler.
 
   Args:
-    predictors: By name; all see the same crops.
+    predictors: Predictors by name; all see the same crops.
     feed: The data set.
     sampler: A sampler of evaluation crops.
     persons: Number of persons.
