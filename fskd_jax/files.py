@@ -7,6 +7,7 @@ tables) grows by whole lines, which an object store could keep as numbered parts
 import contextlib
 import io
 import json
+import os
 import pathlib
 import shutil
 from collections.abc import Iterator
@@ -58,6 +59,21 @@ def write_bytes(path: pathlib.Path, content: bytes) -> None:
 def write_text(path: pathlib.Path, text: str) -> None:
   """Writes text as UTF-8; as `write_bytes`."""
   write_bytes(path, text.encode("utf-8"))
+
+
+def link(source: pathlib.Path, target: pathlib.Path) -> None:
+  """Makes a hard link to a file, or a copy where there can be none; makes the folder.
+
+  Raises:
+    FileNotFoundError: There is no source.
+  """
+  target.parent.mkdir(parents=True, exist_ok=True)
+  try:
+    os.link(source.resolve(strict=True), target)
+  except FileNotFoundError:
+    raise
+  except OSError:  # another file system, or one without hard links
+    shutil.copyfile(source, target)
 
 
 def write_json(path: pathlib.Path, content: Any, indent: int | None = 2) -> None:

@@ -12,7 +12,9 @@ import io
 import json
 import multiprocessing
 import pathlib
+import pickle
 import resource
+import shutil
 import signal
 import tempfile
 import warnings
@@ -20,11 +22,13 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any, NamedTuple
 
+import h5py
 import numpy as np
 import safetensors.numpy
 from PIL import Image
 
 from benchmarks.reliability.mutation import mutated
+from fskd_jax import files as files_module
 from fskd_jax.data import annotations
 from fskd_jax.data.checks import doctor
 from fskd_jax.data.labels import completion, formats
@@ -79,23 +83,8 @@ def kinds() -> dict[str, Kind]:
   text = json.dumps(_coco()).encode()
   folder = {**images, "annotations.json": text}
   found = {"coco folder": Kind(folder, "annotations.json", _read_folder)}
-  with tempfile.TemporaryDirectory() as work:
-    path = pathlib.Path(work) / "annotations.json"
-    path.write_bytes(text)
-    labels = formats.read(path)
-    for name, form in formats.FORMATS.items():
-      out = pathlib.Path(work) / f"labels{form.suffix}"
-      try:
-        form.write(labels, out, out)
-      except ImportError:  # of an extra
-        continue
-      if out.is_dir():
-        files = {f"labels/{p.name}": p.read_bytes() for p in sorted(out.iterdir())}
-        found[name] = Kind(images | files, min(files), _labels_reader("labels"))
-      else:
-        files = {out.name: out.read_bytes()}
-        found[name] = Kind(images | files, out.name, _labels_reader(out.name))
-  for name in {"sleap", "deeplabcut-h5", "slp"} & {*found}:
+  found |= _written(images, text) | _only_read(images)
+  for name in {"sleap", "deeplabcut-h5", "slp", "table of H5"} & {*found}:
     found[f"{name}, bytes"] = found[name]._replace(by_content=False)
   plain = {"keypoints": {"nose": [3, 4], "tail": None}, "box": [0, 0, 9, 9]}
   plain |= {"skeleton": [["nose", "tail"]]}
@@ -115,6 +104,81 @@ def kinds() -> dict[str, Kind]:
   data = safetensors.numpy.save(tensors, {"config": json.dumps(_CONFIG)})
   found["safetensors"] = Kind({"w.safetensors": data}, "w.safetensors", _read_weights)
   return found
+
+
+def _written(images: dict[str, bytes], coco: bytes) -> dict[str, Kind]:
+  """Returns a kind of each format that is written, and of each kind of its files."""
+  found = {}
+  with tempfile.TemporaryDirectory() as work:
+    root = pathlib.Path(work)
+    for name, data in {**images, "annotations.json": coco}.items():
+      files_module.write_bytes(root / name, data)
+    labels = formats.read(root / "annotations.json")
+    for name, form in formats.FORMATS.items():
+      out = root / f"labels{form.suffix}"
+      try:
+        form.write(labels, out, out)
+      except ImportError:  # of an extra
+        continue
+      if out.is_file():
+        files = {out.name: out.read_bytes()}
+        found[name] = Kind(images | files, out.name, _labels_reader(out.name))
+        continue
+      formats.link_images(labels, name, root / "images", out, out)
+      files = {
+        p.relative_to(root).as_posix(): p.read_bytes()
+        for p in sorted(out.rglob("*"))
+        if p.is_file()
+      }
+      shutil.rmtree(out)
+      for damaged in {pathlib.Path(n).suffix: n for n in files}.values():
+        if not damaged.endswith(".png"):
+          kind = Kind(images | files, damaged, _labels_reader("labels"))
+          found[f"{name} {pathlib.Path(damaged).suffix}"] = kind
+  return found
+
+
+def _only_read(images: dict[str, bytes]) -> dict[str, Kind]:
+  """Returns a kind of each format that is read and not written."""
+  cells = "frame_000000.png;3,5;4;1,5;2\n"
+  texts = {
+    "wide.csv": "image,nose_x,nose_y,tail_x,tail_y\nframe_000000.png,3,4,5,6\n",
+    "semicolons.csv": "image;nose_x;nose_y;tail_x;tail_y\n" + cells,
+    "a.tps": "LM=2\n3 4\n5.5 6\nIMAGE=images/frame_000000.png\nID=0\nSCALE=1\n",
+    "images/frame_000000.pts": "version: 1\nn_points: 2\n{\n3 4\n5.5 6\n}\n",
+    "dlib.xml": "<dataset><images><image file='images/frame_000000.png'>"
+    "<box top='1' left='2' width='30' height='20'><label>cat</label>"
+    "<part name='0' x='3' y='4'/></box></image></images></dataset>",
+  }
+  found = {
+    name: Kind(images | {name: text.encode()}, name, _labels_reader(name))
+    for name, text in texts.items()
+  }
+  table = {"table.h5": _pandas_table()}
+  found["table of H5"] = Kind(images | table, "table.h5", _labels_reader("table.h5"))
+  return found
+
+
+def _pandas_table() -> bytes:
+  """Returns an H5 file of the "table" kind, as pandas wrote it for DeepLabCut."""
+  columns = [("me", name, axis) for name in ("nose", "tail") for axis in "xy"]
+  levels = {1: {"names": ["scorer", "bodyparts", "coords"], "type": "MultiIndex"}}
+  stream = io.BytesIO()
+  with h5py.File(stream, "w") as file:
+    group = file.create_group("df_with_missing")
+    group.attrs["pandas_type"] = np.bytes_("frame_table")
+    for name, value in (
+      ("non_index_axes", [(1, columns)]), ("info", levels), ("values_cols", ["b"]),
+    ):  # fmt: skip
+      group.attrs[name] = np.bytes_(pickle.dumps(value, 0))
+    rows = np.zeros(2, [("index", "S16"), ("b", "<f8", (len(columns),))])
+    rows["index"], rows["b"] = (
+      [n.encode() for n in _IMAGES],
+      [[3, 4, 5, 6], [np.nan] * 4],
+    )
+    data = group.create_dataset("table", data=rows)
+    data.attrs["b_kind"] = np.bytes_(pickle.dumps(columns, 0))
+  return stream.getvalue()
 
 
 def failure(kind: Kind, folder: pathlib.Path, rng: Random) -> str | None:

@@ -23,6 +23,7 @@ _TEXTS += [
   "../../x.png",
   "/x.png",
 ]
+_YAML = ["&a [b]", "*a", "[", "{a: b}", "- - -", "!!python/name:os.system", "null"]
 _NUMBERS = [0, -1, 2, 3.5, 1e308, -1e308, math.inf, math.nan, 2**31, 2**63, 10**400]
 
 
@@ -197,6 +198,25 @@ def _replace(file: h5py.File, name: str, rng: Random) -> None:
     file[name] = np.full(shape, rng.choice([0.0, 1.0, -3.0, math.nan, math.inf]))
 
 
+def _words(data: bytes, rng: Random) -> bytes:
+  """Changes a word of a text of lines: labels of YOLO, TPS, .pts, YAML."""
+  lines = [line.split(" ") for line in data.decode("utf-8").split("\n")]
+  line = rng.choice(lines)
+  kind, place = rng.randint(0, 5), rng.randint(0, len(line) - 1)
+  if kind == 0:
+    del line[place]
+  elif kind == 1:
+    line.insert(place, line[place])
+  elif kind == 2:
+    lines.insert(rng.randint(0, len(lines)), line)
+  elif kind == 3:
+    lines.remove(line)
+  else:
+    line[place] = rng.choice([*_TEXTS, *_YAML, str(rng.choice(_NUMBERS))])
+  text = "\n".join(map(" ".join, lines))
+  return text.encode("utf-8", "surrogatepass")
+
+
 def _safetensors(data: bytes, rng: Random) -> bytes:
   (size,) = struct.unpack("<Q", data[:8])
   header = _json(data[8 : 8 + size], rng)
@@ -206,6 +226,10 @@ def _safetensors(data: bytes, rng: Random) -> bytes:
 _BY_SUFFIX = {
   ".json": _json,
   ".csv": _csv,
+  ".txt": _words,
+  ".tps": _words,
+  ".pts": _words,
+  ".yaml": _words,
   ".xml": _xml,
   ".h5": _h5,
   ".slp": _h5,

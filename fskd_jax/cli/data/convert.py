@@ -99,11 +99,14 @@ def run(args: argparse.Namespace) -> int:
     raise_if(missing, FileNotFoundError, f"images that are not in {images}")
   with atomic_path(args.out) as unfinished:
     formats.FORMATS[args.to].write(labels, unfinished, args.out)
+    placed = _place_images(labels, args, sources, images, unfinished)
   if inside:
     with atomic_path(inside) as unfinished:
       count = sum(sleap_file.extract(path, unfinished) for path in packages)
     print(f"images: {count} from inside {source} are in {inside}")
   print(f"{args.out}: {schema.summary(labels)}")
+  if placed:
+    print(placed)
   if doubtful:
     what = "kept, but no labels" if is_kept else "left out"
     print(
@@ -155,3 +158,21 @@ def _folder_for(
       "with --images"
     )
   return folder
+
+
+def _place_images(
+  labels: schema.Labels,
+  args: argparse.Namespace,
+  sources: Sequence[pathlib.Path],
+  images: pathlib.Path | None,
+  unfinished: pathlib.Path,
+) -> str:
+  """Puts the images into a format that is a folder of them; returns a message."""
+  if formats.FORMATS[args.to].place is None:
+    return ""
+  images = images or image_roots.near(labels, sources)
+  names = [str(image.name) for image in labels.images]
+  if images and all((images / name).is_file() for name in names):
+    count = formats.link_images(labels, args.to, images, unfinished, args.out)
+    return f"images: {count} are in it (hard links where the disk has them)"
+  return "images: none is in it, because some are not found; name theirs with --images"

@@ -59,7 +59,13 @@ def read_table(path: pathlib.Path) -> tables.Table:
 
 def write_csv(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
   """Writes the CSV file that DeepLabCut writes beside its H5 file."""
-  table = tables.from_labels(labels)
+  write_table_csv(tables.from_labels(labels), unfinished, out)
+
+
+def write_table_csv(
+  table: tables.Table, unfinished: pathlib.Path, out: pathlib.Path
+) -> None:
+  """Writes a table whose rows have file names, as `write_csv` does."""
   index = [_index(str(name), out) for name in table.rows]
   _write_csv(table, _axes(table), index, unfinished, out)
 
@@ -87,7 +93,13 @@ def write_lightning_pose(
 
 def write_h5(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
   """Writes the H5 file that DeepLabCut trains on."""
-  table = tables.from_labels(labels)
+  write_table_h5(tables.from_labels(labels), unfinished, out)
+
+
+def write_table_h5(
+  table: tables.Table, unfinished: pathlib.Path, out: pathlib.Path
+) -> None:
+  """Writes a table whose rows have file names, as `write_h5` does."""
   axes = _axes(table)
   levels, columns = _header(table, axes, out)
   values = _values(table, axes)

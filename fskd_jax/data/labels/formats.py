@@ -9,6 +9,8 @@ from fskd_jax.data.labels import (
   coco,
   cvat,
   deeplabcut,
+  deeplabcut_project,
+  deeplabcut_writing,
   kinds,
   label_studio,
   labelme,
@@ -17,8 +19,11 @@ from fskd_jax.data.labels import (
   sleap,
   sleap_file,
   tables,
+  yolo_pose,
+  yolo_writing,
 )
 from fskd_jax.data.labels.schema import Labels
+from fskd_jax.files import link
 from fskd_jax.messages import naming, raise_if
 
 
@@ -33,12 +38,15 @@ class Format(NamedTuple):
     keeps: The parts of labels that the format can hold: of "boxes", "occlusion",
       "species", "skeleton", "confidence" and "names" (of keypoints, even if they are
       missing in all images).
+    place: A function from the name of an image and the path of a folder of this format
+      to the path that the image has in the folder; None if it lies elsewhere.
   """
 
   read: Callable[[pathlib.Path], Labels]
   write: Callable[[Labels, pathlib.Path, pathlib.Path], None]
   suffix: str
   keeps: frozenset[str] = frozenset()
+  place: Callable[[str, pathlib.Path], str] | None = None
 
 
 _NAMES = frozenset({"names"})
@@ -49,6 +57,13 @@ FORMATS = {
   "coco": Format(coco.read, coco.write, ".json", _MARKED | _SCORED | {"skeleton"}),
   "deeplabcut": Format(tables.read_csv, deeplabcut.write_csv, ".csv", _SCORED),
   "deeplabcut-h5": Format(deeplabcut.read_h5, deeplabcut.write_h5, ".h5", _SCORED),
+  "deeplabcut-project": Format(
+    deeplabcut_project.read,
+    deeplabcut_writing.write,
+    "",
+    _SCORED | {"skeleton"},
+    deeplabcut_writing.place,
+  ),
   "lightning-pose": Format(
     tables.read_csv, deeplabcut.write_lightning_pose, ".csv", _NAMES | {"occlusion"}
   ),
@@ -56,8 +71,13 @@ FORMATS = {
     sleap_file.read, sleap_file.write, ".slp", _SCORED | {"skeleton", "species"}
   ),
   "sleap": Format(sleap.read, sleap.write, ".h5", _SCORED | {"skeleton"}),
+  "yolo-pose": Format(
+    yolo_pose.read, yolo_writing.write, "", _MARKED | _NAMES, yolo_writing.place
+  ),
   "labelme": Format(labelme.read, labelme.write, "", _MARKED),
-  "label-studio": Format(label_studio.read, label_studio.write, ".json", _MARKED),
+  "label-studio": Format(
+    label_studio.read, label_studio.write, ".json", _MARKED | {"confidence"}
+  ),
   "cvat": Format(cvat.read, cvat.write, ".xml", _MARKED | _NAMES),
 }
 
@@ -121,6 +141,33 @@ def check_out(name: str, out: pathlib.Path) -> None:
   if out.suffix.lower() != suffix:
     kind = f"a file {suffix}" if suffix else "a folder, without a suffix,"
     raise ValueError(f"{out}: expected {kind} for {name}")
+
+
+def link_images(
+  labels: Labels,
+  name: str,
+  images: pathlib.Path,
+  unfinished: pathlib.Path,
+  out: pathlib.Path,
+) -> int:
+  """Puts the images into a folder of a format, as hard links where there can be some.
+
+  Args:
+    labels: The labels, written to `unfinished`.
+    name: The format.
+    images: The folder from which the labels name the images.
+    unfinished: The folder.
+    out: The path that it becomes.
+
+  Returns:
+    The number of images; 0 if they have no place in the format.
+  """
+  place = FORMATS[name].place
+  if place is None:
+    return 0
+  for image in labels.images:
+    link(images / str(image.name), unfinished / place(str(image.name), out))
+  return len(labels.images)
 
 
 def losses(labels: Labels, name: str) -> list[str]:

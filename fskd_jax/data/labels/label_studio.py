@@ -48,7 +48,9 @@ def read(path: pathlib.Path) -> Labels:
   content = [_from_min(task) for task in content]
   _tell_others(content, path)
   for place, task in enumerate(content):
-    given = task.get("annotations") if isinstance(task, dict) else None
+    given = None
+    if isinstance(task, dict):
+      given = task.setdefault("annotations", [] if "predictions" in task else None)
     if not isinstance(given, list) or not all(isinstance(a, dict) for a in given):
       raise ValueError(
         f"{path}: the entry at place {place} has no annotations; expected a task of "
@@ -115,6 +117,7 @@ def _read_task(task: dict[str, Any], where: str) -> LabelledImage:
       f"{where}: {len(chosen)} annotations; mark one as ground truth in Label Studio"
     )
   results = chosen[0].get("result") if chosen else []
+  results = results if chosen else _predicted(task)
   if not isinstance(results, list) or not all(
     isinstance(r, dict) and isinstance(r.get("value", {}), dict) for r in results
   ):
@@ -132,6 +135,17 @@ def _read_task(task: dict[str, Any], where: str) -> LabelledImage:
   ]
   objects = assemble(marks, where, "parent region (a rectangle)")
   return LabelledImage(_image_name(url), size, objects)
+
+
+def _predicted(task: dict[str, Any]) -> Any:
+  """Returns the regions of the last prediction of a machine, with their scores."""
+  given = task.get("predictions")
+  last = given[-1] if isinstance(given, list) and given else {}
+  if not isinstance(last, dict) or not isinstance(last.get("result"), list):
+    return []
+  results = [r for r in last["result"] if isinstance(r, dict)]
+  score = {} if any("score" in r for r in results) else {"score": last.get("score")}
+  return [{**score, **result} for result in results]
 
 
 def _parents(results: list[dict[str, Any]]) -> dict[str | None, str | None]:
@@ -189,7 +203,10 @@ def _mark(
     degrees = parsing.number(turned, f"{where}: rotation of {label!r}")
     return Mark(label, number, box=_upright(lengths, degrees))
   x, y = (length + TO_CENTER for length in lengths)
-  return Mark(label, parents.get(number), Keypoint(x, y, number in occluded))
+  sure = result.get("score")
+  if sure is not None:
+    sure = parsing.number(sure, f"{where}: score of {label!r}")
+  return Mark(label, parents.get(number), Keypoint(x, y, number in occluded, sure))
 
 
 def _upright(box: list[float], degrees: float) -> tuple[float, float, float, float]:
@@ -214,20 +231,37 @@ def _image_name(url: str) -> str:
 
 
 def write(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
-  """Writes tasks that refer to images as local files of Label Studio."""
+  """Writes tasks that refer to images as local files of Label Studio.
+
+  Where a machine placed a keypoint, the objects of an image are a prediction, which
+  Label Studio shows as a start for labelling; else they are an annotation.
+  """
   tasks = []
   for number, image in enumerate(labels.images, 1):
     assert image.size and isinstance(image.name, str)
     width, height = image.size
     url = "/data/local-files/?d=" + urllib.parse.quote(image.name)
+    data = {"image": url, "width": width, "height": height}
+    task: dict[str, Any] = {"id": number, "data": data, "annotations": []}
     results = [
       result
       for place, found in enumerate(image.objects)
       for result in _results(found, f"{number}-{place}", image.size)
     ]
-    data = {"image": url, "width": width, "height": height}
-    tasks.append({"id": number, "data": data, "annotations": [{"result": results}]})
+    scores = [score for found in image.objects for score in _scores(found)]
+    if scores:
+      mean = sum(scores) / len(scores)
+      told = {"model_version": "fskd", "score": mean, "result": results}
+      task["predictions"] = [told]
+    else:
+      task["annotations"] = [{"result": results}]
+    tasks.append(task)
   write_json(unfinished, tasks, indent=1)
+
+
+def _scores(found: LabelledObject) -> list[float]:
+  points = found.keypoints.values()
+  return [p.confidence for p in points if p.confidence is not None]
 
 
 def _results(
@@ -252,7 +286,10 @@ def _results(
     value = {"x": x, "y": y, "width": 0.5}
     region = {"id": f"{number}-{place}", **common, **parent}
     kind = {"type": "keypointlabels", "from_name": "keypoints"}
-    results.append({**kind, **region, "value": {**value, "keypointlabels": [name]}})
+    sure = {} if point.confidence is None else {"score": point.confidence}
+    value |= {"keypointlabels": [name]}
+    results.append({**kind, **region, **sure, "value": value})
+    value = {k: v for k, v in value.items() if k != "keypointlabels"}
     if point.occluded:
       kind = {"type": "choices", "from_name": "visibility"}
       results.append({**kind, **region, "value": {**value, "choices": ["occluded"]}})

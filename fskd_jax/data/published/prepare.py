@@ -3,7 +3,6 @@
 import collections
 import os
 import pathlib
-import shutil
 import tempfile
 
 import tqdm
@@ -12,7 +11,7 @@ from fskd_jax.data import coco_file, images, names
 from fskd_jax.data.published import readers
 from fskd_jax.data.published.release import SPLITS, Release
 from fskd_jax.data.published.schema import Published
-from fskd_jax.files import read_json, write_json
+from fskd_jax.files import link, read_json, write_json
 from fskd_jax.messages import raise_if
 
 
@@ -55,7 +54,7 @@ def prepare(
     write_json(folder / "splits.json", release.splits)
     coco_file.read(folder / "annotations.json", strict=True)
     for name in tqdm.tqdm(release.sizes, desc="Linking images", leave=False):
-      _link(release.image_folder / name, folder / "images" / name)
+      link(release.image_folder / name, folder / "images" / name)
     folder.rename(out)
   return release
 
@@ -164,14 +163,6 @@ def _coco(
       for name, parent in release.parents.items()
     ],
   }
-
-
-def _link(source: pathlib.Path, target: pathlib.Path) -> None:
-  target.parent.mkdir(parents=True, exist_ok=True)
-  try:
-    os.link(source.resolve(), target)
-  except OSError:  # another file system, or one without hard links
-    shutil.copyfile(source, target)
 
 
 def summary(release: Release) -> str:

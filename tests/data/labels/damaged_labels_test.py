@@ -7,7 +7,7 @@ import tracemalloc
 import h5py
 import numpy as np
 import pytest
-from helpers.label_formats import WRITTEN
+from helpers.label_formats import WRITTEN, write
 from PIL import Image
 
 from fskd_jax import files
@@ -378,7 +378,7 @@ def test_what_is_no_number_of_a_frame_is_a_name_or_refused(name, tmp_path):
 def test_names_come_back_letter_by_letter(target, name, tmp_path):
   labels = formats.read(_write(tmp_path / "a.json", _coco("a 1.png", [name, "c"])))
   out = tmp_path / ("out" + formats.FORMATS[target].suffix)
-  formats.FORMATS[target].write(labels, out, out)
+  write(target, labels, out)
   found = formats.read(out)
   assert [*found.categories.values()][0].keypoints == (name, "c")
   [marks] = [o.keypoints for image in found.images for o in image.objects]

@@ -5,6 +5,7 @@ import json
 import h5py
 import numpy as np
 import pytest
+from helpers import label_formats
 from PIL import Image
 
 from fskd_jax.cli import main
@@ -22,6 +23,8 @@ TARGETS = {
   "labelme": "labelme",
   "label-studio": "tasks.json",
   "cvat": "cvat.xml",
+  "yolo-pose": "yolo",
+  "deeplabcut-project": "project",
 }
 
 
@@ -508,7 +511,7 @@ def test_what_does_not_fit_a_format(tmp_path, capsys):
 def test_photographs_there_and_back(target, folder, photographs, tmp_path):
   source = photographs / folder / "annotations.json"
   before, out = formats.read(source), tmp_path / TARGETS[target]
-  formats.FORMATS[target].write(before, out, out)
+  label_formats.write(target, before, out)
   after = completion.complete(
     formats.read(out), photographs / folder / "images", "x"
   ).labels

@@ -4,7 +4,7 @@ import pathlib
 import tempfile
 
 import pytest
-from helpers.label_formats import WRITTEN
+from helpers.label_formats import WRITTEN, write
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,7 +53,7 @@ def labels(draw, num_objects: int, keeps: frozenset[str]):
 def _there_and_back(name: str, written: schema.Labels) -> schema.Labels:
   with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder) / f"labels{formats.FORMATS[name].suffix}"
-    formats.FORMATS[name].write(written, path, path)
+    write(name, written, path)
     return formats.FORMATS[name].read(path)
 
 
