@@ -60,7 +60,7 @@ def write(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
   by_machine = np.isfinite(table.points[..., 2])
   for clip, numbers in clips.items():
     (unfinished / clip).mkdir(parents=True)
-    own = [rows[i] for i in numbers]
+    own: list[str | int] = [rows[i] for i in numbers]
     for stem, chosen in (
       (f"CollectedData_{scorer}", ~by_machine[numbers]),
       ("machinelabels-iter0", by_machine[numbers]),
