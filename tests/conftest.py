@@ -75,7 +75,9 @@ def _markers(item: pytest.Function) -> Iterator[str]:
     yield "browser"
   if "trained" in item.fixturenames:
     yield "slow"
-  if {"golden", "golden_transpose", "photographs"}.intersection(item.fixturenames):
+  if {"golden", "golden_transpose", "photographs", "field"}.intersection(
+    item.fixturenames
+  ):
     yield "shared"
   function, module = inspect.getsource(item.function), inspect.getsource(item.module)
   if NEEDS_TORCH.search(function) or NEEDS_TORCH_AT_ALL.search(module):
@@ -105,6 +107,12 @@ def golden_transpose():
 def photographs():
   """Folder of real photographs with keypoints (shared/data)."""
   return _require(SHARED / "data")
+
+
+@pytest.fixture(scope="session")
+def field():
+  """Folder of labels as other people's tools wrote them, made small (shared/field)."""
+  return _require(SHARED / "field")
 
 
 @pytest.fixture(scope="session")

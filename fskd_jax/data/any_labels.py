@@ -31,11 +31,15 @@ class Located(NamedTuple):
     entries: The entries, not yet checked.
     root: The folder of the images.
     name: The name of the data set.
+    kind: What the labels are: their tool and how many images are labelled.
+    told: What was left out or made.
   """
 
   entries: Standard
   root: pathlib.Path
   name: str
+  kind: str = ""
+  told: tuple[str, ...] = ()
 
 
 def read_dataset(path: str | os.PathLike) -> KeypointDataset:
@@ -56,6 +60,9 @@ def read_dataset(path: str | os.PathLike) -> KeypointDataset:
   if is_layout(path):
     return annotations.read_coco(path)
   found = locate(path)
+  _log.info("%s: %s", printable(str(path)), found.kind)
+  for sentence in found.told:
+    _log.warning("%s: %s", printable(str(path)), sentence)
   checked, problems = coco_file.of_entries(found.entries)
   raise_if(problems, ValueError, str(path))
   return annotations.of_coco(checked, found.root, found.name, level=2)
@@ -68,7 +75,7 @@ def is_layout(path: pathlib.Path) -> bool:
 
 def present_images(path: pathlib.Path) -> set[str]:
   """Returns the names of the images whose files are there; raises as `locate`."""
-  entries, root, _ = locate(path)
+  entries, root, *_ = locate(path)
   names = {entry.get("file_name") for entry in entries.images}
   return {n for n in names if isinstance(n, str) and (root / n).is_file()}
 
@@ -83,8 +90,8 @@ def locate(path: pathlib.Path) -> Located:
   if is_layout(path):
     return Located(coco_file.standard(path / _FILE), path / _IMAGES, name)
   sources = kinds.expanded(path)
-  _log.info("%s: %s", printable(str(path)), kinds.described(sources))
   labels = schema.with_species(formats.read_all(sources), SPECIES)
+  kind = kinds.summary(sources, labels)
   root = image_roots.near(labels, sources)
   if root is None:
     raise FileNotFoundError(
@@ -94,13 +101,12 @@ def locate(path: pathlib.Path) -> Located:
   labels, left_out, made, missing = completion.complete(
     labels, root, str(path), outside=True
   )
-  for count, what in (
-    (left_out, f"labelled images or frames are not in {root} and are left out"),
+  counts = (
+    (left_out, "labelled images or frames are left out: their files are missing"),
     (len(missing), f"images are not in {root}: {join_first(missing)}"),
     (made, "boxes are made around the labelled keypoints, 10 % larger"),
-  ):
-    if count:
-      _log.warning("%s: %d %s", printable(str(path)), count, what)
-  content = coco.content(labels)
+  )
+  told = tuple(f"{count} {what}" for count, what in counts if count)
   with naming(path):
-    return Located(Standard(**content, notes=[]), root, name)
+    entries = Standard(**coco.content(labels), notes=[])
+  return Located(entries, root, name, kind, told)

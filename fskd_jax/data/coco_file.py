@@ -98,7 +98,7 @@ def _stored_size(path: pathlib.Path, name: str) -> tuple[int, int] | None:
   for root in (folder, folder / "images", folder.parent / "images", folder.parent):
     if (root / name).is_file():
       with image_files.opened(root / name, str(root / name)) as image:
-        return image.size
+        return image_files.shown_size(image)
   return None
 
 

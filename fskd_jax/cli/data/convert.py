@@ -78,11 +78,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
   """Converts labels, and prints a summary and the losses."""
   formats.check_out(args.to, args.out)
-  source = ", ".join(map(str, args.source))
+  source = join_first(map(str, args.source), ", ")
   sources = [path for source in args.source for path in kinds.expanded(source)]
   packages = [path for path in sources if sleap_file.has_images(path)]
   inside = _folder_for(packages, args)
   labels = formats.read_all(sources, args.images)
+  print(f"{join_first(map(str, args.source), ', ')}: {kinds.summary(sources, labels)}")
   if args.keypoints:
     names = [name.strip() for name in args.keypoints.split(",")]
     labels = schema.with_names(labels, names, source)

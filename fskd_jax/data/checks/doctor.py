@@ -10,11 +10,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from fskd_jax.data import coco_file
+from fskd_jax.data import any_labels, coco_file
 from fskd_jax.data.checks import labels as checks_labels
 from fskd_jax.data.checks import pictures
 from fskd_jax.data.checks.findings import ERROR, NOTE, WARNING, Finding
 from fskd_jax.data.coco_file import CocoFile
+from fskd_jax.data.labels import json_kinds
 from fskd_jax.data.published.facts import PUBLISHED
 
 _MP100 = re.compile(r"mp100_split[1-5]_(train|val|test)")
@@ -46,49 +47,45 @@ class Report(NamedTuple):
 def examine(
   path: pathlib.Path, progress: Callable[[Iterable], Iterable] = lambda x: x
 ) -> Report:
-  """Examines a folder with COCO keypoint files and images, or one such file.
+  """Examines labels of any kind and their images.
 
   Args:
-    path: A folder with .json files in it or in annotations/, and images below it or
-      below images/; or a .json file beside its images.
+    path: A folder, file or project (`any_labels`). COCO files in a folder, or in
+      annotations/ in it, are checked one by one; their images lie below it or images/.
     progress: A wrapper of the iterable of images, to show progress.
 
   Raises:
-    FileNotFoundError: There is no such path, or no .json file in it.
+    FileNotFoundError: There is no such path, or none of the images is near it.
+    ValueError: The labels are of no known kind, or damaged.
   """
-  files = _annotation_files(path)
-  folder = path if path.is_dir() else path.parent
-  if not path.is_dir() and path.parent.name == "annotations":
-    folder = path.parent.parent
-  root = folder / "images" if (folder / "images").is_dir() else folder
   found: dict[tuple[str, str], list[str]] = collections.defaultdict(list)
+  files = _coco_files(path)
+  read, root, other = _read(path, files, found)
   images: dict[str, dict] = {}
   species, counts = collections.Counter(), collections.Counter()
   cocos: list[CocoFile] = []
-  for file in files:
-    try:
-      coco, problems = coco_file.examine(file)
-    except ValueError as error:
-      found[ERROR, "annotation files that cannot be read"].append(str(error))
-      continue
+  for name, coco, problems in read:
     cocos.append(coco)
     counts["annotation files"] += 1
     counts["instances"] += len(coco.annotations)
-    found[NOTE, "changes on reading"] += [f"{file.name}: {x}" for x in coco.notes]
-    found[ERROR, "faults in the annotations"] += [f"{file.name}: {x}" for x in problems]
+    found[NOTE, "changes on reading"] += [f"{name}: {x}" for x in coco.notes]
+    found[ERROR, "faults in the annotations"] += [f"{name}: {x}" for x in problems]
     for entry in coco.images.values():
       images.setdefault(entry["file_name"], entry)
     for entry in coco.annotations:
       species[coco.categories[entry["category_id"]]["name"]] += 1
     for level, what, case in _doubts(coco):
-      found[level, what].append(f"{file.name}: {case}")
+      found[level, what].append(f"{name}: {case}")
   counts |= {"images named": len(images), "categories": len(species)}
   labels = checks_labels.summarise(cocos)
   for what, case in labels.doubts:
     found[WARNING, what].append(case)
-  for level, what, case in pictures.findings(root, images, progress):
+  labelled = {
+    c.images[e["image_id"]]["file_name"] for c in cocos for e in c.annotations
+  }
+  for level, what, case in pictures.findings(root, images, progress, labelled):
     found[level, what].append(case)
-  kind = _kind(files, species)
+  kind = other or _kind(files, species)
   for what, case in _traps(kind, files, species, images, counts):
     found[WARNING, what].append(case)
   order = (ERROR, WARNING, NOTE)
@@ -102,19 +99,51 @@ def examine(
   return Report(str(path), kind, dict(counts), labels.lines, findings)
 
 
-def _annotation_files(path: pathlib.Path) -> list[pathlib.Path]:
+def _coco_files(path: pathlib.Path) -> list[pathlib.Path]:
+  """Returns the COCO files that are checked one by one; none for labels of other kinds.
+
+  A .json file that cannot be read counts as one, and is told.
+  """
   if path.is_file():
-    return [path]
-  if not path.is_dir():
-    raise FileNotFoundError(f"there is no folder or file {path}")
+    return [path] if _may_be_coco(path) else []
   for folder in (path, path / "annotations", path / "gt_coco"):
-    files = sorted(folder.glob("*.json"))
+    files = [file for file in sorted(folder.glob("*.json")) if _may_be_coco(file)]
     if files:
       return files
-  raise FileNotFoundError(
-    f"{path}: no .json file in it, in annotations/ or in gt_coco/; expected COCO "
-    "keypoint annotations. Other formats: fskd data convert"
-  )
+  return []
+
+
+def _may_be_coco(path: pathlib.Path) -> bool:
+  try:
+    return json_kinds.is_coco(path)
+  except ValueError:
+    return True
+
+
+def _read(
+  path: pathlib.Path,
+  files: Iterable[pathlib.Path],
+  found: dict[tuple[str, str], list[str]],
+) -> tuple[list[tuple[str, CocoFile, list[str]]], pathlib.Path, str]:
+  """Returns the checked entries of each file, the folder of the images, and the kind.
+
+  Labels of other kinds than COCO are taken as one file, as training reads them.
+  """
+  folder = path if path.is_dir() else path.parent
+  if not path.is_dir() and path.parent.name == "annotations":
+    folder = path.parent.parent
+  read = []
+  for file in files:
+    try:
+      read.append((file.name, *coco_file.examine(file)))
+    except ValueError as error:
+      found[ERROR, "annotation files that cannot be read"].append(str(error))
+  if files:
+    return read, folder / "images" if (folder / "images").is_dir() else folder, ""
+  located = any_labels.locate(path)
+  found[NOTE, "changes on reading"] += located.told
+  entries = coco_file.of_entries(located.entries)
+  return [(path.name, *entries)], located.root, located.kind
 
 
 def _doubts(coco: CocoFile) -> Iterator[tuple[str, str, str]]:

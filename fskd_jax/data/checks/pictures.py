@@ -3,7 +3,7 @@
 import collections
 import hashlib
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ def findings(
   root: pathlib.Path,
   entries: Mapping[str, Mapping[str, Any]],
   progress: Callable[[Iterable], Iterable],
+  labelled: Container[str],
 ) -> Iterator[Case]:
   """Decodes every image, and yields what is wrong or doubtful.
 
@@ -39,7 +40,9 @@ def findings(
     root: The folder of the images.
     entries: Their entries in the labels, with width and height, by name.
     progress: A wrapper of the iterable of images, to show progress.
+    labelled: The names of images with labels. Others may be missing.
   """
+  is_any = any((root / name).is_file() for name in entries)
   there = {
     str(file.relative_to(root)): file
     for file in root.rglob("*")
@@ -53,7 +56,11 @@ def findings(
     if not (root / name).is_file():
       other = by_lower.get(name.lower())
       hint = f" (there is {other})" if other else ""
-      yield Case(ERROR, "images that are missing", name + hint)
+      if name in labelled:
+        level = WARNING if is_any else ERROR
+        yield Case(level, "images that are missing, with their labels", name + hint)
+      else:
+        yield Case(NOTE, "images without labels that are missing", name + hint)
       continue
     if name in outside:
       yield Case(ERROR, "images that are links out of their folder", name)

@@ -73,10 +73,18 @@ def of(path: pathlib.Path) -> Kind:
   return found
 
 
-def described(sources: Sequence[pathlib.Path]) -> str:
-  """Returns the kinds of sources as a text; raises as `of`."""
+def summary(sources: Sequence[pathlib.Path], labels: Labels) -> str:
+  """Returns the kinds of sources and what they hold; raises as `of`.
+
+  For example "DeepLabCut project: 707 labelled images in 38 folders".
+  """
   counts = collections.Counter(of(path).name for path in sources)
-  return ", ".join(f"{n} x {name}" if n > 1 else name for name, n in counts.items())
+  told = [f"{n} x {name}" if n > 1 else name for name, n in counts.items()]
+  labelled = [image.name for image in labels.images if image.objects]
+  folders = {n.rpartition("/")[0] for n in labelled if isinstance(n, str)}
+  where = f" in {len(folders)} folders" if len(folders) > 1 else ""
+  what = "frames" if any(isinstance(name, int) for name in labelled) else "images"
+  return f"{', '.join(told)}: {len(labelled)} labelled {what}{where}"
 
 
 def expanded(path: pathlib.Path) -> list[pathlib.Path]:

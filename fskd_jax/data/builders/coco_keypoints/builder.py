@@ -38,7 +38,7 @@ def folder_config(folder: str | os.PathLike) -> FolderConfig:
   if any_labels.is_layout(folder):
     root, said = folder / "images", (folder / "annotations.json").read_bytes()
   else:
-    entries, root, _ = any_labels.locate(folder)
+    entries, root, *_ = any_labels.locate(folder)
     said = json.dumps(entries).encode()
   digest = hashlib.sha256(said)
   for image in sorted(p for p in root.rglob("*") if p.is_file()):
