@@ -13,12 +13,17 @@ _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "Experiment file in configs/."
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+_PROFILE_STEPS = flags.DEFINE_string(
+  "profile_steps",
+  "",
+  "Steps to profile with JAX's profiler, as 100:110; read profile/ below the workdir.",
+)
 flags.mark_flag_as_required("config")
 
 
 def main() -> None:
   """Trains."""
-  experiment.train(_CONFIG.value, _WORKDIR.value)
+  experiment.train(_CONFIG.value, _WORKDIR.value, _PROFILE_STEPS.value)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,9 @@ def make_task(cfg: Config) -> Task:
   return FewShotTask(cfg, search_evaluation.searcher)
 
 
-def train(cfg: Config, workdir: str | os.PathLike) -> TrainState:
+def train(
+  cfg: Config, workdir: str | os.PathLike, profile_steps: str = ""
+) -> TrainState:
   """Trains, or resumes the training in `workdir`; see `training.loop.train`.
 
     cfg = load_config("configs/quickstart.py")
@@ -34,7 +36,8 @@ def train(cfg: Config, workdir: str | os.PathLike) -> TrainState:
 
   Args:
     cfg: The experiment.
-    workdir: Folder of the run; made if it is missing.
+    workdir: Folder of the run; created if it does not exist.
+    profile_steps: Steps to profile into profile/ below the workdir, such as "100:110".
 
   Returns:
     The state after the last step.
@@ -45,7 +48,7 @@ def train(cfg: Config, workdir: str | os.PathLike) -> TrainState:
     FloatingPointError: The loss is not finite; the last checkpoint is kept.
   """
   _check(cfg)
-  return loop.train(make_task(cfg), cfg, workdir)
+  return loop.train(make_task(cfg), cfg, workdir, profile_steps)
 
 
 def evaluate(

@@ -26,6 +26,7 @@ from fskd_jax.training import state as train_state
 from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.training.initialization import first_variables
 from fskd_jax.training.log import TrainLog, recorded_seconds
+from fskd_jax.training.profile import Profiler
 from fskd_jax.training.state import TrainState
 from fskd_jax.training.task import Task, Validator
 from fskd_jax.training.workdir import local_path
@@ -81,7 +82,8 @@ def fit(
   sampler = sampler or task.sampler(feed)
   with feed.batches(sampler, indices, episodes // hosts) as batches:
     for step, batch in zip(range(first + 1, cfg.train.steps + 1), batches):
-      state, metrics = step_fn(state, batch, feed.store)
+      with jax.profiler.StepTraceAnnotation("train", step_num=step):
+        state, metrics = step_fn(state, batch, feed.store)
       if after_step:
         after_step(step, state, metrics)
   return state
@@ -99,7 +101,9 @@ def new_state(task: Task, cfg: Config) -> TrainState:
   return train_state.init_state(variables, _optimizer(cfg))
 
 
-def train(task: Task, cfg: Config, workdir: str | os.PathLike) -> TrainState:
+def train(
+  task: Task, cfg: Config, workdir: str | os.PathLike, profile_steps: str = ""
+) -> TrainState:
   """Trains, or resumes the training in a workdir.
 
   Writes checkpoints/, metrics.jsonl, TensorBoard events, pictures/ and curves.png
@@ -109,15 +113,17 @@ def train(task: Task, cfg: Config, workdir: str | os.PathLike) -> TrainState:
     task: The task to train.
     cfg: The experiment.
     workdir: The folder of the run; created if it does not exist.
+    profile_steps: The steps to profile into profile/ below the workdir, see `Profiler`.
 
   Raises:
     ValueError: The workdir belongs to another configuration, is an address, or is in
-      use by another training.
+      use by another training; or `profile_steps` is wrong.
     OSError: The workdir cannot be written to.
     FloatingPointError: The loss is not finite. The last checkpoint is kept.
   """
   _check_devices(cfg)
   workdir = local_path(workdir)
+  profiler = Profiler(profile_steps, workdir / "profile", cfg.train.steps)
   with contextlib.closing(
     CheckpointStore(workdir, keep=cfg.train.keep_checkpoints)
   ) as checkpoints:
@@ -145,11 +151,15 @@ def train(task: Task, cfg: Config, workdir: str | os.PathLike) -> TrainState:
         seconds=recorded_seconds(workdir / METRICS_FILE),
         images_per_step=task.images_per_step,
       ) as log,
+      profiler.opened(first),
     ):
       records = _Records(cfg, workdir, checkpoints, writer, log, validator)
-      state = fit(
-        task, feed, state, cfg, sampler=sampler, after_step=records.after_step
-      )
+
+      def after_step(step: int, state: TrainState, metrics: Mapping[str, Any]) -> None:
+        records.after_step(step, state, metrics)
+        profiler.after_step(step, metrics)
+
+      state = fit(task, feed, state, cfg, sampler=sampler, after_step=after_step)
   if parallel.is_main_process():
     curves = draw_curves({workdir.name: workdir / METRICS_FILE})
     write_picture(workdir / "curves.png", curves)

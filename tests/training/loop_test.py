@@ -23,7 +23,8 @@ def parts(shapes_folder):
 @pytest.mark.slow
 def test_the_bare_loop_gives_what_a_run_gives_bit_for_bit(parts, tmp_path):
   task, feed, start, cfg = parts
-  expected = jax.device_get(loop.train(task, cfg, tmp_path))
+  expected = jax.device_get(loop.train(task, cfg, tmp_path, "2:3"))
+  assert [*tmp_path.glob("profile/plugins/profile/*/*.xplane.pb")]
   seen = {}
 
   def after_step(step, state, metrics):
