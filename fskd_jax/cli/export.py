@@ -42,18 +42,21 @@ def run(args: argparse.Namespace) -> int:
   if args.half and not args.out.endswith(".safetensors"):
     raise ValueError(f"--half: expected a --out that ends in .safetensors: {args.out}")
   model, step = load_run(args.workdir)
+  calibrated = calibration.load(args.workdir)
+  if calibrated is not None and calibrated.step != step:
+    calibrated = None  # of another checkpoint
   if args.format == "stablehlo":
     if model.config.task == "pose":
       raise ValueError("--format stablehlo is for few-shot detectors; export weights")
     sizes = Sizes(args.shots, args.queries, args.keypoints)
-    write_stablehlo(args.out, model.config, model.variables, sizes)
+    prior = calibrated and calibrated.prior
+    write_stablehlo(args.out, model.config, model.variables, sizes, prior)
   else:
     tensors = state_dicts.state_dict(model.variables, model.config)
     if args.half:
       tensors = halved(tensors)
     about = {"config": json.dumps(config.to_dict(model.config)), "step": str(step)}
-    calibrated = calibration.load(args.workdir)
-    if calibrated is not None and calibrated.step == step:
+    if calibrated is not None:
       about["calibration"] = calibration.to_json(calibrated)
     write_weights(args.out, tensors, about)
   count = count_parameters(model.variables["params"])

@@ -299,6 +299,10 @@ class EvalConfig:
   # "mode": the mean of a heat-map's mode, as every prediction; or "argmax": its highest
   # cell, as the original code (docs/evaluation.md).
   decoding: str = one_of("mode", "argmax")
+  # Whether keypoints are read out together, by how those of the support lie to each
+  # other. Strength and width are chosen on validation episodes and stored with the
+  # calibration, for predictions too (docs/pretrained.md).
+  geometric_prior: bool = switch(True)
   # <split>/<types>; "other": types of the vocabulary that are in neither list. Pose:
   # <split>/base, every instance of it; "all" is the whole data set.
   settings: tuple[str, ...] = (

@@ -3,6 +3,7 @@
 Right means visible in the query image and found within `outcomes.THRESHOLD` of the
 longer side of the box. A confidence is a logistic function of the `Readout` of a
 heat-map, kept as far from 0 and 1 as the number of keypoints it was fitted on demands.
+It holds for heat-maps read out with one prior, which is stored with it.
 """
 
 import dataclasses
@@ -17,6 +18,7 @@ from jaxtyping import Float
 from scipy import special
 
 from fskd_jax.files import read_json
+from fskd_jax.heatmaps.prior import Prior
 from fskd_jax.interop.weights import read_metadata
 from fskd_jax.messages import DAMAGE, shown
 
@@ -41,6 +43,7 @@ class Calibration:
     step: Step of the checkpoint.
     wrong: Number of the keypoints that were wrong in at least one episode; None where
       an older version did not count them.
+    prior: The prior that heat-maps are read out with; None for none.
   """
 
   mass_slope: float
@@ -52,6 +55,7 @@ class Calibration:
   keypoints: int
   step: int
   wrong: int | None = None
+  prior: Prior | None = None
 
   def confidence(
     self, mass: Float[np.ndarray, "..."], peak: Float[np.ndarray, "..."]
@@ -103,14 +107,25 @@ def load_file(path: str | os.PathLike) -> Calibration | None:
 
 def _parse(values: Any) -> Calibration:
   """Builds a calibration from JSON; its numbers must be finite."""
-  calibration = Calibration(**values)
-  for field in dataclasses.fields(Calibration):
-    value = getattr(calibration, field.name)
-    if field.name == "wrong" and value is None:
-      continue
-    if field.name != "split" and (isinstance(value, str) or not math.isfinite(value)):
-      raise ValueError(f"{field.name} is {shown(value)}, expected a finite number")
+  values = dict(values)
+  prior = values.pop("prior", None)
+  if prior is not None:
+    prior = Prior(**prior)
+    _check_numbers(prior)
+    if min(prior.strength, prior.sigma) <= 0:
+      raise ValueError(f"prior is {shown(prior)}, expected numbers above 0")
+  calibration = Calibration(**values, prior=prior)
+  _check_numbers(calibration, but=("split", "prior"))
   return calibration
+
+
+def _check_numbers(record: Any, but: tuple[str, ...] = ()) -> None:
+  for field in dataclasses.fields(record):
+    value = getattr(record, field.name)
+    if field.name in but or (field.name == "wrong" and value is None):
+      continue
+    if isinstance(value, str) or not math.isfinite(value):
+      raise ValueError(f"{field.name} is {shown(value)}, expected a finite number")
 
 
 def to_json(calibration: Calibration) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from fskd_jax.config import Config, EvalConfig
 from fskd_jax.data.feed import Feed
 from fskd_jax.device import parallel, processes
-from fskd_jax.few_shot import baselines, fitting, report
+from fskd_jax.few_shot import baselines, choice, fitting, report
 from fskd_jax.few_shot.calibration import Calibration
 from fskd_jax.few_shot.outcomes import Outcomes
 from fskd_jax.few_shot.sampler import EpisodeSampler, checked_sampler
@@ -25,6 +25,7 @@ from fskd_jax.few_shot.scoring import (
   keypoint_reader,
   score,
 )
+from fskd_jax.heatmaps.prior import Prior
 from fskd_jax.interop.pretrained import pretrained_variables
 from fskd_jax.metrics import reliability
 from fskd_jax.metrics.record import FILE
@@ -59,9 +60,10 @@ def evaluate(
 ) -> dict[str, Any]:
   """Evaluates a trained detector in every setting, and writes the results.
 
-  Runs `measure` into the `results_folder`, and calibrates the run's confidence
-  (`fitting.calibrate`) on the way. A calibration is of predictions as users get them:
-  there is none by the reference's protocol or with another decoding.
+  Runs `measure` into the `results_folder`. Before, it chooses the prior that heat-maps
+  are read out with (`choice.choose_prior`), and on the way it calibrates the run's
+  confidence (`fitting.calibrate`). Both are of predictions as users get them: there is
+  neither by the reference's protocol or with another decoding.
 
   Args:
     cfg: Configuration of the run; `eval` and `data` may differ from training.
@@ -79,18 +81,24 @@ def evaluate(
   """
   feed = Feed.open(cfg.data, cfg.train.backend)
   samplers = setting_samplers(feed, cfg.eval)
-  calibrator = None
+  calibrator, prior = None, None
   if is_as_predicted(cfg.eval):
+    fitted_on = fitting.fitting_samplers(feed, cfg.eval)
+    if cfg.eval.geometric_prior:
+      prior = choice.choose_prior(cfg, feed, fitted_on, variables)
     calibrator = functools.partial(
       fitting.calibrate,
       cfg=cfg,
       feed=feed,
-      samplers=fitting.fitting_samplers(feed, cfg.eval),
+      samplers=fitted_on,
       step=step,
       workdir=workdir,
+      prior=prior,
     )
   folder = results_folder(workdir, cfg.eval)
-  return measure(cfg, feed, samplers, variables, step, folder, calibrator, search)
+  return measure(
+    cfg, feed, samplers, variables, step, folder, calibrator, search, prior
+  )
 
 
 def setting_samplers(feed: Feed, cfg: EvalConfig) -> dict[str, EpisodeSampler]:
@@ -121,6 +129,7 @@ def measure(
   folder: pathlib.Path,
   calibrator: Calibrator | None = None,
   search: Searcher | None = None,
+  prior: Prior | None = None,
 ) -> dict[str, Any]:
   """Scores a detector and the baselines in every setting, and writes the results.
 
@@ -138,11 +147,12 @@ def measure(
     folder: Folder to write to; made if need be.
     calibrator: Calibrates the detector, or loads its calibration.
     search: Measures the search for objects; without it this part is left out.
+    prior: The prior that the detector's heat-maps are read out with; None for none.
 
   Returns:
     The content of results.json.
   """
-  read, others = _predictors(cfg, feed, variables)
+  read, others = _predictors(cfg, feed, variables, prior)
   scored = score_settings(cfg.eval, feed, samplers, {DETECTOR: read, **others})
   outcomes = {setting: found.outcomes[DETECTOR] for setting, found in scored.items()}
   calibrated = calibrator(read, outcomes) if calibrator else None
@@ -163,7 +173,7 @@ def measure(
     by_threshold = scored[setting].record["scores"][DETECTOR]["pck"]
     pck = np.array(by_threshold[f"{headline(cfg.eval):g}"], np.float64)
     rows += report.pictures(setting, sampler, feed, read, pck)
-  head = _head(cfg, feed, step)
+  head = _head(cfg, feed, step) | {"prior": prior and dataclasses.asdict(prior)}
   results = head | {"settings": settings}
   if parallel.is_main_process():
     text = report.table(results, headline(cfg.eval))
@@ -208,7 +218,7 @@ def _head(cfg: Config, feed: Feed, step: int) -> dict[str, Any]:
 
 
 def _predictors(
-  cfg: Config, feed: Feed, variables: Any
+  cfg: Config, feed: Feed, variables: Any, prior: Prior | None
 ) -> tuple[Reader, dict[str, Predictor]]:
   """Returns the detector, and the baselines by name."""
   place = functools.partial(parallel.replicate, backend=cfg.train.backend)
@@ -221,7 +231,8 @@ def _predictors(
     fresh = processes.together(
       lambda: pretrained_variables(drawn, cfg.model.pretrained, bare.model)
     )
-  read, read_bare = keypoint_reader(cfg, feed), keypoint_reader(bare, feed)
+  read = keypoint_reader(cfg, feed, prior=prior)
+  read_bare = keypoint_reader(bare, feed)
   trained, untrained = place(variables), place(fresh)
   return functools.partial(read, trained), {
     "copy_support": baselines.copy_support,

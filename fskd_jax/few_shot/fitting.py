@@ -18,6 +18,7 @@ from fskd_jax.few_shot.outcomes import Outcomes, concatenate, outcomes_of
 from fskd_jax.few_shot.sampler import EpisodeSampler, checked_sampler
 from fskd_jax.few_shot.scoring import Reader, evaluation_batches
 from fskd_jax.files import write_json, write_picture
+from fskd_jax.heatmaps.prior import Prior
 from fskd_jax.metrics.reliability import Curves, measure
 from fskd_jax.pictures.calibration import draw_curves
 
@@ -60,13 +61,14 @@ def calibrate(
   samplers: Mapping[str, EpisodeSampler],
   step: int,
   workdir: str | os.PathLike,
+  prior: Prior | None = None,
 ) -> Calibration:
   """Fits the calibration of a run, and measures it in every evaluation setting.
 
   Writes calibration.json and eval/calibration.png below the workdir.
 
   Args:
-    read: The detector.
+    read: The detector, which reads heat-maps out with `prior`.
     scored: Outcomes of the evaluation by setting, to measure the calibration on. A
       setting to fit on that is among them is not run again.
     cfg: Configuration of the run.
@@ -74,6 +76,7 @@ def calibrate(
     samplers: The settings to fit on, as returned by `fitting_samplers`.
     step: Step of the checkpoint, for the record.
     workdir: Folder of the run.
+    prior: The prior, to be stored.
   """
   split = next(iter(samplers)).split("/")[0]
   if split != "validation":
@@ -84,7 +87,9 @@ def calibrate(
       for setting, sampler in samplers.items()
     )
   )
-  calibration = Calibration(**fitted, split=split, shots=cfg.eval.shots, step=step)
+  calibration = Calibration(
+    **fitted, split=split, shots=cfg.eval.shots, step=step, prior=prior
+  )
   if fitted["wrong"] < FEW_WRONG:
     _log.warning(
       "only %d of the %d %s keypoints were wrong, too few to learn which predictions "

@@ -16,6 +16,7 @@ from fskd_jax.episode import EpisodeBatch
 from fskd_jax.few_shot import step as few_shot_step
 from fskd_jax.few_shot.outcomes import Outcomes, concatenate, outcomes_of
 from fskd_jax.heatmaps.decoding import Readout
+from fskd_jax.heatmaps.prior import Prior
 from fskd_jax.metrics import scores as metrics_scores
 from fskd_jax.metrics.record import EpisodeRecord
 from fskd_jax.models.build import make_detector
@@ -70,11 +71,18 @@ def run_detector(
 
 
 def keypoint_reader(
-  cfg: Config, feed: Feed, backend: str | None = None
+  cfg: Config, feed: Feed, backend: str | None = None, prior: Prior | None = None
 ) -> Callable[[Any, EpisodeBatch], Readout]:
-  """Returns (variables, batch) -> `Readout`; arguments as for `run_detector`."""
+  """Returns (variables, batch) -> `Readout`.
+
+  Args:
+    cfg: Configuration of the detector.
+    feed: The data set, on the devices of the backend.
+    backend: As for `run_detector`.
+    prior: Prior of all keypoints of an image together; None for none.
+  """
   read = functools.partial(
-    few_shot_step.read_keypoints, loss=cfg.loss, kind=cfg.eval.decoding
+    few_shot_step.read_keypoints, loss=cfg.loss, kind=cfg.eval.decoding, prior=prior
   )
   return run_detector(cfg, feed, read, backend)
 

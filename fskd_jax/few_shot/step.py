@@ -21,6 +21,7 @@ from fskd_jax.few_shot import losses, negatives
 from fskd_jax.heatmaps import decoding
 from fskd_jax.heatmaps import losses as heatmap_losses
 from fskd_jax.heatmaps.decoding import Readout
+from fskd_jax.heatmaps.prior import Places, Prior
 from fskd_jax.models.aggregator import pool_features
 from fskd_jax.models.detector import DetectorOutput, FewShotDetector, fuse_heatmaps
 from fskd_jax.training.state import TrainState, dropout_key, update
@@ -117,6 +118,7 @@ def read_keypoints(
   *,
   loss: LossConfig,
   kind: str,
+  prior: Prior | None = None,
 ) -> Readout:
   """Decodes the keypoints of an output, [b m n ..].
 
@@ -125,10 +127,16 @@ def read_keypoints(
     batch: The episodes, with their pixels.
     loss: The loss that the detector was trained with.
     kind: The kind of decoding, see `decoding.decode`.
+    prior: Prior of all keypoints of an image together; None for none.
   """
   heatmaps = fuse_heatmaps(output.heatmaps)
   stride = batch.query.images.shape[-2] / heatmaps.shape[-1]
-  return decoding.decode(heatmaps, stride, kind, decoding.temperature(loss))
+  support, query = batch.support, batch.query
+  places = Places(
+    support.keypoints, support.visible, support.box[..., 2:], query.box[..., 2:]
+  )
+  temperature = decoding.temperature(loss)
+  return decoding.decode(heatmaps, stride, kind, temperature, prior, places)
 
 
 def _loss_terms(

@@ -56,7 +56,8 @@ def evaluate(
   """Runs `evaluation.measure` on another data set.
 
   Writes to DATA_Kshot in the run's `results_folder`, DATA being the name of the folder
-  and K the number of shots. The calibration of the run stays as it is.
+  and K the number of shots. The calibration of the run, and the
+  prior in it, are used and stay as they are.
 
   Args:
     cfg: Configuration of the run.
@@ -85,5 +86,13 @@ def evaluate(
     return calibrated
 
   return evaluation.measure(
-    cfg, feed, samplers, variables, step, out, calibrator, search
+    cfg,
+    feed,
+    samplers,
+    variables,
+    step,
+    out,
+    calibrator,
+    search,
+    calibrated and calibrated.prior,
   )

@@ -3,6 +3,7 @@
 The softmax of a heat-map is a distribution over the cells. The cells within `WINDOW` of
 the highest one are its mode. The mean of the mode is the location, its share of the
 distribution measures the confidence, and its covariance the precision.
+A `prior.Prior` multiplies the distribution by what the other keypoints say.
 """
 
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from jaxtyping import Array, Float
 from fskd_jax import geometry
 from fskd_jax.config import LossConfig
 from fskd_jax.heatmaps.dark import dark_offsets
+from fskd_jax.heatmaps.prior import Places, Prior, log_prior
 
 KINDS = ("mode", "argmax", "dark")
 """The locations that `decode` offers."""
@@ -43,7 +45,7 @@ class Readout(NamedTuple):
     keypoints: [... 2], pixels of the network's input.
     covariance: [... 2 2], covariance of the mode, square pixels of the network's input.
     mass: [...], share of the mode in the distribution, 0..1.
-    peak: [...], value of the highest cell.
+    peak: [...], value of the heat-map in the highest cell of the distribution.
   """
 
   keypoints: Float[Array | np.ndarray, "... 2"]
@@ -58,7 +60,12 @@ def temperature(loss: LossConfig) -> float:
 
 
 def decode(
-  heatmaps: Float[Array, "... h w"], stride: float, kind: str, temperature: float
+  heatmaps: Float[Array, "... h w"],
+  stride: float,
+  kind: str,
+  temperature: float,
+  prior: Prior | None = None,
+  places: Places | None = None,
 ) -> Readout:
   """Finds the keypoint of each heat-map.
 
@@ -69,9 +76,12 @@ def decode(
       the original detector; or "dark", the highest cell moved by `dark_offsets`.
       Covariance, mass and peak are the same for all kinds.
     temperature: Divides the heat-maps before the softmax.
+    prior: Prior of all keypoints of an image together; the heat-maps are [b m n h w]
+      then. None for none.
+    places: Where the support's keypoints are; needed by the prior alone.
 
   Raises:
-    ValueError: `kind` is unknown.
+    ValueError: `kind` is unknown, or there is a prior without places.
 
   Source: docs/algorithm.md#decoding, without its shift of half a pixel, and
   docs/transpose.md#decoding; cells become pixels by `geometry.grid_to_pixels`.
@@ -80,10 +90,17 @@ def decode(
     raise ValueError(f"the decoding of heat-maps must be one of {KINDS}, got {kind!r}")
   heatmaps = heatmaps.astype(jnp.float32)
   height, width = heatmaps.shape[-2:]
-  flat = heatmaps.reshape(*heatmaps.shape[:-2], height * width)
+  logits = heatmaps / temperature
+  if prior is not None:
+    if places is None:
+      raise ValueError("a prior needs the places of the support's keypoints, got None")
+    plain = decode(heatmaps, stride, "mode", temperature)
+    logits += log_prior(logits, plain.keypoints, plain.mass, places, stride, prior)
+  flat = logits.reshape(*logits.shape[:-2], height * width)
   index = flat.argmax(-1)
   highest = jnp.stack([index % width, index // width], axis=-1)
-  mass, mean, covariance = _mode(flat / temperature, highest, (height, width))
+  mass, mean, covariance = _mode(flat, highest, (height, width))
+  values = heatmaps.reshape(flat.shape)
   location = {
     "mode": lambda: mean,
     "argmax": lambda: highest.astype(jnp.float32),
@@ -93,7 +110,7 @@ def decode(
     keypoints=geometry.grid_to_pixels(location, stride),
     covariance=covariance * stride**2,
     mass=mass,
-    peak=flat.max(-1),
+    peak=jnp.take_along_axis(values, index[..., None], axis=-1)[..., 0],
   )
 
 

@@ -3,11 +3,12 @@
 A zip of two `jax.export` functions, their weights and a description:
 
   encode_support(weights, images, keypoints, visible) -> kernels
-  detect(weights, images, kernels) -> {"heatmaps", "keypoints"}
+  detect(weights, images, kernels, places) -> {"heatmaps", "keypoints"}
 
 docs/pytorch.md shows how to load and run it.
 """
 
+import dataclasses
 import io
 import json
 import pathlib
@@ -23,6 +24,7 @@ from fskd_jax import config
 from fskd_jax.config import Config
 from fskd_jax.files import atomic_path
 from fskd_jax.heatmaps import decoding
+from fskd_jax.heatmaps.prior import Places, Prior
 from fskd_jax.models.build import make_detector
 from fskd_jax.models.detector import fuse_heatmaps
 from fskd_jax.models.kernels import Kernels
@@ -39,19 +41,26 @@ class Sizes(NamedTuple):
 
 
 def write_stablehlo(
-  path: str | pathlib.Path, cfg: Config, variables: Any, sizes: Sizes
+  path: str | pathlib.Path,
+  cfg: Config,
+  variables: Any,
+  sizes: Sizes,
+  prior: Prior | None,
 ) -> None:
   """Writes, atomically, a program that runs the detector on one episode at a time.
 
   Images are uint8 RGB [1 t L L 3], with t = k or m, keypoints float32 pixels
-  [1 k n 2], visible bool [1 k n]. The results are float32 heat-maps [1 m n h w], fused
-  over the groups, and keypoints [1 m n 2] in pixels.
+  [1 k n 2], visible bool [1 k n]; places is a dictionary of the fields of
+  `prior.Places`. The results are float32 heat-maps [1 m n h w], fused over the groups,
+  and keypoints [1 m n 2] in pixels.
 
   Args:
     path: File name that ends in .zip.
     cfg: Configuration of the run.
     variables: Variables of the detector.
     sizes: Sizes of every call.
+    prior: The prior that keypoints are read out with; without one the places are
+      ignored.
 
   Raises:
     ValueError: The name does not end in .zip, or a size is below 1.
@@ -65,11 +74,12 @@ def write_stablehlo(
   weights: dict[str, Any] = {
     "/".join(names): np.asarray(value) for names, value in leaves.items()
   }
-  functions = _functions(cfg, weights, sizes)
+  functions = _functions(cfg, weights, sizes, prior)
   about = {
     "config": config.to_dict(cfg),
     "sizes": sizes._asdict(),
     "decoding": decoding.DEFAULT,
+    "prior": prior and dataclasses.asdict(prior),
   }
   arrays = io.BytesIO()
   np.savez(arrays, **weights)
@@ -81,7 +91,7 @@ def write_stablehlo(
 
 
 def _functions(
-  cfg: Config, weights: dict[str, Any], sizes: Sizes
+  cfg: Config, weights: dict[str, Any], sizes: Sizes, prior: Prior | None
 ) -> dict[str, export.Exported]:
   side = cfg.data.image_size
   detector = make_detector(cfg)
@@ -98,12 +108,14 @@ def _functions(
       for group in groups
     ]
 
-  def detect(weights, images, kernels):
+  def detect(weights, images, kernels, places):
     groups = tuple(Kernels(group["taps"], bias=group.get("bias")) for group in kernels)
     heatmaps = fuse_heatmaps(apply(weights, images, groups, method="detect"))
     stride = side / heatmaps.shape[-1]
     temperature = decoding.temperature(cfg.loss)
-    found = decoding.decode(heatmaps, stride, decoding.DEFAULT, temperature)
+    found = decoding.decode(
+      heatmaps, stride, decoding.DEFAULT, temperature, prior, Places(**places)
+    )
     return {"heatmaps": heatmaps, "keypoints": found.keypoints}
 
   def shape(*dims: int, dtype: Any) -> jax.ShapeDtypeStruct:
@@ -117,7 +129,13 @@ def _functions(
   )
   query = shape(queries, side, side, 3, dtype=np.uint8)
   kernels = jax.eval_shape(encode_support, weights, *support)
-  inputs = {encode_support: support, detect: (query, kernels)}
+  places = {
+    "keypoints": support[1],
+    "visible": support[2],
+    "support_boxes": shape(shots, 2, dtype=np.float32),
+    "query_boxes": shape(queries, 2, dtype=np.float32),
+  }
+  inputs = {encode_support: support, detect: (query, kernels, places)}
   return {
     function.__name__: export.export(jax.jit(function), platforms=PLATFORMS)(
       weights, *args

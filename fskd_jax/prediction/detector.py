@@ -10,7 +10,7 @@ data says: the centre of the first pixel is (0, 0).
 
 import logging
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,12 +19,13 @@ from jaxtyping import Float, UInt8
 from fskd_jax.few_shot.calibration import Calibration
 from fskd_jax.heatmaps import decoding
 from fskd_jax.heatmaps.decoding import Readout
+from fskd_jax.heatmaps.prior import Places
 from fskd_jax.models.build import Model, make_detector
 from fskd_jax.models.detector import fuse_heatmaps
 from fskd_jax.prediction import batches, photographs, search, supports
 from fskd_jax.prediction.batches import QUERY_BATCH, padded, power_of_two
 from fskd_jax.prediction.photographs import Photograph
-from fskd_jax.prediction.results import Prediction
+from fskd_jax.prediction.results import Heatmaps, Prediction
 from fskd_jax.prediction.support_points import (
   Box,
   Points,
@@ -32,32 +33,9 @@ from fskd_jax.prediction.support_points import (
   checked_box,
   require_list,
 )
-from fskd_jax.prediction.supports import Support
+from fskd_jax.prediction.supports import Layout, Support
 
 _log = logging.getLogger(__name__)
-
-
-class Heatmaps(NamedTuple):
-  """The heat-maps of q query images.
-
-  Attributes:
-    crops: The images as the network gets them: l x l pixels around the objects.
-    heatmaps: Scores of the n keypoint types, fused over strides and kernel sizes; cell
-      (0, 0) is at the top left of the crop. `softmax` makes distributions of them.
-    keypoints: (x, y) read out of the heat-maps, pixels of the crops.
-    names: Names of the n keypoint types.
-  """
-
-  crops: UInt8[np.ndarray, "q l l 3"]
-  heatmaps: Float[np.ndarray, "q n h w"]
-  keypoints: Float[np.ndarray, "q n 2"]
-  names: tuple[str, ...]
-
-  def softmax(self) -> Float[np.ndarray, "q n h w"]:
-    """Returns the softmax of each heat-map over its cells: 0..1, with the sum 1."""
-    shifted = self.heatmaps - self.heatmaps.max((-2, -1), keepdims=True)
-    weights = np.exp(shifted)
-    return weights / weights.sum((-2, -1), keepdims=True)
 
 
 class KeypointDetector:
@@ -101,11 +79,15 @@ class KeypointDetector:
         variables, images, keypoints, visible, method=detector.encode_support
       )
 
-    def detect(variables, images, kernels):
+    def detect(variables, images, kernels, places=None):
       heatmaps: Any = detector.apply(variables, images, kernels, method=detector.detect)
       fused = fuse_heatmaps(heatmaps)[0]
       stride = cfg.data.image_size / fused.shape[-1]
-      return decoding.decode(fused, stride, decoding.DEFAULT, temperature), fused
+      prior = None if places is None else calibrated and calibrated.prior
+      found = decoding.decode(
+        fused[None], stride, decoding.DEFAULT, temperature, prior, places
+      )
+      return jax.tree.map(lambda x: x[0], found), fused
 
     self._encode_support, self._detect = jax.jit(encode_support), jax.jit(detect)
     self._has_warned = False
@@ -143,13 +125,16 @@ class KeypointDetector:
     shots = supports.prepare(images, keypoints, boxes, names, self.config.data)
     count, types = shots.visible.shape
     sizes = power_of_two(count, 1), power_of_two(types, 8)
-    kernels = self._encode_support(
-      self._variables,
-      padded(shots.crops, sizes[:1])[None],
-      padded(shots.keypoints, sizes)[None],
+    layout = Layout(
+      padded(shots.keypoints, sizes)[None].astype(np.float32),
       padded(shots.visible, sizes)[None],
+      padded(shots.boxes, sizes[:1])[None].astype(np.float32),
     )
-    return Support(shots.names, np.asarray(shots.visible.any(0)), shots.places, kernels)
+    kernels = self._encode_support(
+      self._variables, padded(shots.crops, sizes[:1])[None], *layout[:2]
+    )
+    shown = np.asarray(shots.visible.any(0))
+    return Support(shots.names, shown, shots.places, kernels, layout)
 
   def predict(
     self,
@@ -179,7 +164,7 @@ class KeypointDetector:
       crops, matrices, known = self._query_crops(
         support, query_images[part], boxes[part], labels[part]
       )
-      found, _ = self._run(crops, support)
+      found, _ = self._run(crops, support, batches.shapes(known, boxes[part]))
       dispatched.append((found, matrices, known))  # the next crops are cut meanwhile
     parts = [
       (known, *self._scored(jax.device_get(found), matrices, support))
@@ -211,18 +196,33 @@ class KeypointDetector:
       raise ValueError(
         f"query_images: got {len(labels)}, expected {QUERY_BATCH} at most"
       )
-    crops, _, _ = self._query_crops(support, query_images, boxes, labels)
-    found, maps = self._run(crops, support)
+    crops, _, known = self._query_crops(support, query_images, boxes, labels)
+    found, maps = self._run(crops, support, batches.shapes(known, boxes))
     count, types = len(crops), len(support.names)
     maps, points = (np.asarray(x)[:count, :types] for x in (maps, found.keypoints))
     return Heatmaps(crops, maps, points, support.names)
 
   def _run(
-    self, crops: UInt8[np.ndarray, "q l l 3"], support: Support
+    self,
+    crops: UInt8[np.ndarray, "q l l 3"],
+    support: Support,
+    shapes: Float[np.ndarray, "q 2"] | None,
   ) -> tuple[Readout, jax.Array]:
-    """Starts the network on a batch; returns readout and heat-maps, with padding."""
+    """Starts the network on a batch; returns readout and heat-maps, with padding.
+
+    Args:
+      crops: The images.
+      support: The keypoint types.
+      shapes: As `Places.query_boxes`; None reads every keypoint out for itself, without
+        the prior.
+    """
     size = 1 if len(crops) == 1 else QUERY_BATCH
-    return self._detect(self._variables, padded(crops, (size,))[None], support.kernels)
+    places = None
+    if shapes is not None and self.calibration and self.calibration.prior:
+      shapes = padded(shapes.astype(np.float32), (size,))[None]
+      places = Places(*support.layout, query_boxes=shapes)
+    queries = padded(crops, (size,))[None]
+    return self._detect(self._variables, queries, support.kernels, places)
 
   def _query_crops(
     self,
@@ -255,7 +255,8 @@ class KeypointDetector:
       for part in batches.slices(len(boxes)):
         views = [images[i] for i in numbers[part]]
         crops, matrices = batches.cut(views, boxes[part], cfg)
-        dispatched.append((self._run(crops, support)[0], matrices))
+        # Without the prior, which is of keypoints in the box of an object.
+        dispatched.append((self._run(crops, support, None)[0], matrices))
       parts = [
         batches.in_images(jax.device_get(found), matrices, support.shown)
         for found, matrices in dispatched

@@ -1,11 +1,11 @@
-"""The keypoints found in images, as rows of objects."""
+"""The results of a detector: keypoints as rows of objects, and heat-maps."""
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,3 +77,27 @@ class Prediction:
   def is_shown(self) -> Bool[np.ndarray, "r n"]:
     """Returns whether some support image shows the type of each keypoint."""
     return np.logical_not(np.isnan(self.keypoints).any(-1))
+
+
+class Heatmaps(NamedTuple):
+  """The heat-maps of q query images.
+
+  Attributes:
+    crops: The images as the network gets them: l x l pixels around the objects.
+    heatmaps: Scores of the n keypoint types, fused over strides and kernel sizes; cell
+      (0, 0) is at the top left of the crop. `softmax` makes distributions of them.
+    keypoints: (x, y) read out of the heat-maps, with the prior if the detector has one;
+      pixels of the crops.
+    names: Names of the n keypoint types.
+  """
+
+  crops: UInt8[np.ndarray, "q l l 3"]
+  heatmaps: Float[np.ndarray, "q n h w"]
+  keypoints: Float[np.ndarray, "q n 2"]
+  names: tuple[str, ...]
+
+  def softmax(self) -> Float[np.ndarray, "q n h w"]:
+    """Returns the softmax of each heat-map over its cells: 0..1, with the sum 1."""
+    shifted = self.heatmaps - self.heatmaps.max((-2, -1), keepdims=True)
+    weights = np.exp(shifted)
+    return weights / weights.sum((-2, -1), keepdims=True)

@@ -25,6 +25,14 @@ from fskd_jax.prediction.support_points import (
 _log = logging.getLogger(__name__)
 
 
+class Layout(NamedTuple):
+  """The fields of `prior.Places` that come from the support, of one episode."""
+
+  keypoints: Float[np.ndarray, "1 k n 2"]
+  visible: Bool[np.ndarray, "1 k n"]
+  boxes: Float[np.ndarray, "1 k 2"]
+
+
 class Support(NamedTuple):
   """The keypoint types to look for, encoded once by `KeypointDetector.support`.
 
@@ -41,12 +49,15 @@ class Support(NamedTuple):
       units of its longer side; NaN where not visible. The search estimates the object's
       scale from them.
     kernels: Kernels that the network generated from the types, with the types padded.
+    layout: Where the keypoints lie in the support crops, padded like the kernels, and
+      the shapes of the support's boxes; the prior compares with them.
   """
 
   names: tuple[str, ...]
   shown: Bool[np.ndarray, " n"]
   places: Float[np.ndarray, "k n 2"]
   kernels: tuple[Kernels, ...]
+  layout: Layout
 
 
 class Shots(NamedTuple):
@@ -58,6 +69,7 @@ class Shots(NamedTuple):
     keypoints: Keypoints in pixels of the crops.
     visible: Whether a keypoint is annotated and lies inside the crop.
     places: The same as `Support.places`.
+    boxes: (width, height) of the boxes, pixels of the images.
   """
 
   names: tuple[str, ...]
@@ -65,6 +77,7 @@ class Shots(NamedTuple):
   keypoints: Float[np.ndarray, "k n 2"]
   visible: Bool[np.ndarray, "k n"]
   places: Float[np.ndarray, "k n 2"]
+  boxes: Float[np.ndarray, "k 2"]
 
 
 def prepare(
@@ -109,7 +122,7 @@ def prepare(
   if not inside.any():
     raise ValueError("boxes: none has a keypoint in the square around it")
   places = search.relative_places(np.where(inside[..., None], points, np.nan), known)
-  return Shots(names, crops, placed, inside, places)
+  return Shots(names, crops, placed, inside, places, known[:, 2:])
 
 
 def _warn_of_lost(

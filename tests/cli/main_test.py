@@ -1,6 +1,7 @@
 """The `fskd` command on small detectors: files out, files in, comparisons, refusals."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import pickle
@@ -18,7 +19,8 @@ from helpers.seeded_variables import seeded_variables
 
 from fskd_jax import config, experiment
 from fskd_jax.cli import main
-from fskd_jax.few_shot import evaluation
+from fskd_jax.few_shot import calibration, evaluation
+from fskd_jax.heatmaps.prior import Places, Prior
 from fskd_jax.interop import weights
 from fskd_jax.interop.stages import seeded_episode
 from fskd_jax.models.detector import FewShotDetector, fuse_heatmaps
@@ -27,6 +29,10 @@ from fskd_jax.training import optim, state
 from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.training.runs import load_run
 
+CALIBRATED = calibration.Calibration(
+  mass_slope=1.0, peak_slope=0.0, offset=0.3, covariance_scale=1.0,
+  split="validation", shots=1, keypoints=90, step=7,
+)  # fmt: skip
 CHANGED = "weight_generator_list.0.weight_net_part2.0.0.weight"
 
 
@@ -276,15 +282,19 @@ def _documented_loader():
   (block,) = [block for block in blocks if "export.deserialize" in block]
   inputs = "images, keypoints, visible, queries"
   ours = f"{inputs} = np.load('inputs.npz').values()\nkernels = encode"
+  again = block[block.index("kernels = encode") :].replace("kernels = encode", ours)
   return (
     "import sys\nsys.modules['fskd_jax'] = sys.modules['flax'] = None\n"
     + block
-    + block[block.index("kernels = encode") :].replace("kernels = encode", ours)
+    + again.replace("found =", "places['query_boxes'][..., 1] = 0.5\nfound =")
     + "np.savez('found.npz', **found)\n"
   )
 
 
-def test_stablehlo_runs_without_the_package(run, cfg, tmp_path, capsys):
+@pytest.mark.parametrize("prior", [None, Prior(strength=1.5, sigma=0.08)])
+def test_stablehlo_runs_without_the_package(run, cfg, tmp_path, monkeypatch, prior):
+  calibrated = dataclasses.replace(CALIBRATED, prior=prior)
+  monkeypatch.setattr(calibration, "load", lambda path: calibrated)
   out = str(tmp_path / "detector.zip")
   command = ["export", "--workdir", run, "--format", "stablehlo", "--out"]
   assert main.main([*command, out[:-4]]) == 2
@@ -295,6 +305,7 @@ def test_stablehlo_runs_without_the_package(run, cfg, tmp_path, capsys):
     about = json.loads(file.read("about.json"))
   assert about["sizes"] == {"shots": 1, "queries": 1, "keypoints": 5}
   assert about["decoding"] == "mode"
+  assert about["prior"] == (prior and dataclasses.asdict(prior))
 
   batch = seeded_episode(48)
   batch.support.visible[0, 0, 1] = False
@@ -312,9 +323,14 @@ def test_stablehlo_runs_without_the_package(run, cfg, tmp_path, capsys):
   expected = fuse_heatmaps(detector.apply(model.variables, batch, train=False).heatmaps)
   largest = np.abs(expected).max()
   np.testing.assert_allclose(found["heatmaps"], expected, atol=1e-5 * largest)
-  user = load(run)._detect(
-    model.variables,
-    batch.query.images,
-    detector.apply(model.variables, *batch.support[:3], method=detector.encode_support),
-  )[0]
+  kernels = detector.apply(
+    model.variables, *batch.support[:3], method=detector.encode_support
+  )
+  places = Places(*batch.support[1:3], np.ones((1, 1, 2)), np.array([[[1.0, 0.5]]]))
+  user, others = (
+    load(run)._detect(model.variables, batch.query.images, kernels, *given)[0]
+    for given in ([places], [])
+  )
   np.testing.assert_allclose(found["keypoints"][0], user.keypoints, atol=1e-3)
+  moved = np.abs(user.keypoints - others.keypoints).max()
+  assert (moved > 0.1) == bool(prior)

@@ -44,7 +44,7 @@ class Detector:
 
   def support(self, images, keypoints, boxes):
     shown = np.array([name != "never shown" for name in NAMES])
-    return Support(NAMES, shown, np.zeros((1, len(NAMES), 2)), ())
+    return Support(NAMES, shown, np.zeros((1, len(NAMES), 2)), (), None)
 
   def predict(self, support, images, boxes):
     time.sleep(self._pause)

@@ -13,6 +13,7 @@ from fskd_jax.few_shot import calibration, fitting, scoring
 from fskd_jax.few_shot.outcomes import Outcomes
 from fskd_jax.few_shot.sampler import evaluation_sampler
 from fskd_jax.heatmaps.decoding import Readout
+from fskd_jax.heatmaps.prior import Prior
 from fskd_jax.metrics import reliability
 from fskd_jax.pictures.calibration import draw_curves
 
@@ -98,9 +99,25 @@ def test_an_older_file_has_no_count_of_the_wrong(tmp_path):
   assert calibration.load(tmp_path) == fitted
   path = tmp_path / calibration.FILE
   content = json.loads(path.read_text())
-  del content["calibration"]["wrong"]
+  del content["calibration"]["wrong"], content["calibration"]["prior"]
   path.write_text(json.dumps(content))
   assert calibration.load(tmp_path) == dataclasses.replace(fitted, wrong=None)
+
+
+def test_the_prior_is_stored_with_the_calibration_and_must_be_whole(tmp_path):
+  prior = Prior(strength=1.5, sigma=0.03)
+  fitted = calibration.Calibration(**fitting._fit(_outcomes(50)), **ABOUT, prior=prior)
+  fitting._write(fitted, {"s": reliability.measure(*CURVE)}, tmp_path)
+  assert calibration.load(tmp_path) == fitted
+  assert calibration._parse(json.loads(calibration.to_json(fitted))) == fitted
+  path = tmp_path / calibration.FILE
+  for damage in ({"strength": "high"}, {"sigma": 0.0}, {"sigma": None}, {"mu": 1.0}):
+    content = json.loads(path.read_text())
+    content["calibration"]["prior"] |= damage
+    (tmp_path / "damaged").mkdir(exist_ok=True)
+    (tmp_path / "damaged" / calibration.FILE).write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="is damaged"):
+      calibration.load(tmp_path / "damaged")
 
 
 def test_curves_equal_the_slow_loops():

@@ -256,8 +256,8 @@ def test_scores_and_calibration_are_of_one_pass(evaluate, trained, monkeypatch):
   seen = []
   make = evaluation.keypoint_reader
 
-  def counting(cfg, feed):
-    read = make(cfg, feed)
+  def counting(cfg, feed, prior=None):
+    read = make(cfg, feed, prior=prior)
 
     def run(variables, batch):
       if cfg.model.kernel_generator != "prototype":  # the untrained encoder

@@ -136,6 +136,7 @@ def config(folder, **train):
       queries=2,
       batch_episodes=8,
       search_episodes=4,
+      geometric_prior=False,  # takes long to compile; tests/few_shot/choice_test.py
       settings=("unseen/base", "unseen/novel", "seen/base"),
     ),
   )

@@ -23,11 +23,13 @@ from fskd_jax.device import parallel
 from fskd_jax.few_shot import fitting
 from fskd_jax.few_shot.sampler import evaluation_sampler
 from fskd_jax.few_shot.scoring import keypoint_reader
+from fskd_jax.heatmaps.prior import Prior
 from fskd_jax.pictures.predictions import THUMBNAIL
 from fskd_jax.prediction import photographs
 from fskd_jax.prediction.photographs import Decoded
 
 NAMES = ("north", "east", "middle")
+PRIOR = Prior(strength=1.5, sigma=0.08)
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +42,14 @@ def run(trained, tmp_path_factory):
   feed = Feed.open(cfg.data)
   variables = {"params": state.params, "batch_stats": state.batch_stats}
   fitting.calibrate(
-    functools.partial(keypoint_reader(cfg, feed, "single"), place(variables)),
+    functools.partial(keypoint_reader(cfg, feed, "single", PRIOR), place(variables)),
     {},
     cfg=cfg,
     feed=feed,
     samplers=fitting.fitting_samplers(feed, cfg.eval),
     step=int(state.step),
     workdir=copy,
+    prior=PRIOR,
   )
   return cfg, copy, variables, feed
 
@@ -111,10 +114,12 @@ def test_predictions_are_those_of_the_evaluation(
   with feed.batches(sampler, [range(4)], cfg.eval.batch_episodes) as batches:
     batch = next(batches)
   if pixels == "own":
-    expected = keypoint_reader(cfg, feed)(variables, batch)
+    expected = keypoint_reader(cfg, feed, prior=PRIOR)(variables, batch)
   else:
-    there = dataclasses.replace(feed, store=None)
-    expected = keypoint_reader(cfg, there)(variables, _rounded(batch, feed))
+    there, rounded = dataclasses.replace(feed, store=None), _rounded(batch, feed)
+    expected = keypoint_reader(cfg, there, prior=PRIOR)(variables, rounded)
+    plain = keypoint_reader(cfg, there)(variables, rounded)
+    assert np.abs(expected.keypoints - plain.keypoints).max() > 0.5
   expected_keypoints = geometry.apply_affine(
     np.float64(batch.query.to_original), expected.keypoints
   )

@@ -10,6 +10,7 @@ from fskd_jax.data.feed import Feed
 from fskd_jax.few_shot.calibration import Calibration
 from fskd_jax.few_shot.sampler import evaluation_sampler
 from fskd_jax.few_shot.scoring import keypoint_reader, score
+from fskd_jax.heatmaps.prior import Prior
 from fskd_jax.metrics import results
 from fskd_jax.models.build import Model
 from fskd_jax.prediction import search_evaluation
@@ -20,6 +21,7 @@ EPISODES = 5
 CALIBRATED = Calibration(
   mass_slope=1.0, peak_slope=0.0, offset=0.3, covariance_scale=1.0,
   split="validation", shots=1, keypoints=90, step=80, wrong=30,
+  prior=Prior(strength=1.0, sigma=0.05),
 )  # fmt: skip
 
 
@@ -46,7 +48,8 @@ def found(world):
 
 def test_with_boxes_it_is_the_evaluation(world, found):
   cfg, feed, sampler, _, variables = world
-  read = functools.partial(keypoint_reader(cfg, feed), variables)
+  read = keypoint_reader(cfg, feed, prior=CALIBRATED.prior)
+  read = functools.partial(read, variables)
   scored = score({"it": read}, feed, sampler, cfg.eval, episodes=EPISODES).summaries
   assert found["episodes"] == EPISODES
   for threshold, mean in scored["it"]["pck"].items():
@@ -107,6 +110,6 @@ def test_the_search_does_not_look_at_the_calibration(world, shapes_folder):
   for calibrated in (None, CALIBRATED, flat, down):
     other = KeypointDetector(Model(detector.config, variables), calibrated)
     support = other.support(paths[:1], [points], [first.box])
-    places.append(other.predict(support, paths[1:]).keypoints)
-  for keypoints in places[1:]:
-    np.testing.assert_array_equal(keypoints, places[0])
+    places.append(other.predict(support, paths[1:]).box)
+  for boxes in places[1:]:
+    np.testing.assert_array_equal(boxes, places[0])

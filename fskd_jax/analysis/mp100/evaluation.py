@@ -16,6 +16,7 @@ from fskd_jax.analysis.mp100.metrics import Pairs
 from fskd_jax.analysis.mp100.pairs import MP100Episode
 from fskd_jax.data.published import mp100
 from fskd_jax.data.published.mp100 import MAX_KEYPOINTS, MP100File, MP100Object
+from fskd_jax.few_shot import calibration
 from fskd_jax.heatmaps import decoding
 from fskd_jax.messages import join_first
 from fskd_jax.metrics import record as episode_record
@@ -105,7 +106,8 @@ def evaluate_run(
   episodes = fixed_pairs.draw(file, shots, count)
   model, step = load_run(workdir)
   start = time.perf_counter()
-  found = evaluate(detector_of(model), episodes, images, progress)
+  detector = detector_of(model, calibration.load(workdir))
+  found = evaluate(detector, episodes, images, progress)
   manifest = fixed_pairs.manifest(episodes)
   head = {
     "run": workdir,
@@ -135,11 +137,13 @@ def evaluate_run(
   }
 
 
-def detector_of(model: Model) -> KeypointDetector:
+def detector_of(
+  model: Model, calibrated: calibration.Calibration | None = None
+) -> KeypointDetector:
   """Returns the detector of a model, with the crops of MP-100."""
   data = dataclasses.replace(model.config.data, crop_margin=geometry.CROP_MARGIN)
   return KeypointDetector(
-    model._replace(config=dataclasses.replace(model.config, data=data))
+    model._replace(config=dataclasses.replace(model.config, data=data)), calibrated
   )
 
 
