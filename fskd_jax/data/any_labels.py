@@ -69,8 +69,19 @@ def read_dataset(path: str | os.PathLike) -> KeypointDataset:
 
 
 def is_layout(path: pathlib.Path) -> bool:
-  """Whether a folder has the layout of this package: annotations.json and images/."""
-  return (path / _FILE).is_file() and (path / _IMAGES).is_dir()
+  """Whether a folder has the layout of this package: annotations.json and images/.
+
+  Images that lie deeper than the file says are looked for as those of other tools.
+  """
+  file, folder = path / _FILE, path / _IMAGES
+  if not file.is_file() or not folder.is_dir():
+    return False
+  try:
+    entries = coco_file.standard(file).images
+  except ValueError:
+    return True  # the reader tells what is wrong
+  names = [n for e in entries if isinstance(n := e.get("file_name"), str)]
+  return not names or any((folder / name).is_file() for name in names)
 
 
 def present_images(path: pathlib.Path) -> set[str]:
@@ -96,7 +107,7 @@ def locate(path: pathlib.Path) -> Located:
   if root is None:
     raise FileNotFoundError(
       f"{path}: none of its {len(labels.images)} images is beside it, in {_IMAGES}/ "
-      "there or above; put them there, or write a folder with fskd data convert"
+      f"there or above: {join_first(str(i.name) for i in labels.images)}"
     )
   labels, left_out, made, missing = completion.complete(
     labels, root, str(path), outside=True

@@ -61,6 +61,7 @@ def standard(
     for key, known in (("image_id", image_of), ("category_id", category_of)):
       if key in entry and (number := known.get(_id_text(entry[key]))) is not None:
         entry[key] = number
+  _tell_other_lists(annotations, notes)
   categories = _named(categories, annotations, notes)
   categories, annotations = _with_keypoints(categories, annotations, notes)
   categories, annotations = _told_apart(categories, annotations, notes)
@@ -135,6 +136,23 @@ def _add_sizes(
         made += 1
   if made:
     notes.append(f"the sizes of {made} images are those of their files")
+
+
+def _tell_other_lists(annotations: Entries, notes: list[str]) -> None:
+  """Notes lists of points beside "keypoints", as COCO-WholeBody has for face and hands.
+
+  No category of the file names them.
+  """
+  counts = collections.Counter(
+    key
+    for entry in annotations
+    for key, value in entry.items()
+    if isinstance(key, str) and ("kpts" in key or key.startswith("keypoints_"))
+    if isinstance(value, list) and any(_flat(value))
+  )
+  if counts:
+    told = ", ".join(f"{key} ({count})" for key, count in counts.items())
+    notes.append(f"left out: lists of points that no category names: {told}")
 
 
 def _named(categories: Entries, annotations: Entries, notes: list[str]) -> Entries:

@@ -89,6 +89,14 @@ def test_images_in_deeper_folders(tmp_path):
   assert any_labels.read_dataset(tmp_path).image_names == ("images/train/b.png",)
 
 
+def test_the_layout_with_images_one_folder_deeper(tmp_path, capsys):
+  _picture(tmp_path / "images" / "train" / "b.png")
+  (tmp_path / "annotations.json").write_text(_coco("b.png"))
+  assert len(any_labels.read_dataset(tmp_path).instances) == 1
+  assert main.main(["data", "doctor", str(tmp_path)]) == 0
+  assert "missing, with" not in capsys.readouterr().out
+
+
 def test_a_project_of_deeplabcut(tmp_path):
   clip = tmp_path / "labeled-data" / "clip"
   _picture(clip / "img01.png")

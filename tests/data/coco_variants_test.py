@@ -177,6 +177,13 @@ def test_what_is_left_out_is_told(tmp_path, caplog):
   assert "category 'box' without keypoints, and its 2 annotations" in caplog.text
 
 
+def test_lists_of_points_without_names_are_told(tmp_path, caplog):
+  """As COCO-WholeBody writes points of the face beside those of the body."""
+  content = _changed(_of("annotations", face_kpts=[1, 2, 2], lefthand_kpts=[0, 0, 0]))
+  assert len(annotations.read_coco(_folder(tmp_path, content)).keypoint_names) == 3
+  assert "no category names: face_kpts (1)" in caplog.text
+
+
 def test_namesakes_with_other_keypoints_stay_apart(tmp_path, caplog):
   def change(content):
     content["categories"].append({"id": 2, "name": "cat", "keypoints": ["wing"]})

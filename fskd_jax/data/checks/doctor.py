@@ -138,9 +138,16 @@ def _read(
       read.append((file.name, *coco_file.examine(file)))
     except ValueError as error:
       found[ERROR, "annotation files that cannot be read"].append(str(error))
-  if files:
-    return read, folder / "images" if (folder / "images").is_dir() else folder, ""
-  located = any_labels.locate(path)
+  root = folder / "images" if (folder / "images").is_dir() else folder
+  names = [e["file_name"] for _, coco, _ in read for e in coco.images.values()]
+  if files and (not names or any((root / name).is_file() for name in names)):
+    return read, root, ""
+  try:
+    located = any_labels.locate(path)
+  except (FileNotFoundError, ValueError):
+    if files:
+      return read, root, ""
+    raise
   found[NOTE, "changes on reading"] += located.told
   entries = coco_file.of_entries(located.entries)
   return [(path.name, *entries)], located.root, located.kind

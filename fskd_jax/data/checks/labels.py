@@ -19,6 +19,12 @@ DOUBTFUL_PAIRS = (
 )
 
 
+ALL_OCCLUDED = (
+  "every labelled keypoint has v = 1, which means occluded; files that mean visible "
+  "train alike, but are converted as occluded"
+)
+
+
 class Summary(NamedTuple):
   """A description of the keypoints of one or more files.
 
@@ -43,7 +49,10 @@ def summarise(files: Sequence[CocoFile]) -> Summary:
         names[name][int(visibility)] += 1
   base, base_doubts = _index_base(*_labelled(files))
   sides, side_doubts = _sides([*names])
-  return Summary((_visibility(names), sides, base), (*side_doubts, *base_doubts))
+  _, occluded, visible = map(sum, zip(*names.values())) if names else (0, 0, 0)
+  hidden = [(ALL_OCCLUDED, f"{occluded} keypoints")] if occluded and not visible else []
+  doubts = (*side_doubts, *base_doubts, *hidden)
+  return Summary((_visibility(names), sides, base), doubts)
 
 
 def _visibility(names: dict[str, list[int]]) -> str:
