@@ -1,5 +1,6 @@
 """Loads the data set that a configuration names, through TFDS or without it."""
 
+import glob
 import logging
 import os
 import pathlib
@@ -63,7 +64,7 @@ def present_sources(cfg: DataConfig) -> list[SourceConfig]:
   missing = {
     source.name: path
     for source in cfg.mixture
-    if (path := source_data(cfg, source).path) and not os.path.exists(path)
+    if (path := source_data(cfg, source).path) and not _is_there(path)
   }
   optional = [source.name for source in cfg.mixture if source.optional]
   needed = [name for name in missing if name not in optional or name in cfg.holdout]
@@ -79,6 +80,11 @@ def present_sources(cfg: DataConfig) -> list[SourceConfig]:
     told = ", ".join(f"{name} ({path})" for name, path in missing.items())
     _log.warning("sources left out, as their folders are missing: %s", told)
   return [source for source in cfg.mixture if source.name not in missing]
+
+
+def _is_there(path: str) -> bool:
+  """Whether there is a file or folder, or one that fits a pattern."""
+  return os.path.exists(path) or bool(glob.glob(path))
 
 
 def annotation_folder(cfg: DataConfig) -> pathlib.Path:

@@ -165,6 +165,8 @@ def test_what_is_missing_is_named_and_left_out(shapes_folder, caplog):
   with caplog.at_level(logging.WARNING, logger="fskd_jax"):
     assert [*Feed.open(cfg.data).sources] == ["shapes"]
   assert len([r for r in caplog.records if "others" in r.message]) == 1
+  other.data.path = f"{shapes_folder.name[:-1]}?"  # a pattern
+  assert [*Feed.open(cfg.data).sources] == ["shapes", "others"]
   cfg.data.path = str(shapes_folder / "wrong")
   with pytest.raises(FileNotFoundError, match="shapes .*others .*data.path = .*wrong"):
     Feed.open(cfg.data)
