@@ -108,7 +108,7 @@ def of_entries(found: coco_variants.Standard) -> tuple[CocoFile, list[str]]:
   images = by_id(found.images, "image", image_problem, problems)
   categories = by_id(found.categories, "category", _category_problem, problems)
   listed = [_known_ids(entries) for entries in (found.images, found.categories)]
-  annotations = by_id(found.annotations, "annotation", _no_problem, problems)
+  annotations = by_id(found.annotations, "annotation", lambda entry: None, problems)
   problems += _repetitions("category name", (c["name"] for c in categories.values()))
   problems += _repetitions("image file_name", (i["file_name"] for i in images.values()))
   sound = []
@@ -181,10 +181,6 @@ def by_id(
   return found
 
 
-def _no_problem(entry: dict) -> None:
-  """Accepts annotations: they are checked once images and categories are known."""
-
-
 def image_problem(entry: dict) -> str | None:
   """Returns the problem of an entry of "images", or None."""
   problem = names.file_problem(entry.get("file_name"))
@@ -207,18 +203,6 @@ def _category_problem(entry: dict) -> str | None:
       return f"a name in keypoints {problem}"
   if len({*keypoints}) < len(keypoints):
     return f"keypoints is {shown(keypoints)}, expected a list of different names"
-  return _skeleton_problem(entry.get("skeleton") or [], len(keypoints))
-
-
-def _skeleton_problem(skeleton: Any, count: int) -> str | None:
-  pairs = skeleton if isinstance(skeleton, list) else [skeleton]
-  for pair in pairs:
-    if not isinstance(pair, list) or len(pair) != 2 or not all(map(is_integer, pair)):
-      return f"skeleton holds {shown(pair)}, expected pairs of keypoint numbers"
-  first = 0 if any(0 in pair for pair in pairs) else 1
-  for pair in pairs:
-    if not all(first <= number < count + first for number in pair):
-      return f"skeleton holds {pair!r}, but there are {count} keypoints, from {first}"
   return None
 
 

@@ -7,10 +7,10 @@ what it says wrongly is left for the checks.
 
 import collections
 import posixpath
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from fskd_jax.data import coco_values
+from fskd_jax.data import coco_skeletons, coco_values
 from fskd_jax.messages import join_first, shown
 
 Entries = list[dict[str, Any]]
@@ -65,7 +65,7 @@ def standard(
   categories = _named(categories, annotations, notes)
   categories, annotations = _with_keypoints(categories, annotations, notes)
   categories, annotations = _told_apart(categories, annotations, notes)
-  _mend_skeletons(categories, notes)
+  coco_skeletons.mend(categories, notes)
   _mend_values(images, categories, annotations, notes)
   annotations = _with_boxes(images, annotations, notes)
   return Standard(images, categories, annotations, notes)
@@ -168,7 +168,9 @@ def _named(categories: Entries, annotations: Entries, notes: list[str]) -> Entri
     if entry.get("name") is None:
       entry["name"] = f"category {entry.get('id')}"
     if isinstance(listed, list) and listed:
-      entry["keypoints"] = [str(n) if _is_integer(n) else n for n in listed]
+      entry["keypoints"] = [
+        str(n) if coco_skeletons.is_integer(n) else n for n in listed
+      ]
     elif len(found) == 1 and listed in (None, []):
       (count,) = found
       entry["keypoints"] = [str(number) for number in range(1, count + 1)]
@@ -187,10 +189,6 @@ def _key(value: Any) -> Any:
   return value if isinstance(value, str | int | float | None) else repr(value)
 
 
-def _is_integer(value: Any) -> bool:
-  return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _with_keypoints(
   categories: Entries, annotations: Entries, notes: list[str]
 ) -> tuple[Entries, Entries]:
@@ -198,7 +196,8 @@ def _with_keypoints(
   bare = {
     _key(entry["id"]): entry["name"]
     for entry in categories
-    if _is_integer(entry.get("id")) and entry.get("keypoints") in (None, [])
+    if coco_skeletons.is_integer(entry.get("id"))
+    and entry.get("keypoints") in (None, [])
   }
   if len(bare) == len(categories):
     return categories, annotations  # refused with the reason
@@ -250,35 +249,6 @@ def _told_apart(
   return kept, annotations
 
 
-def _mend_skeletons(categories: Entries, notes: list[str]) -> None:
-  """Leaves out pairs of skeletons that lead to no keypoint: they are for drawing."""
-  for entry in categories:
-    pairs, names = entry.get("skeleton") or [], entry.get("keypoints")
-    if not isinstance(names, list):
-      continue
-    pairs = pairs if isinstance(pairs, list) else [pairs]
-    numbers = [_ends(pair, names) for pair in pairs]
-    first = 0 if any(ends and 0 in ends for ends in numbers) else 1
-    places = range(first, len(names) + first)
-    sound = [ends for ends in numbers if ends and all(n in places for n in ends)]
-    lost = [shown(pair) for pair, ends in zip(pairs, numbers) if ends not in sound]
-    entry["skeleton"] = sound
-    if lost:
-      notes.append(
-        f"left out: lines of the skeleton of {shown(entry.get('name'))} that lead to "
-        f"no keypoint: {join_first(lost, ', ')}"
-      )
-
-
-def _ends(pair: Any, names: Sequence[Any]) -> list[int] | None:
-  """Returns a pair of numbers; names count from 1."""
-  if not isinstance(pair, list) or len(pair) != 2:
-    return None
-  if all(isinstance(end, str) and end in names for end in pair):
-    return [names.index(end) + 1 for end in pair]
-  return pair if all(map(_is_integer, pair)) else None
-
-
 def _mend_values(
   images: Entries, categories: Entries, annotations: Entries, notes: list[str]
 ) -> None:
@@ -313,7 +283,7 @@ def _with_boxes(images: Entries, annotations: Entries, notes: list[str]) -> Entr
     kept.append(entry)
     size = sizes.get(_key(entry.get("image_id")), (None, None))
     is_boxed = entry.get("iscrowd") or not coco_values.has_no_box(entry.get("bbox"))
-    if is_boxed or not all(map(_is_integer, size)):
+    if is_boxed or not all(map(coco_skeletons.is_integer, size)):
       continue
     values = entry["keypoints"] if isinstance(entry["keypoints"], list) else []
     triples = zip(*[iter(values)] * 3)
