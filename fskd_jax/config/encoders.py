@@ -27,6 +27,7 @@ class EncoderSpec(NamedTuple):
     multiple: Function from a model to the number that divides the sides of images.
     stages: Pattern of the module names of each stage, from the image on; regular
       expressions for whole names below `encoder` (or `encoder/backbone`).
+    made: Strides of the maps that a pyramid makes of the one on offer, beside its own.
     stage_of: Last stage that a feature map depends on, by its stride; by default the
       last of all.
     freezes: Whether `model.freeze_until` takes the stages. Off where there are no
@@ -38,6 +39,7 @@ class EncoderSpec(NamedTuple):
   strides: Callable[[ModelConfig], tuple[int, ...]]
   multiple: Callable[[ModelConfig], int]
   stages: Mapping[str, str]
+  made: tuple[int, ...] = ()
   stage_of: Mapping[int, str] = MappingProxyType({})
   freezes: bool = True
   mean: Triple = IMAGE_MEAN
@@ -62,6 +64,17 @@ _EFFICIENTNET_LITE = EncoderSpec(
   mean=(127 / 255,) * 3,
   std=(128 / 255,) * 3,
 )
+
+
+def _vision_transformer(depth: int) -> EncoderSpec:
+  blocks = [f"block{i}" for i in range(depth)]
+  return EncoderSpec(
+    strides=lambda model: (16,),
+    made=(4, 8, 32),
+    multiple=lambda model: max(16, *model.strides),
+    stages={name: name for name in ("embeddings", *blocks, "norm")},
+  )
+
 
 _RESNET = EncoderSpec(
   strides=lambda model: (4, 8, 16, 32),
@@ -90,6 +103,11 @@ ENCODERS: dict[str, EncoderSpec] = {
     freezes=False,
   ),
   **{f"efficientnet_lite{i}": _EFFICIENTNET_LITE for i in range(5)},
+  **{
+    name.format(size): _vision_transformer(depth)
+    for name in ("dinov2_vit{}14", "dinov2_vit{}14_reg", "dinov3_vit{}16")
+    for size, depth in (("s", 12), ("b", 12), ("l", 24))
+  },
 }
 
 
@@ -108,6 +126,9 @@ def used_strides(model: ModelConfig) -> tuple[int, ...]:
   """Returns the strides of the encoder's maps that a model uses, ascending."""
   if not model.pyramid.width:
     return model.strides
+  spec = encoder_spec(model)
+  if spec.made:
+    return spec.strides(model)
   return tuple(sorted({*model.pyramid.inputs, *model.pyramid.beside}))
 
 
@@ -160,9 +181,9 @@ def encoder_problems(model: ModelConfig) -> Iterator[str]:
 
 
 def _pyramid_problems(model: ModelConfig, spec: EncoderSpec) -> Iterator[str]:
-  pyramid, offered = model.pyramid, spec.strides(model)
-  for field in ("inputs", "beside"):
-    strides = getattr(pyramid, field)
+  pyramid = model.pyramid
+  for field, more in (("inputs", spec.made), ("beside", ())):
+    strides, offered = getattr(pyramid, field), (*spec.strides(model), *more)
     if not {*strides} <= {*offered}:
       yield f"model.pyramid.{field} = {strides}: {model.encoder} offers {offered}"
   if not model.strides or not {*model.strides} <= {*pyramid.inputs}:

@@ -1,11 +1,15 @@
 """Table of the names that the published weights of each encoder have."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import numpy as np
+
 from fskd_jax.config import ModelConfig
+from fskd_jax.interop import vit_names
 from fskd_jax.models import efficientnet_lite, hrnet
 from fskd_jax.models.resnet import BLOCKS, STAGES
+from fskd_jax.models.vit import SIZES
 
 BLOCK_NAMES = {
   "conv1": "conv1",
@@ -31,6 +35,8 @@ class EncoderNames(NamedTuple):
       HRNet, TransPose, efficientnet_lite_pytorch) of the modules below the encoder.
     unused: Prefixes in published files of what comes after our part of the network.
     blocks: Prefixes of numbered blocks, of which a model may use the first ones only.
+    translated: Function from tensors and a model to tensors with published names, for
+      files that have others.
     detector: Function from a model to the names in the original few-shot detector, if
       they are others than "encoder." and the published name.
   """
@@ -38,6 +44,9 @@ class EncoderNames(NamedTuple):
   published: Callable[[ModelConfig], ModuleNames]
   unused: tuple[str, ...] = ()
   blocks: tuple[str, ...] = ()
+  translated: (
+    Callable[[Mapping[str, np.ndarray], ModelConfig], dict[str, np.ndarray]] | None
+  ) = None
   detector: Callable[[ModelConfig], ModuleNames] | None = None
 
 
@@ -138,6 +147,12 @@ NAMES: dict[str, EncoderNames | None] = {
       _efficientnet_lite_names,
       unused=("_conv_head.", "_bn1.", "_fc."),
       blocks=("_blocks.",),
+    ),
+  ),
+  **dict.fromkeys(
+    SIZES,
+    EncoderNames(
+      vit_names.vit_names, unused=vit_names.UNUSED, translated=vit_names.translated
     ),
   ),
 }

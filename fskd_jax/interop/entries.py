@@ -17,6 +17,9 @@ LEAF_NAMES = {
   "mean": "running_mean",
   "var": "running_var",
 }
+TOKENS = ("cls_token", "positions", "registers")
+"""Parameters of a vision transformer, one row per token; PyTorch has a batch axis."""
+
 COUNTER = ".num_batches_tracked"
 PARALLEL_PREFIX = "module."
 """Prefix that PyTorch's DataParallel puts before every name."""
@@ -142,6 +145,8 @@ def _layout(
   if path[-1] == "position":  # cells in both; PyTorch has an axis for the batch
     tokens, channels = shape
     return (0, 1), (tokens, 1, channels)
+  if path[-1] in TOKENS:
+    return (0, 1), (1, *shape)
   # Convolution: h w in out -> out in h w. Transposed: h w out in -> in out h w.
   if len(shape) == 4:
     h, w, inputs, outputs = shape

@@ -86,6 +86,8 @@ def load_pretrained(
     for name, x in entries.without_parallel_prefix(state_dict).items()
     if not name.endswith(entries.COUNTER)
   }
+  if encoder.translated:
+    state_dict = encoder.translated(state_dict, config)
   parts: tuple[str, ...] = ("encoder/",)
   if "reduce.weight" in state_dict:
     state_dict = transpose_names.without_sine(state_dict, config)

@@ -23,7 +23,9 @@ from fskd_jax.models.efficientnet_lite import SCALES, EfficientNetLite
 from fskd_jax.models.hrnet import HRNetS
 from fskd_jax.models.pyramid import PyramidEncoder
 from fskd_jax.models.resnet import BLOCKS, BasicBlock, ResNet
+from fskd_jax.models.simple_pyramid import SimplePyramidEncoder
 from fskd_jax.models.small import SmallEncoder
+from fskd_jax.models.vit import SIZES, STRIDE, VisionTransformer
 
 
 def _efficientnet_lite(model: ModelConfig, **common: Any) -> nn.Module:
@@ -32,6 +34,10 @@ def _efficientnet_lite(model: ModelConfig, **common: Any) -> nn.Module:
 
 def _small_resnet(model: ModelConfig, **common: Any) -> nn.Module:
   return ResNet(used_strides(model), BLOCKS[model.encoder], BasicBlock, **common)
+
+
+def _vision_transformer(model: ModelConfig, **common: Any) -> nn.Module:
+  return VisionTransformer(SIZES[model.encoder], common["dtype"])
 
 
 BUILDERS: dict[str, Callable[..., nn.Module]] = {
@@ -44,6 +50,7 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
     used_strides(model), model.small_widths, **common
   ),
   **dict.fromkeys(SCALES, _efficientnet_lite),
+  **dict.fromkeys(SIZES, _vision_transformer),
 }
 """Builder of every row of `config.encoders.ENCODERS`.
 
@@ -103,6 +110,14 @@ def build_encoder(
     axis_name=axis_name,
   )
   backbone = BUILDERS[config.encoder](config, **common)
+  if config.pyramid.width and encoder_spec(config).made:
+    return SimplePyramidEncoder(
+      backbone,
+      config.pyramid,
+      stride=STRIDE,
+      strides=config.strides,
+      dtype=jnp.dtype(config.compute_dtype),
+    )
   if config.pyramid.width:
     return PyramidEncoder(
       backbone,

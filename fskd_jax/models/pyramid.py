@@ -1,5 +1,7 @@
 """A light feature pyramid between a pretrained encoder and the head."""
 
+from collections.abc import Mapping
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
@@ -60,7 +62,9 @@ class PyramidEncoder(nn.Module):
       merged = x if merged is None else x + _like(merged, x)
       if stride in self.strides:
         features[stride] = self._conv(3, f"output_{stride}")(nn.relu(merged))
-    return tuple(self._beside(features[stride], maps) for stride in self.strides)
+    return tuple(
+      set_beside(features[stride], maps, self.config.beside) for stride in self.strides
+    )
 
   def _conv(self, side: int, name: str) -> nn.Module:
     return nn.Conv(
@@ -71,15 +75,27 @@ class PyramidEncoder(nn.Module):
       name=name,
     )
 
-  def _beside(self, learned: Array, maps: dict[int, Array]) -> Array:
-    if not self.config.beside:
-      return learned
-    own = [
-      unit_length(maps[stride] - maps[stride].mean((1, 2), keepdims=True))
-      for stride in self.config.beside
-    ]
-    parts = [*(_like(x, learned) for x in own), unit_length(learned)]
-    return jnp.concatenate(parts, axis=-1)
+
+def set_beside(
+  learned: Float[Array, "t h w c"],
+  maps: Mapping[int, Array],
+  strides: tuple[int, ...],
+) -> Float[Array, "t h w d"]:
+  """Sets maps of the encoder before a learned one; see `PyramidEncoder`.
+
+  Args:
+    learned: Map of the pyramid.
+    maps: Maps of the encoder by their strides.
+    strides: Strides of those to take; none leaves the learned map as it is.
+  """
+  if not strides:
+    return learned
+  own = [
+    unit_length(maps[stride] - maps[stride].mean((1, 2), keepdims=True))
+    for stride in strides
+  ]
+  parts = [*(_like(x, learned) for x in own), unit_length(learned)]
+  return jnp.concatenate(parts, axis=-1)
 
 
 def unit_length(x: Float[Array, "*t c"]) -> Float[Array, "*t c"]:
