@@ -77,11 +77,11 @@ def is_layout(path: pathlib.Path) -> bool:
   if not file.is_file() or not folder.is_dir():
     return False
   try:
-    entries = coco_file.standard(file).images
+    entries = coco_file.parse(file)["images"]
   except ValueError:
     return True  # the reader tells what is wrong
   names = [n for e in entries if isinstance(n := e.get("file_name"), str)]
-  return not names or any((folder / name).is_file() for name in names)
+  return not names or any((folder / n.replace("\\", "/")).is_file() for n in names)
 
 
 def present_images(path: pathlib.Path) -> set[str]:

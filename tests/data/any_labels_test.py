@@ -9,7 +9,20 @@ from PIL import Image
 
 from fskd_jax.cli import main
 from fskd_jax.data import annotations, any_labels
-from tests.data.coco_variants_test import PLAIN
+
+PLAIN = {
+  "images": [{"id": 1, "file_name": "a/b.png", "width": 64, "height": 48}],
+  "annotations": [
+    {
+      "id": 1,
+      "image_id": 1,
+      "category_id": 1,
+      "bbox": [10, 10, 30, 20],
+      "keypoints": [12, 14, 2, 30, 22, 1],
+    }
+  ],
+  "categories": [{"id": 1, "name": "cat", "keypoints": ["nose", "tail"]}],
+}
 
 CVAT = """<annotations><version>1.1</version>
 <image id="0" name="b.png" width="64" height="48"><skeleton label="cat">

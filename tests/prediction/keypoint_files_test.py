@@ -137,3 +137,13 @@ def test_files_that_are_none_of_these(tmp_path):
     _read(tmp_path, "x", suffix=".txt")
   with pytest.raises(FileNotFoundError, match="there is no keypoint file"):
     keypoint_files.read(tmp_path / "none.json", "a.jpg")
+
+
+def test_a_project_as_a_folder(tmp_path):
+  clip = tmp_path / "labeled-data" / "clip"
+  clip.mkdir(parents=True)
+  (clip / "CollectedData_me.csv").write_text(DEEPLABCUT)
+  (found,) = keypoint_files.read(tmp_path, clip / "a.jpg", shared=True)
+  assert found.keypoints == {
+    "nose": (10, 20), "left eye": None, "tail, base": (3.5, 4),
+  }  # fmt: skip

@@ -8,6 +8,7 @@ from fskd_jax.files import read_json
 from fskd_jax.messages import shown
 
 _COCO = {"images", "annotations", "categories"}
+_MOST_KEPT = 2**25  # bytes of a file whose content is kept for the next look
 
 
 def content(path: pathlib.Path) -> Any:
@@ -19,6 +20,8 @@ def content(path: pathlib.Path) -> Any:
   if path.suffix.lower() != ".json" or not path.is_file():
     return None
   stat = path.stat()
+  if stat.st_size > _MOST_KEPT:
+    return read_json(path)
   return _content(path, stat.st_mtime_ns, stat.st_size)
 
 
