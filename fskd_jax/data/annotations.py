@@ -76,6 +76,7 @@ def read_coco(folder: str | os.PathLike) -> KeypointDataset:
   Raises:
     FileNotFoundError: The annotation file or an image is missing.
     ValueError: The file has a fault; the message names the annotation and the image.
+      Or no keypoint is visible at all.
   """
   folder = pathlib.Path(folder)
   coco = coco_file.load(folder)
@@ -103,6 +104,8 @@ def of_coco(
     found.append(instance)
     outside += lost
   seen = [instance for instance in found if instance.visible.any()]
+  if found and not seen:
+    raise ValueError(f"{name}: {_nothing_seen(coco.annotations)}")
   if outside or len(seen) < len(found):
     warnings.warn(
       f"{name}: {outside} keypoints outside their image count as not visible;"
@@ -122,6 +125,18 @@ def of_coco(
     image_names=tuple(entry["file_name"] for entry in entries),
     read_image=image_reader(root, entries),
   )
+
+
+def _nothing_seen(entries: Sequence[Mapping[str, Any]]) -> str:
+  """Returns a sentence on annotations of which none shows a keypoint."""
+  text = f"none of its {len(entries)} objects has a visible keypoint inside its image"
+  unseen = not any(any(entry["keypoints"][2::3]) for entry in entries)
+  if unseen and any(any(entry["keypoints"]) for entry in entries):
+    text += (
+      "; coordinates are there, but all have v = 0. If the tool wrote no visibility: "
+      "fskd data convert FILE --all-visible --out NEW.json"
+    )
+  return text
 
 
 def _instance(

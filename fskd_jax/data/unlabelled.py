@@ -32,7 +32,7 @@ def read_photographs(folder: str | os.PathLike) -> KeypointDataset:
   instances = []
   for number, path in enumerate(paths):
     with images.opened(path, str(path)) as image:
-      size = image.size
+      size = images.shown_size(image)
     instances.append(
       Instance(
         instance_id=number,

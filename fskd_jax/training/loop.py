@@ -138,7 +138,7 @@ def train(
       "is the workdir, model.pretrained or train.init_from another one?",
     )
     if parallel.is_main_process():
-      for doubt in doubts(feed.dataset, cfg.data):
+      for doubt in doubts(feed):
         _log.warning("%s", doubt)
     _log.info("%s", _description(cfg, feed, state))
     first = int(state.step)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from fskd_jax.cli.arguments import probability
 from fskd_jax.data.labels import (
+  coco,
   completion,
   formats,
   image_roots,
@@ -59,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help="the source counts pixels from 1: subtract 1 from keypoints and boxes",
   )
   parser.add_argument(
+    "--all-visible",
+    action="store_true",
+    help="for COCO of a tool that wrote no visibility: keypoints with v = 0 are "
+    "visible unless they are at (0, 0)",
+  )
+  parser.add_argument(
     "--min-likelihood",
     type=probability,
     default=0.5,
@@ -82,7 +89,10 @@ def run(args: argparse.Namespace) -> int:
   sources = [path for source in args.source for path in kinds.expanded(source)]
   packages = [path for path in sources if sleap_file.has_images(path)]
   inside = _folder_for(packages, args)
-  labels = formats.read_all(sources, args.images)
+  if args.all_visible:
+    labels = schema.merge([coco.read(path, all_visible=True) for path in sources])
+  else:
+    labels = formats.read_all(sources, args.images)
   print(f"{join_first(map(str, args.source), ', ')}: {kinds.summary(sources, labels)}")
   if args.keypoints:
     names = [name.strip() for name in args.keypoints.split(",")]

@@ -1,6 +1,6 @@
 """fskd data doctor: checks a data set and reports faults.
 
-Exit status: 0, or 1 if a fault would stop training or evaluation.
+Exit status: 0, or 1 if a fault would stop training or evaluation, or make it wrong.
 """
 
 import argparse
@@ -19,13 +19,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--cases", type=int, default=5, help="cases to show per finding (%(default)s)"
   )
+  parser.add_argument(
+    "--no-mirror",
+    action="store_true",
+    help="training will mirror no image (--config.data.flip_probability=0), so that "
+    "names of one side need no partner",
+  )
+  parser.add_argument(
+    "--strict",
+    action="store_true",
+    help="exit status 1 for warnings, too, as missing images",
+  )
   parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
   """Prints the report."""
-  report = doctor.examine(args.path, lambda x: tqdm(x, unit="image", leave=False))
+  report = doctor.examine(
+    args.path,
+    lambda x: tqdm(x, unit="image", leave=False),
+    is_mirrored=not args.no_mirror,
+  )
   print(doctor.text(report, args.cases))
   if args.json:
     write_text(args.json, doctor.to_json(report))
-  return int(report.has_errors)
+  return int(report.has_errors or (args.strict and report.has_warnings))

@@ -8,14 +8,18 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from fskd_jax.data import sides
+from fskd_jax.data.checks.findings import ERROR, WARNING, Case
 from fskd_jax.data.coco_file import CocoFile
 from fskd_jax.messages import join_first
 
 LONE_SIDES = (
-  "names of a side whose other side is missing: a mirror does not exchange them"
+  "names of a side whose other side is missing, so that a mirrored image teaches the "
+  "wrong one: train with --config.data.flip_probability=0 and check with --no-mirror, "
+  "or name the pairs with --config.data.flip_pairs"
 )
 DOUBTFUL_PAIRS = (
-  "names that differ by l and r, and may be sides: a mirror does not exchange them"
+  "names that differ by l and r, and may be sides: a mirror does not exchange them "
+  "unless --config.data.flip_pairs names them"
 )
 
 
@@ -30,15 +34,20 @@ class Summary(NamedTuple):
 
   Attributes:
     lines: Sentences for the report.
-    doubts: Pairs of a kind of doubt and a case.
+    doubts: What is wrong or doubtful.
   """
 
   lines: tuple[str, ...]
-  doubts: tuple[tuple[str, str], ...]
+  doubts: tuple[Case, ...]
 
 
-def summarise(files: Sequence[CocoFile]) -> Summary:
-  """Describes the keypoints of files, and lists doubtful ones."""
+def summarise(files: Sequence[CocoFile], *, is_mirrored: bool = True) -> Summary:
+  """Describes the keypoints of files, and lists doubtful ones.
+
+  Args:
+    files: The files.
+    is_mirrored: Whether training will mirror images, so that sides matter.
+  """
   names: dict[str, list[int]] = {}
   for file in files:
     for category in file.categories.values():
@@ -50,9 +59,10 @@ def summarise(files: Sequence[CocoFile]) -> Summary:
   base, base_doubts = _index_base(*_labelled(files))
   sides, side_doubts = _sides([*names])
   _, occluded, visible = map(sum, zip(*names.values())) if names else (0, 0, 0)
-  hidden = [(ALL_OCCLUDED, f"{occluded} keypoints")] if occluded and not visible else []
-  doubts = (*side_doubts, *base_doubts, *hidden)
-  return Summary((_visibility(names), sides, base), doubts)
+  hidden = Case(WARNING, ALL_OCCLUDED, f"{occluded} keypoints")
+  doubts = [*(side_doubts if is_mirrored else ()), *base_doubts]
+  doubts += [hidden] if occluded and not visible else []
+  return Summary((_visibility(names), sides, base), tuple(doubts))
 
 
 def _visibility(names: dict[str, list[int]]) -> str:
@@ -66,11 +76,11 @@ def _visibility(names: dict[str, list[int]]) -> str:
   return f"{text}; missing most: {counts}" if most else text
 
 
-def _sides(names: list[str]) -> tuple[str, list[tuple[str, str]]]:
+def _sides(names: list[str]) -> tuple[str, list[Case]]:
   """Returns the mirror pairs that training will use, and names without a partner."""
   found = sides.find(names)
-  doubts = [(LONE_SIDES, name) for name in found.alone]
-  doubts += [(DOUBTFUL_PAIRS, " = ".join(pair)) for pair in found.doubtful]
+  doubts = [Case(ERROR, LONE_SIDES, name) for name in found.alone]
+  doubts += [Case(WARNING, DOUBTFUL_PAIRS, " = ".join(p)) for p in found.doubtful]
   text = join_first(map(" = ".join, found.pairs), ", ") or "none"
   return f"exchanged by a mirror: {text}", doubts
 
@@ -94,7 +104,7 @@ def _labelled(
 
 def _index_base(
   points: Float[np.ndarray, "n 2"], sizes: Int[np.ndarray, "n 2"]
-) -> tuple[str, list[tuple[str, str]]]:
+) -> tuple[str, list[Case]]:
   """Returns a sentence on the index base of the coordinates, and doubts about it.
 
   Coordinates that count from 0 end at the width less 1. Whole numbers that start at 1
@@ -110,7 +120,7 @@ def _index_base(
   elif last and (points <= sizes).all():
     what = "coordinates that seem to count from 1 (fskd data convert --from-one)"
     case = f"whole numbers from {low:g}, of which {last} equal the width or height"
-    return "index base: they seem to count from 1", [(what, case)]
+    return "index base: they seem to count from 1", [Case(WARNING, what, case)]
   else:
     text = f"whole numbers from {low:g}, which may count from 0 or from 1"
   return f"index base: {text}", []

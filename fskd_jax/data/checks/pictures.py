@@ -3,7 +3,7 @@
 import collections
 import hashlib
 import pathlib
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,20 +28,30 @@ CUT = (
 _CUT = 0.95  # part of the pixels
 
 
+MISSING = "images that are missing: training leaves them out, with their labels"
+SAME = "images with the same bytes: training and test may each get one of them"
+SHARED = "images in several splits: a detector is tested on what it was trained on"
+
+
 def findings(
   root: pathlib.Path,
   entries: Mapping[str, Mapping[str, Any]],
-  progress: Callable[[Iterable], Iterable],
+  splits: Mapping[str, Collection[str]],
   labelled: Container[str],
+  progress: Callable[[Iterable], Iterable],
 ) -> Iterator[Case]:
   """Decodes every image, and yields what is wrong or doubtful.
 
   Args:
     root: The folder of the images.
     entries: Their entries in the labels, with width and height, by name.
-    progress: A wrapper of the iterable of images, to show progress.
+    splits: The splits that list an image, by name; empty where files are no splits.
     labelled: The names of images with labels. Others may be missing.
+    progress: A wrapper of the iterable of images, to show progress.
   """
+  for name, several in splits.items():
+    if len(several) > 1:
+      yield Case(ERROR, SHARED, f"{name}: {', '.join(sorted(several))}")
   is_any = any((root / name).is_file() for name in entries)
   there = {
     str(file.relative_to(root)): file
@@ -57,8 +67,7 @@ def findings(
       other = by_lower.get(name.lower())
       hint = f" (there is {other})" if other else ""
       if name in labelled:
-        level = WARNING if is_any else ERROR
-        yield Case(level, "images that are missing, with their labels", name + hint)
+        yield Case(WARNING if is_any else ERROR, MISSING, name + hint)
       else:
         yield Case(NOTE, "images without labels that are missing", name + hint)
       continue
@@ -67,8 +76,10 @@ def findings(
       continue
     data = (root / name).read_bytes()
     digest = hashlib.sha256(data).hexdigest()
-    if digest in digests:
-      yield Case(WARNING, "images with the same bytes", f"{name} = {digests[digest]}")
+    if other := digests.get(digest):
+      both = {*splits.get(name, ()), *splits.get(other, ())}
+      case = f"{name} = {other}" + f" ({', '.join(sorted(both))})" * bool(both)
+      yield Case(*((ERROR, SHARED) if len(both) > 1 else (WARNING, SAME)), case)
     digests.setdefault(digest, name)
     try:
       yield from _picture(name, data, (entry["width"], entry["height"]), whites)

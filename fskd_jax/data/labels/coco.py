@@ -18,8 +18,13 @@ DECIMALS = 4
 """Decimals of written coordinates, which are pixels."""
 
 
-def read(path: pathlib.Path) -> Labels:
+def read(path: pathlib.Path, *, all_visible: bool = False) -> Labels:
   """Reads a file without its crowds.
+
+  Args:
+    path: The file.
+    all_visible: Whether keypoints with v = 0 are visible if they are not at (0, 0),
+      because a tool wrote no visibility.
 
   Raises:
     ValueError: The file is not a COCO keypoint file; the message lists the first
@@ -34,7 +39,7 @@ def read(path: pathlib.Path) -> Labels:
     keypoints = {
       name: Keypoint(float(x), float(y), v == 1, sure)
       for name, (x, y, v), sure in zip(category["keypoints"], triples, confidences)
-      if v or sure is not None
+      if v or sure is not None or (all_visible and (x or y))
     }
     x, y, w, h = map(float, entry["bbox"])
     found = LabelledObject(keypoints, category["name"], (x, y, w, h))

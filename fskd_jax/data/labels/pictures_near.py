@@ -72,4 +72,4 @@ def _stem(name: str) -> str:
 
 def _picture(root: pathlib.Path, file: str) -> Picture:
   with image_module.opened(root / file, str(root / file)) as image:
-    return Picture(file, image.size)
+    return Picture(file, image_module.shown_size(image))

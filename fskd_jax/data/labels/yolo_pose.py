@@ -10,7 +10,7 @@ import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
-from fskd_jax.data.images import SUFFIXES, opened
+from fskd_jax.data.images import SUFFIXES, opened, shown_size
 from fskd_jax.data.labels import paths, yolo_rows, yolo_settings
 from fskd_jax.data.labels.schema import LabelledImage, Labels
 from fskd_jax.data.labels.yolo_settings import Settings
@@ -87,7 +87,7 @@ def read(path: pathlib.Path, images: pathlib.Path | None = None) -> Labels:
   found = []
   for picture in sorted({*rows, *bare}):
     with opened(images / picture, str(images / picture)) as image:
-      size = image.size
+      size = shown_size(image)
     objects = tuple(reader.read(row, size) for row in rows.get(picture, ()))
     found.append(LabelledImage(picture, size, objects))
   return Labels(tuple(found), reader.categories)

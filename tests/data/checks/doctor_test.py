@@ -149,7 +149,7 @@ DAMAGES = {
     _edit(lambda c: c["annotations"][0].update(category_id=99)), "error", "category_id"
   ),
   "counted from 1": (_edit(_count_from_1), "warning", "seem to count from 1"),
-  "a side alone": (_edit(_name_a_side), "warning", "left north"),
+  "a side alone": (_edit(_name_a_side), "error", "left north"),
   "no annotation": (
     _edit(lambda c: c["annotations"].pop(0)), "note", "without an annotation"
   ),
@@ -204,9 +204,8 @@ def test_all_damages_are_in_one_report_and_the_exit_status_says_so(
   assert main.main(["data", "doctor", str(folder), "--json", str(out)]) == 1
   text = capsys.readouterr().out
   assert "missing" in text and "decoded" in text and "bbox" in text
-  assert (
-    sum(x["level"] == "error" for x in json.loads(out.read_text())["findings"]) == 2
-  )
+  levels = [x["level"] for x in json.loads(out.read_text())["findings"]]
+  assert levels.count("error") == 2 and levels.count("warning") == 1
 
 
 @pytest.mark.parametrize(
@@ -234,7 +233,63 @@ def test_index_base_and_visibility_are_told(points, words):
   assert f"{counts[0]} visible (v = 2), {counts[1]} occluded" in visibility
   assert "nose (2)" in visibility and words in base
   assert sides == "exchanged by a mirror: none"
-  assert sum("other side" in what for what, _ in summary.doubts) == 3
+  assert sum("other side" in what for _, what, _ in summary.doubts) == 3
+
+
+def test_sides_matter_only_where_training_mirrors(folder):
+  _edit(_name_a_side)(folder)
+  assert main.main(["data", "doctor", str(folder)]) == 1
+  assert main.main(["data", "doctor", str(folder), "--no-mirror"]) == 0
+
+
+def test_missing_images_cost_themselves_unless_strict(folder):
+  _image(folder).unlink()
+  assert main.main(["data", "doctor", str(folder)]) == 0
+  assert main.main(["data", "doctor", str(folder), "--strict"]) == 1
+  shutil.rmtree(folder / "images")
+  (folder / "images").mkdir()
+  assert main.main(["data", "doctor", str(folder)]) == 1
+
+
+@pytest.mark.parametrize("names", [("train", "val"), ("train", "more"), ("a", "b")])
+def test_an_image_in_two_splits_is_an_error(folder, names):
+  content = _content(folder)
+  (folder / "annotations.json").unlink()
+  half = len(content["images"]) // 2
+  for name, images in zip(names, (content["images"][:half], content["images"][half:])):
+    ids = {entry["id"] for entry in images}
+    some = [x for x in content["annotations"] if x["image_id"] in ids]
+    part = {**content, "images": images, "annotations": some}
+    (folder / f"{name}.json").write_text(json.dumps(part))
+  assert not doctor.examine(folder).has_errors
+  first, last = content["images"][0]["file_name"], content["images"][-1]["file_name"]
+  with Image.open(folder / "images" / last) as image:
+    size = image.size
+  with Image.open(folder / "images" / first) as image:
+    image.resize(size).save(folder / "images" / first)
+  content["images"][0] |= {"width": size[0], "height": size[1]}
+  shutil.copy(folder / "images" / first, folder / "images" / last)
+  report = doctor.examine(folder)
+  what = "in several splits" if names == ("train", "val") else "the same bytes"
+  found = [f for f in report.findings if what in f.what]
+  assert found and first in found[0].cases[0] and last in found[0].cases[0]
+
+
+def test_labels_of_other_tools_are_examined(photographs, tmp_path, capsys):
+  source = photographs / "mouse_openfield"
+  shutil.copytree(source / "images", tmp_path / "images")
+  out = tmp_path / "CollectedData_me.csv"
+  arguments = [
+    str(source / "annotations.json"),
+    "--to",
+    "deeplabcut",
+    "--out",
+    str(out),
+  ]
+  assert main.main(["data", "convert", *arguments]) == 0
+  assert main.main(["data", "doctor", str(out)]) == 0
+  told = capsys.readouterr().out
+  assert "table of keypoints" in told and "leftear = rightear" in told
 
 
 def test_known_traps_are_told(folder):
