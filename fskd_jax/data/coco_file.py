@@ -216,7 +216,7 @@ def _annotation_problem(
   for key, known, told in zip(
     ("image_id", "category_id"), (images, categories), listed
   ):
-    number = entry.get(key)
+    number: Any = entry.get(key)
     if not is_integer(number) or number not in known:
       if is_integer(number) and number in told:
         return ""

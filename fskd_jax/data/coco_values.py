@@ -6,7 +6,7 @@ without v; and no box, or an empty one.
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 MARGIN = 0.1
 """Margin of a box made around keypoints, in parts of their longer side."""
@@ -31,7 +31,7 @@ class Values(NamedTuple):
   at_origin: int = 0
 
 
-def are_given(values: Any) -> bool:
+def are_given(values: Any) -> TypeGuard[list[Any]]:
   """Whether an annotation has keypoints at all."""
   return isinstance(values, list) and len(values) > 0
 

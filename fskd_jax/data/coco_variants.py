@@ -277,7 +277,9 @@ def _mend_values(
 
 def _with_boxes(images: Entries, annotations: Entries, notes: list[str]) -> Entries:
   """Makes boxes around the keypoints of annotations that have none."""
-  sizes = {_key(e.get("id")): (e.get("width"), e.get("height")) for e in images}
+  sizes: dict[Any, Any] = {
+    _key(e.get("id")): (e.get("width"), e.get("height")) for e in images
+  }
   kept, made = [], 0
   for entry in annotations:
     kept.append(entry)

@@ -148,7 +148,10 @@ def test_sigmas_are_given_or_known_by_name():
 @pytest.fixture
 def folder(tmp_path):
   content = {
-    "images": [{"id": 3, "file_name": "a.jpg"}, {"id": 9, "file_name": "b.jpg"}],
+    "images": [
+      {"id": 3, "file_name": "a.jpg", "width": 9, "height": 9},
+      {"id": 9, "file_name": "b.jpg", "width": 9, "height": 9},
+    ],
     "categories": [
       {"id": 1, "name": "cat", "keypoints": ["nose", "tail"]},
       {"id": 2, "name": "bird", "keypoints": ["wing", "nose"]},
@@ -167,6 +170,7 @@ def folder(tmp_path):
   }  # fmt: skip
   (tmp_path / "annotations.json").write_text(json.dumps(content))
   (tmp_path / "images").mkdir()
+  (tmp_path / "images" / "a.jpg").write_bytes(b"looked for, not read")
   return tmp_path
 
 

@@ -330,7 +330,7 @@ def test_numbers_that_no_computer_number_holds(tmp_path):
 
 
 def test_crowds_are_checked_before_they_are_compared_with(tmp_path):
-  (tmp_path / "images").mkdir()
+  _image(tmp_path / "images" / "a.png")
   crowd = {"id": 2, "image_id": 1, "category_id": 1, "iscrowd": 1, "bbox": [0, 0, 1, 1]}
   for change in (
     {"bbox": [0, 0, HUGE, 1]},
