@@ -183,4 +183,4 @@ def test_the_truth_has_the_experiments_types_in_its_order(folder):
   assert crowd["iscrowd"] == 1 and crowd["num_keypoints"] == 0
   chosen = coco.ground_truth(folder, ("nose",), {"b.jpg"})
   assert [e["id"] for e in chosen["annotations"]] == [2]
-  assert chosen["images"] == [{"id": 9, "file_name": "b.jpg"}]
+  assert chosen["images"] == [{"id": 9, "file_name": "b.jpg", "width": 9, "height": 9}]
