@@ -61,8 +61,8 @@ _EFFICIENTNET_LITE = EncoderSpec(
     **{f"stage{i}": rf"stage{i}_\d+" for i in range(1, 8)},
   },
   stage_of={4: "stage2", 8: "stage3", 16: "stage5", 32: "stage7"},
-  mean=(127 / 255,) * 3,
-  std=(128 / 255,) * 3,
+  mean=(127 / 255, 127 / 255, 127 / 255),
+  std=(128 / 255, 128 / 255, 128 / 255),
 )
 
 

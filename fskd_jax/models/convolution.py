@@ -34,7 +34,8 @@ def convolve(
   """
   if isinstance(padding, str):
     padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
-  strides, padding = tuple(strides), tuple(map(tuple, padding))
+  # Hashable, as nn.Conv's need not be.
+  strides, padding = (strides[0], strides[1]), tuple(map(tuple, padding))
   if feature_group_count > 1:
     if not feature_group_count == x.shape[-1] == kernel.shape[-1]:
       raise NotImplementedError(

@@ -5,7 +5,6 @@ backward. GPUs and TPUs have it in hardware and keep it.
 """
 
 import functools
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -53,14 +52,13 @@ def _backward(
   operands: tuple[Array, Array],
   cotangent: Array,
 ) -> tuple[Array, Array]:
-  options = dict(strides=strides, padding=padding)
-
   def shifted(cotangent: Array, x: Array, kernel: Array) -> tuple[Array, Array]:
-    by_map = _gradient_by_map(cotangent, kernel, x.shape, **options)
-    return by_map, _gradient_by_kernel(cotangent, x, kernel, **options)
+    by_map = _gradient_by_map(cotangent, kernel, x.shape, strides, padding)
+    by_kernel = _gradient_by_kernel(cotangent, x, kernel, strides, padding)
+    return by_map, by_kernel
 
   def grouped(cotangent: Array, x: Array, kernel: Array) -> tuple[Array, Array]:
-    convolve: Callable[..., Array] = functools.partial(_grouped, **options)
+    convolve = functools.partial(_grouped, strides=strides, padding=padding)
     return jax.vjp(convolve, x, kernel)[1](cotangent)
 
   return jax.lax.platform_dependent(cotangent, *operands, cpu=shifted, default=grouped)
