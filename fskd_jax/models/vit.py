@@ -1,5 +1,6 @@
 """Vision transformers of DINOv2 and DINOv3."""
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from fskd_jax.models import transformer
 from fskd_jax.models.positions import cubic_weights, rotary_angles, rotate
 
 STRIDE = 16
@@ -244,10 +246,19 @@ def attend(
   key: Float[Array, "t l n c"],
   value: Float[Array, "t l n c"],
 ) -> Float[Array, "t l n c"]:
-  """Reads values by attention within each of n heads."""
-  return jax.nn.dot_product_attention(
-    query, key, value, scale=1 / math.sqrt(query.shape[-1])
-  )
+  """Reads values by attention within each of n heads.
+
+  On CPUs in blocks of queries, which takes a fifth of the time of JAX's own attention
+  forward and half of it with gradients (4 images of 257 tokens, 6 heads of 64).
+  """
+  scale = 1 / math.sqrt(query.shape[-1])
+
+  def in_blocks(*vectors: Array) -> Array:
+    query, key, value = (x.swapaxes(1, 2) for x in vectors)
+    return transformer.attend(query * scale, key, value).swapaxes(1, 2)
+
+  whole = functools.partial(jax.nn.dot_product_attention, scale=scale)
+  return jax.lax.platform_dependent(query, key, value, cpu=in_blocks, default=whole)
 
 
 def _norm(size: Size, dtype: DTypeLike, name: str) -> nn.Module:

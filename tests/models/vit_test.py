@@ -206,3 +206,19 @@ def test_rates_fall_towards_the_image(monkeypatch):
   assert {name: {*jax.tree.leaves(tree)} for name, tree in encoder.items()} == {
     "norm": {0.5}, "block1": {0.25}, "block0": {0.125}, "embeddings": {0.0625}
   }  # fmt: skip
+
+
+def test_attention_in_blocks_is_that_of_jax():
+  rng = np.random.default_rng(0)
+  vectors = rng.normal(size=(3, 2, 300, 2, 4)).astype(np.float32)  # two blocks
+
+  def both(function):
+    def loss(*vectors):
+      return jnp.sin(function(*vectors)).sum()
+
+    return jax.jit(jax.value_and_grad(loss, (0, 1, 2)))(*vectors)
+
+  found, expected = both(vit.attend), both(jax.nn.dot_product_attention)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), found, expected
+  )
