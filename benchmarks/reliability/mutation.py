@@ -49,6 +49,7 @@ def mutated(data: bytes, suffix: str, rng: Random, by_content: bool = True) -> b
         RuntimeError,
         LookupError,
         TypeError,
+        struct.error,
       ):
         return data  # an earlier damage: no longer of its kind
     else:

@@ -17,6 +17,9 @@ from fskd_jax.messages import naming, shown
 MOST_BYTES = 2**30
 """Largest size of the numbers of a table, as float64."""
 
+_MOST_EMPTY = 2**26
+"""Largest size in bytes of a data set of which less than a thousandth is stored."""
+
 MOST_ROWS = 2**20
 """Largest number of frames, images or names in a file: 9 hours at 30 frames/s."""
 
@@ -106,7 +109,7 @@ def check_file(path: pathlib.Path) -> None:
 
   Raises:
     ValueError: The file is damaged, has values in other files, or a data set declares
-      more than 1 GiB and a hundred times of what is stored.
+      more than 64 MiB and a thousand times of what is stored.
   """
   with open_h5(path) as file:
     _check_group(file, set())
@@ -120,11 +123,10 @@ def _check_group(group: Any, seen: set[int]) -> None:
     found = None if isinstance(link, h5py.SoftLink) else group[name]
     if isinstance(found, h5py.Dataset):
       data = dataset(group, name)
-      stored = 100 * data.id.get_storage_size()
-      if data.size and data.nbytes > max(MOST_BYTES, stored):
+      stored = data.id.get_storage_size()
+      if data.size and data.nbytes > max(_MOST_EMPTY, 1000 * stored):
         raise ValueError(
-          f"{name!r} declares the shape {data.shape}, which is larger than 1 GiB and "
-          "than what is stored"
+          f"{name!r} declares the shape {data.shape}, of which {stored} bytes are stored"
         )
     elif isinstance(found, h5py.Group):
       address = h5py.h5o.get_info(found.id).addr  # pyright: ignore

@@ -67,5 +67,5 @@ def _points(path: pathlib.Path) -> list[Keypoint]:
     points.append(Keypoint(x + _FROM_ONE, y + _FROM_ONE))
   told = [line.split(":")[1] for line in head.splitlines() if "n_points" in line]
   if told and parsing.whole_number(told[0]) != len(points):
-    raise ValueError(f"{path}: {len(points)} points, but n_points:{told[0]}")
+    raise ValueError(f"{path}: {len(points)} points, but n_points is {shown(told[0])}")
   return points

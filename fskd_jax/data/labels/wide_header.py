@@ -20,6 +20,7 @@ _STYLES = tuple(
 _AXES = frozenset(
   ("x", "y", "likelihood", "confidence", "score", "visible", "visibility")
 )
+_SHORT = {"v": "visibility", "vis": "visibility", "conf": "confidence"}
 _BOXES = frozenset(("bbox", "box", "bounding_box"))
 _NUMBERED = re.compile(r"[xy]_?\d+", re.IGNORECASE)
 
@@ -49,5 +50,6 @@ def columns(header: Sequence[str]) -> list[tuple[str, str]]:
 def _split(cell: str) -> tuple[str, str]:
   matches = (style.fullmatch(cell) for style in _STYLES)
   parts = [(m["name"], m["axis"].lower()) for m in matches if m]
+  parts = [(name, _SHORT.get(axis, axis)) for name, axis in parts]
   known = [p for p in parts if p[1] in _AXES and p[0].lower() not in _BOXES]
   return (known or [("", "")])[0]

@@ -276,3 +276,10 @@ def test_the_table_of_lightning_pose_beside_the_clips(project):
       table.unlink()
   (project / "CollectedData.csv").write_text(_csv("labeled-data/one/a.png"))
   assert _points(deeplabcut_project.read(project)) == POINTS
+
+
+def test_columns_of_visibility_are_read_by_their_short_names(tmp_path):
+  path = tmp_path / "a.csv"
+  path.write_text("image, nose_x, nose_y, nose_v\na.png, 3, 4, 1\nb.png, 0, 0, 0\n")
+  first, second = formats.read(path).images
+  assert first.objects[0].keypoints["nose"].occluded and not second.objects

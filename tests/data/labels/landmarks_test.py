@@ -108,7 +108,7 @@ def test_pts_counts_from_one(images):
   "text, problem",
   [
     (PTS.replace("{", ""), "points in braces"),
-    (PTS.replace("n_points: 2", "n_points: 3"), "2 points, but n_points: 3"),
+    (PTS.replace("n_points: 2", "n_points: 3"), "2 points, but n_points is"),
     (PTS.replace("11 21", "11"), "'11', expected x y"),
     (PTS.replace("11", "nan"), "is 'nan'"),
   ],
