@@ -126,7 +126,7 @@ def _check_group(group: Any, seen: set[int]) -> None:
       stored = data.id.get_storage_size()
       if data.size and data.nbytes > max(_MOST_EMPTY, 1000 * stored):
         raise ValueError(
-          f"{name!r} declares the shape {data.shape}, of which {stored} bytes are stored"
+          f"{name!r} declares the shape {data.shape}, but stores {stored} bytes"
         )
     elif isinstance(found, h5py.Group):
       address = h5py.h5o.get_info(found.id).addr  # pyright: ignore
