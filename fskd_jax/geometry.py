@@ -21,10 +21,6 @@ GAUSSIAN_CUT = 4.6052
 the peak and count as 0 (docs/algorithm.md#pooling)."""
 
 
-CROP_MARGIN = 1.25
-"""Usual width of a crop over the longer side of the box that it shows."""
-
-
 def box_center(boxes: Array) -> Array:
   """Returns the centres of boxes (x, y, w, h), which cover the pixels x .. x + w - 1.
 

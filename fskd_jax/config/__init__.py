@@ -8,6 +8,7 @@ from fskd_jax.config.encoders import (
 )
 from fskd_jax.config.fields import walk
 from fskd_jax.config.schema import (
+  CROP_MARGIN,
   Config,
   DataConfig,
   EvalConfig,
@@ -33,6 +34,7 @@ from fskd_jax.config.serialization import (
 from fskd_jax.config.validation import validate
 
 __all__ = [
+  "CROP_MARGIN",
   "Config",
   "DataConfig",
   "EvalConfig",

@@ -83,6 +83,11 @@ def _field(default: Any, may_change: bool, **limits: Any) -> Any:
   )
 
 
+def choices(section: type, name: str) -> tuple[str, ...]:
+  """Returns the words that a field of `one_of` takes, the default first."""
+  return section.__dataclass_fields__[name].metadata["choices"]
+
+
 class FieldValue(typing.NamedTuple):
   """A field of a configuration, by its dotted name.
 

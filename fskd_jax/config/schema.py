@@ -26,6 +26,9 @@ from fskd_jax.config.fields import (
   text,
 )
 
+CROP_MARGIN = 1.25
+"""Usual width of a crop divided by the longer side of the box that it shows."""
+
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class SelfSupervisedConfig:
@@ -123,7 +126,7 @@ class DataConfig:
   # "context": random margin around the box; "box": fixed.
   crop: str = one_of("context", "box")
   # Side of a fixed crop over the box's longer side.
-  crop_margin: float = number(1.25, 0.1, 10)
+  crop_margin: float = number(CROP_MARGIN, 0.1, 10)
   # Random margin, up to this part of the way to the border.
   crop_context: float = fraction(0.8)
 

@@ -16,11 +16,13 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from fskd_jax.config import TrainConfig
+from fskd_jax.config.fields import choices
 from fskd_jax.device.store import with_pixels
 from fskd_jax.episode import EpisodeBatch
 
 AXIS = "data"
-BACKENDS = ("pmap", "shard_map", "single")
+BACKENDS = choices(TrainConfig, "backend")
 
 
 def start_processes(

@@ -11,12 +11,13 @@ import numpy as np
 from scipy import optimize, special
 
 from fskd_jax.config import Config, EvalConfig
+from fskd_jax.data.evaluation_batches import evaluation_batches
 from fskd_jax.data.feed import Feed
 from fskd_jax.device import parallel
 from fskd_jax.few_shot.calibration import FILE, Calibration, log_odds
 from fskd_jax.few_shot.outcomes import Outcomes, concatenate, outcomes_of
 from fskd_jax.few_shot.sampler import EpisodeSampler, checked_sampler
-from fskd_jax.few_shot.scoring import Reader, evaluation_batches
+from fskd_jax.few_shot.scoring import Reader
 from fskd_jax.files import write_json, write_picture
 from fskd_jax.heatmaps.prior import Prior
 from fskd_jax.metrics.reliability import Curves, measure
@@ -108,7 +109,7 @@ def calibrate(
 def _collect(
   cfg: EvalConfig, feed: Feed, read: Reader, sampler: EpisodeSampler
 ) -> Outcomes:
-  with evaluation_batches(feed, sampler, cfg, cfg.episodes) as batches:
+  with evaluation_batches(feed, sampler, cfg.episodes, cfg.batch_episodes) as batches:
     return concatenate(outcomes_of(batch, read(batch)) for batch in batches)
 
 

@@ -1,16 +1,15 @@
 """Runs detectors and baselines on fixed episodes, and scores them."""
 
-import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from fskd_jax.config import Config, EvalConfig, crop_size
+from fskd_jax.data.evaluation_batches import evaluation_batches
 from fskd_jax.data.feed import Feed
-from fskd_jax.data.plans import Sampler, evaluation_index_batches
+from fskd_jax.data.plans import Sampler
 from fskd_jax.device import parallel
 from fskd_jax.episode import EpisodeBatch
 from fskd_jax.few_shot import step as few_shot_step
@@ -87,35 +86,6 @@ def keypoint_reader(
   return run_detector(cfg, feed, read, backend)
 
 
-@contextlib.contextmanager
-def evaluation_batches(
-  feed: Feed, sampler: Sampler, cfg: EvalConfig, episodes: int, label: str = ""
-) -> Iterator[Iterator[EpisodeBatch]]:
-  """Provides the episodes 0 .. episodes - 1 of a sampler, batch by batch.
-
-  Args:
-    feed: The data set.
-    sampler: The sampler of a setting.
-    cfg: Batch size.
-    episodes: Number of episodes.
-    label: Label of the progress bar; none is shown without.
-  """
-  size = parallel.divisible_batch(cfg.batch_episodes)
-  indices = evaluation_index_batches(episodes, size, 0, 1)
-  hidden = not (parallel.is_main_process() and label)
-
-  def counted(batches, bar):
-    for batch in batches:
-      yield batch
-      bar.update(int((batch.episode_index >= 0).sum()))
-
-  with (
-    feed.batches(sampler, indices, size) as batches,
-    tqdm(total=episodes, desc=label, unit="ep", disable=hidden) as bar,
-  ):
-    yield counted(batches, bar)
-
-
 def score(
   predictors: Mapping[str, Predictor],
   feed: Feed,
@@ -143,7 +113,9 @@ def score(
   }
   outcomes: dict[str, list[Outcomes]] = {}
   record = EpisodeRecord(feed.type_names)
-  with evaluation_batches(feed, sampler, cfg, episodes, label) as batches:
+  with evaluation_batches(
+    feed, sampler, episodes, cfg.batch_episodes, label=label
+  ) as batches:
     for batch in batches:
       species = feed.species(batch.query.instance)
       record.add(batch, species)

@@ -8,7 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-KINDS = ("srm_crm", "no_srm", "no_crm", "linear", "prototype")
+from fskd_jax.config import ModelConfig
+from fskd_jax.config.fields import choices
+
+KINDS = choices(ModelConfig, "kernel_generator")
 
 
 class Kernels(NamedTuple):

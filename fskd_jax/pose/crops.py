@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 
 from fskd_jax import geometry
-from fskd_jax.config import PoseConfig
+from fskd_jax.config import CROP_MARGIN, PoseConfig
 
 HALF_BODY_MARGIN = 1.5
 """Width of a half-body crop divided by the width of the hull of its keypoints."""
@@ -34,7 +34,7 @@ def evaluation_crop(
     The matrix `to_original`.
   """
   box = np.asarray(box, np.float64)
-  width = geometry.CROP_MARGIN * fitted_width(box[2], box[3], size)
+  width = CROP_MARGIN * fitted_width(box[2], box[3], size)
   return geometry.crop_matrix(geometry.box_center(box), width, 0.0, False, size)
 
 
@@ -77,7 +77,7 @@ def training_crop(
   """
   box = np.asarray(box, np.float64)
   center = geometry.box_center(box)
-  width = geometry.CROP_MARGIN * fitted_width(box[2], box[3], size)
+  width = CROP_MARGIN * fitted_width(box[2], box[3], size)
   if (
     lower.any()
     and visible.sum() > HALF_BODY_MIN_VISIBLE

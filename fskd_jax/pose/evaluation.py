@@ -1,6 +1,5 @@
 """Evaluates a pose estimator and baselines on every person of a split."""
 
-import dataclasses
 import functools
 import logging
 import os
@@ -11,10 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fskd_jax import geometry
-from fskd_jax.config import Config, crop_size
-from fskd_jax.data import any_labels, resident, sources
-from fskd_jax.data.annotations import Instance
+from fskd_jax.config import CROP_MARGIN, Config, crop_size
 from fskd_jax.data.feed import Feed
 from fskd_jax.device import parallel, processes
 from fskd_jax.episode import EpisodeBatch
@@ -25,33 +21,13 @@ from fskd_jax.models.build import make_transpose
 from fskd_jax.models.transpose import init_variables
 from fskd_jax.pictures import episodes
 from fskd_jax.pose import baselines, coco, crops, prediction, scores
-from fskd_jax.pose.detections import read_detections
+from fskd_jax.pose.boxes import Boxes, boxes_of
 
 _log = logging.getLogger(__name__)
 
 NETWORK = "network"
 PERSONS_DRAWN = 6
 """Number of persons in each row of the picture."""
-
-
-class Boxes(NamedTuple):
-  """The boxes of a setting, with the fields of their file.
-
-  Attributes:
-    feed: The data set of their images.
-    persons: One instance per box.
-    annotated: Whether the instances have keypoints.
-    image_ids, category_ids, scores: The values of each box.
-    truth: The annotation, as returned by `coco.ground_truth`.
-  """
-
-  feed: Feed
-  persons: Sequence[Instance]
-  annotated: bool
-  image_ids: Sequence[int]
-  category_ids: Sequence[int]
-  scores: Sequence[float]
-  truth: dict[str, Any]
 
 
 class Network(NamedTuple):
@@ -105,7 +81,7 @@ def evaluate(
   networks = _networks(cfg, feed, variables)
   mean_pose = baselines.mean_pose(feed.splits.train, feed.types.base)
   held = feed.held(cfg.eval.settings)
-  boxes = {setting: _boxes(cfg, feed, setting) for setting in held}
+  boxes = {setting: boxes_of(cfg, feed, setting) for setting in held}
   scored = {
     setting: _score(cfg, setting, found, networks, mean_pose)
     for setting, found in boxes.items()
@@ -216,48 +192,12 @@ def _line(cells: Sequence[str]) -> str:
   return f"{cells[0]:24s}" + "".join(f"{cell:>14s}" for cell in cells[1:])
 
 
-def _boxes(cfg: Config, feed: Feed, setting: str) -> Boxes:
-  split = setting.split("/")[0]
-  persons = feed.instances(split)
-  folder, vocabulary = sources.annotation_folder(cfg.data), feed.dataset.keypoint_names
-  names = any_labels.present_images(folder)
-  if split != "all":
-    names = {feed.dataset.image_names[person.image] for person in persons}
-  truth = coco.ground_truth(folder, cfg.data.base, names)
-  if cfg.pose.detections:
-    found = read_detections(cfg.pose.detections, folder, vocabulary, names)
-    store = feed.store and parallel.replicate(
-      resident.load_store(found.dataset), cfg.train.backend
-    )
-    return Boxes(
-      feed=dataclasses.replace(feed, dataset=found.dataset, store=store),
-      persons=found.dataset.instances,
-      annotated=False,
-      image_ids=found.image_ids.tolist(),
-      category_ids=found.category_ids.tolist(),
-      scores=found.scores.tolist(),
-      truth=truth,
-    )
-  number = {image["file_name"]: image["id"] for image in truth["images"]}
-  category = {entry["id"]: entry["category"] for entry in truth["annotations"]}
-  return Boxes(
-    feed=feed,
-    persons=persons,
-    annotated=True,
-    image_ids=[number[feed.dataset.image_names[person.image]] for person in persons],
-    category_ids=[category[person.instance_id] for person in persons],
-    scores=[1.0] * len(persons),
-    truth=truth,
-  )
-
-
 def _coco_results(
   cfg: Config, boxes: Boxes, predicted: np.ndarray
 ) -> list[dict[str, Any]]:
   size = crop_size(cfg.data)
   widths = [
-    geometry.CROP_MARGIN * crops.fitted_width(*person.box[2:], size)
-    for person in boxes.persons
+    CROP_MARGIN * crops.fitted_width(*person.box[2:], size) for person in boxes.persons
   ]
   return coco.results(
     predicted,

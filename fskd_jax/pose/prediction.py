@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from tqdm import tqdm
 
 from fskd_jax import geometry
 from fskd_jax.config import Config, crop_size
 from fskd_jax.data.annotations import Instance
+from fskd_jax.data.evaluation_batches import evaluation_batches
 from fskd_jax.data.feed import Feed
-from fskd_jax.data.plans import evaluation_index_batches
 from fskd_jax.device import parallel
 from fskd_jax.episode import PADDING, EpisodeBatch
 from fskd_jax.models.build import make_transpose
@@ -90,13 +89,9 @@ def predict(
     (x, y, score) by predictor, in pixels of the original images.
   """
   found: dict[str, list[np.ndarray]] = {name: [] for name in predictors}
-  size = parallel.divisible_batch(batch_persons)
-  indices = evaluation_index_batches(persons, size, 0, 1)
-  shown = parallel.is_main_process() and label
-  with (
-    feed.batches(sampler, indices, size) as batches,
-    tqdm(total=persons, desc=label, unit="person", disable=not shown) as bar,
-  ):
+  with evaluation_batches(
+    feed, sampler, persons, batch_persons, label=label, unit="person"
+  ) as batches:
     for batch in batches:
       real = np.asarray(batch.episode_index) != PADDING
       to_original = np.asarray(batch.query.to_original[:, 0], np.float64)[real]
@@ -104,7 +99,6 @@ def predict(
         values = predictor(batch)[real]
         points = geometry.apply_affine(to_original, values[..., :2])
         found[name].append(np.concatenate([points, values[..., 2:]], axis=-1))
-      bar.update(int(real.sum()))
   return {name: np.concatenate(parts) for name, parts in found.items()}
 
 

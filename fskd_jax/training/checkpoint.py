@@ -9,24 +9,20 @@ import contextlib
 import json
 import logging
 import os
-import pathlib
-import re
 import shutil
-import tempfile
-import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
-from etils import epath
 from jax.experimental import multihost_utils
 
 from fskd_jax.config import Config, to_dict
 from fskd_jax.config.fields import without_section
 from fskd_jax.device import processes
+from fskd_jax.training import checkpoint_content as content
 from fskd_jax.training import workdir as workdirs
+from fskd_jax.training.plain_path import plain_path
 from fskd_jax.training.state import TrainState
 
 _log = logging.getLogger(__name__)
@@ -81,7 +77,7 @@ class CheckpointStore:
       if self._writable:
         opened.enter_context(workdirs.held_for_writing(folder))
         processes.together(self._tidy_up if jax.process_index() == 0 else lambda: None)
-      plain = opened.enter_context(_plain_path(self.directory.parent))
+      plain = opened.enter_context(plain_path(self.directory.parent))
       self._plain = plain / "checkpoints"
       # Not orbax's CheckpointManager: it drops old checkpoints before the new one is
       # read back, and cannot list a folder that another process removes files from.
@@ -100,9 +96,9 @@ class CheckpointStore:
     """
     if step in self._steps():
       return
-    items = _to_items(jax.device_get(state))
-    checksums = {name: _checksum(tree) for name, tree in items.items()}
-    checksums["config"] = _config_checksum(config)
+    items = content.to_items(jax.device_get(state))
+    checksums = {name: content.checksum(tree) for name, tree in items.items()}
+    checksums["config"] = content.config_checksum(config)
     arrays = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
     about = ocp.args.JsonSave({"config": config, "checksums": checksums})
     try:
@@ -141,10 +137,12 @@ class CheckpointStore:
     if newest is None:
       return None
     step, saved = newest
-    items = _match(_to_items(template), saved, f"{self.directory}/{step}")
+    items = content.match(content.to_items(template), saved, f"{self.directory}/{step}")
     leaves = items["optimizer"]["leaves"]
     paths, structure = jax.tree_util.tree_flatten_with_path(template.opt_state)
-    opt_state = structure.unflatten(leaves[_name(path)] for path, _ in paths)
+    opt_state = structure.unflatten(
+      leaves[content.leaf_name(path)] for path, _ in paths
+    )
     return TrainState(**items["model"], opt_state=opt_state), step
 
   def restore_model(self) -> SavedModel:
@@ -178,12 +176,12 @@ class CheckpointStore:
     newest = self._newest(())
     if newest is None:
       return
-    given = _fields(json.loads(json.dumps(config)))
+    given = content.fields(json.loads(json.dumps(config)))
     # A run that is older than a field was trained as with the field's default.
-    defaults = _fields(json.loads(json.dumps(to_dict(Config()))))
+    defaults = content.fields(json.loads(json.dumps(to_dict(Config()))))
     plain = {name: without_section(name) for name in given}
     younger = {name: defaults[plain[name]] for name in given if plain[name] in defaults}
-    saved = younger | _fields(newest[1]["about"]["config"])
+    saved = younger | content.fields(newest[1]["about"]["config"])
     differing = [
       f"{name}: {saved.get(name, 'absent')!r} there, {given.get(name, 'absent')!r} now"
       for name in sorted(saved.keys() | given.keys())
@@ -261,10 +259,10 @@ class CheckpointStore:
     arrays = {name: ocp.args.StandardRestore() for name in items}
     args = ocp.args.Composite(about=ocp.args.JsonRestore(), **arrays)
     saved = dict(self._orbax.restore(self._plain / str(step), args=args).items())
-    found = {name: _checksum(saved[name]) for name in items}
+    found = {name: content.checksum(saved[name]) for name in items}
     expected = saved["about"]["checksums"]
     if "config" in expected:  # checkpoints from before November 2026 have none
-      found["config"] = _config_checksum(saved["about"]["config"])
+      found["config"] = content.config_checksum(saved["about"]["config"])
     for name, value in found.items():
       if value != expected[name]:
         raise ValueError(f"checksum of {name!r} differs: the files were altered")
@@ -299,99 +297,3 @@ class CheckpointStore:
   def _first_line(self, error: BaseException) -> str:
     lines = str(error).replace(str(self._plain), str(self.directory)).splitlines()
     return f"{type(error).__name__}: {lines[0] if lines else ''}"
-
-
-@contextlib.contextmanager
-def _plain_path(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-  """Gives a path to a folder without characters that orbax would interpret.
-
-  Orbax takes a path with [1] or * for a pattern (it joins the parts of a save by a
-  glob of the whole path), TensorStore turns a backslash into a slash, and etils turns
-  /gs/ into gs://. Such a folder is reached through a link.
-
-  Raises:
-    ValueError: The path of the folder of temporary files has such characters, too.
-  """
-  if _is_plain(folder):
-    yield folder
-    return
-  with tempfile.TemporaryDirectory(prefix="fskd_jax_") as temporary:
-    link = pathlib.Path(temporary) / "workdir"
-    if not _is_plain(link):
-      raise ValueError(
-        f"{folder} has characters that checkpoints cannot be written below, and so has "
-        f"the folder of temporary files {temporary}: name another workdir or TMPDIR"
-      )
-    link.symlink_to(folder, target_is_directory=True)
-    yield link
-
-
-def _is_plain(path: pathlib.Path) -> bool:
-  name = str(path)
-  return bool(re.fullmatch(r"[\w/.,:=+@ -]+", name, re.ASCII)) and (
-    os.fspath(epath.Path(name)) == name
-  )
-
-
-def _to_items(state: TrainState) -> dict[str, Any]:
-  """Splits a state so that evaluation need not read the optimiser."""
-  moments = jax.tree_util.tree_leaves_with_path(state.opt_state)
-  return {
-    "model": {
-      "step": state.step,
-      "params": state.params,
-      "batch_stats": state.batch_stats,
-    },
-    # By name, because orbax does not restore optax's named tuples as such.
-    "optimizer": {"leaves": {_name(path): leaf for path, leaf in moments}},
-  }
-
-
-def _match(template: Any, saved: Any, where: str) -> Any:
-  """Returns the saved leaves in the template's structure."""
-  found = {_name(p): leaf for p, leaf in jax.tree_util.tree_leaves_with_path(saved)}
-  paths, structure = jax.tree_util.tree_flatten_with_path(template)
-  problems = []
-  for path, leaf in paths:
-    there = found.get(_name(path))
-    expected = f"{leaf.dtype}{list(leaf.shape)}"
-    came = "nothing" if there is None else f"{there.dtype}{list(there.shape)}"
-    if came != expected:
-      problems.append(f"{_name(path)}: {came} there, expected {expected}")
-  if problems:
-    more = f"\n  and {len(problems) - 8} more" if len(problems) > 8 else ""
-    listed = "\n  ".join(problems[:8])
-    raise ValueError(f"checkpoint {where} does not fit this model:\n  {listed}{more}")
-  return structure.unflatten(found[_name(path)] for path, _ in paths)
-
-
-def _name(path: tuple[Any, ...]) -> str:
-  return jax.tree_util.keystr(path, simple=True, separator=".")
-
-
-def _checksum(tree: Any) -> int:
-  total = 0
-  for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-    total = zlib.crc32(_name(path).encode(), total)
-    total = zlib.crc32(np.asarray(leaf).tobytes(), total)
-  return total
-
-
-def _config_checksum(config: dict[str, Any]) -> int:
-  known_to_json = json.loads(json.dumps(config))
-  return zlib.crc32(json.dumps(known_to_json, sort_keys=True).encode())
-
-
-def _fields(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-  fields = {}
-  for name, value in config.items():
-    if isinstance(value, dict):
-      fields |= _fields(value, f"{prefix}{name}.")
-    elif isinstance(value, list) and value and isinstance(value[0], dict):
-      # Sections, such as the sources of a mixture; episodes depend on their order.
-      fields[prefix + name] = [part["name"] for part in value]
-      for part in value:
-        fields |= _fields(part, f"{prefix}{name}.{part['name']}.")
-    else:
-      fields[prefix + name] = value
-  return fields

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fskd_jax.analysis import proposition1 as study
+from fskd_jax.analysis.proposition1 import study
 
 
 def _networks(seed=0):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fskd_jax import geometry
-from fskd_jax.config import DataConfig
+from fskd_jax.config import CROP_MARGIN, DataConfig
 from fskd_jax.data import augment
 from fskd_jax.pose import crops
 
@@ -42,7 +42,7 @@ def test_a_mirrored_crop_is_the_crop_of_mirrored_pixels(center, width, angle, si
 @given(CENTERS, st.floats(1, 500), st.floats(1, 500), st.sampled_from([32, 64, 192]))
 def test_square_crops_are_those_of_the_few_shot_detector(corner, w, h, side):
   box = np.array([*corner, w, h])
-  cfg = DataConfig(image_size=side, crop_margin=geometry.CROP_MARGIN)
+  cfg = DataConfig(image_size=side, crop_margin=CROP_MARGIN)
   np.testing.assert_allclose(
     crops.evaluation_crop(box, (side, side)),
     augment.evaluation_crops(box[None], cfg)[0],

@@ -16,7 +16,7 @@ import optax
 import pytest
 
 from fskd_jax.config import Config
-from fskd_jax.training import checkpoint
+from fskd_jax.training import plain_path
 from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.training.state import TrainState
 
@@ -313,8 +313,8 @@ def test_no_plain_path_at_all_is_said(tmp_path, monkeypatch):
   os.mkdir(tempfile.gettempdir())
   with pytest.raises(ValueError, match="name another workdir or TMPDIR"):
     CheckpointStore(tmp_path / "run [1]", 1)
-  assert not checkpoint._is_plain(pathlib.Path("/gs/run"))  # gs://run to etils
-  assert checkpoint._is_plain(pathlib.Path("/data/runs/lr=0.1,2 x"))
+  assert not plain_path.is_plain(pathlib.Path("/gs/run"))  # gs://run to etils
+  assert plain_path.is_plain(pathlib.Path("/data/runs/lr=0.1,2 x"))
 
 
 def test_a_checkpoint_that_cannot_be_read_back_costs_no_older_one(

@@ -14,6 +14,7 @@ from fskd_jax.analysis.mp100 import metrics
 from fskd_jax.analysis.mp100 import pairs as fixed_pairs
 from fskd_jax.analysis.mp100.metrics import Pairs
 from fskd_jax.analysis.mp100.pairs import MP100Episode
+from fskd_jax.config import CROP_MARGIN
 from fskd_jax.data.published import mp100
 from fskd_jax.data.published.mp100 import MAX_KEYPOINTS, MP100File, MP100Object
 from fskd_jax.few_shot import calibration
@@ -141,7 +142,7 @@ def detector_of(
   model: Model, calibrated: calibration.Calibration | None = None
 ) -> KeypointDetector:
   """Returns the detector of a model, with the crops of MP-100."""
-  data = dataclasses.replace(model.config.data, crop_margin=geometry.CROP_MARGIN)
+  data = dataclasses.replace(model.config.data, crop_margin=CROP_MARGIN)
   return KeypointDetector(
     model._replace(config=dataclasses.replace(model.config, data=data)), calibrated
   )
@@ -208,7 +209,7 @@ def _predict(
 
 def _shown(support: MP100Object) -> Float[np.ndarray, "n 2"]:
   """Returns the keypoints inside the support crop, nan for others."""
-  points, half = support.keypoints, geometry.CROP_MARGIN * max(support.box[2:]) / 2
+  points, half = support.keypoints, CROP_MARGIN * max(support.box[2:]) / 2
   inside = np.abs(points - geometry.box_center(np.array(support.box))) <= half
   inside &= (points >= -0.5) & (points <= np.array(support.image_size) - 0.5)
   return np.where((support.visible & inside.all(1))[:, None], points, np.nan)

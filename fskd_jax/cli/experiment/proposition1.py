@@ -5,7 +5,7 @@ import json
 import pathlib
 import time
 
-from fskd_jax.analysis import proposition1
+from fskd_jax.analysis.proposition1 import report
 from fskd_jax.files import write_json, write_picture
 
 
@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
   if args.trials < 1:
     raise ValueError(f"--trials {args.trials}: expected at least 1")
   start = time.perf_counter()
-  numbers, figure = proposition1.run(args.seed, args.trials, print)
+  numbers, figure = report.run(args.seed, args.trials, print)
   numbers["seconds"] = round(time.perf_counter() - start, 1)
   write_picture(args.out / "proposition1.png", figure)
   write_json(args.out / "proposition1.json", numbers)
