@@ -27,8 +27,8 @@ STRENGTHS = 0.7, 1.0, 1.5
 SIGMAS = 0.03, 0.05, 0.08
 """The priors to choose from, beside none."""
 
-EPISODES = 100
-"""Most episodes of each setting that the choice is made on."""
+EPISODES, LEAST = 200, 10
+"""Episodes that the choice is made on, over all settings; and of each, at least."""
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def choose_prior(
   reduce = functools.partial(_keypoints, loss=cfg.loss, grid=tuple(grid))
   run = run_detector(cfg, feed, reduce)
   place = parallel.replicate(variables, backend=cfg.train.backend)
-  count = min(EPISODES, cfg.eval.episodes)
+  count = min(max(EPISODES // len(samplers), LEAST), cfg.eval.episodes)
   means = []
   for sampler in samplers.values():
     scores = [
