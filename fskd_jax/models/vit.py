@@ -248,8 +248,8 @@ def attend(
 ) -> Float[Array, "t l n c"]:
   """Reads values by attention within each of n heads.
 
-  On CPUs in blocks of queries, which takes a fifth of the time of JAX's own attention
-  forward and half of it with gradients (4 images of 257 tokens, 6 heads of 64).
+  On CPUs in blocks of queries, which never hold all weights at once and were faster
+  forward than JAX's own attention; gradients are yet to be timed on an idle machine.
   """
   scale = 1 / math.sqrt(query.shape[-1])
 
