@@ -20,10 +20,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from fskd_jax.config import Config, ModelConfig, PyramidConfig
+from fskd_jax.data.evaluation_batches import evaluation_batches
 from fskd_jax.data.feed import Feed
 from fskd_jax.few_shot import baselines, step, transfer
 from fskd_jax.few_shot.sampler import checked_sampler
-from fskd_jax.few_shot.scoring import evaluation_batches, run_detector
+from fskd_jax.few_shot.scoring import run_detector
 from fskd_jax.heatmaps.prior import Prior
 from fskd_jax.interop.pretrained import pretrained_variables
 from fskd_jax.metrics.scores import EpisodeScores
@@ -109,7 +110,7 @@ def _measure(
     EpisodeScores((THRESHOLD,), feed.dataset.keypoint_names)
     for _ in range(2 + len(priors))
   ]
-  with evaluation_batches(feed, sampler, cfg.eval, episodes) as batches:
+  with evaluation_batches(feed, sampler, episodes, cfg.eval.batch_episodes) as batches:
     for batch in batches:
       species = feed.species(batch.query.instance)
       read = np.moveaxis(np.asarray(run(model.variables, batch)), 1, 0)

@@ -12,12 +12,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fskd_jax.config import Config, LossConfig
+from fskd_jax.data.evaluation_batches import evaluation_batches
 from fskd_jax.data.feed import Feed
 from fskd_jax.device import parallel
 from fskd_jax.episode import EpisodeBatch
 from fskd_jax.few_shot.outcomes import THRESHOLD
 from fskd_jax.few_shot.sampler import EpisodeSampler
-from fskd_jax.few_shot.scoring import evaluation_batches, run_detector
+from fskd_jax.few_shot.scoring import run_detector
 from fskd_jax.few_shot.step import read_keypoints
 from fskd_jax.heatmaps.prior import Prior
 from fskd_jax.metrics.scores import EpisodeScores
@@ -58,7 +59,7 @@ def choose_prior(
       EpisodeScores((THRESHOLD,), feed.dataset.keypoint_names)
       for _ in range(len(grid) + 1)
     ]
-    with evaluation_batches(feed, sampler, cfg.eval, count) as batches:
+    with evaluation_batches(feed, sampler, count, cfg.eval.batch_episodes) as batches:
       for batch in batches:
         species = feed.species(batch.query.instance)
         found = np.asarray(run(place, batch))
