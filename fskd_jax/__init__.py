@@ -2,12 +2,14 @@
 
     import fskd_jax
 
-    detector = fskd_jax.load("runs/faces")
+    detector = fskd_jax.load()
     support = detector.support(["ann.jpg"], [{"nose": (61, 70), "left eye": (48, 52)}])
     prediction = detector.predict(support, ["bob.jpg", "eve.png"])
 
-* `load` returns the `KeypointDetector` of a run or of an exported file.
+* `load` returns the `KeypointDetector` that comes with the package, or that of a run or
+  of an exported file.
 * `Support` holds the keypoint types to look for, `Prediction` the keypoints found.
+* `train_on_labels` trains it further on labels of one's own.
 * `Config` describes an experiment; `train` and `evaluate` run it.
 * `read_dataset` reads the labels of any annotation tool.
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
   from fskd_jax.config import Config
   from fskd_jax.data.any_labels import read_dataset
   from fskd_jax.experiment import evaluate, train
+  from fskd_jax.own_labels import train_on_labels
   from fskd_jax.prediction.detector import KeypointDetector
   from fskd_jax.prediction.load import load
   from fskd_jax.prediction.results import Prediction
@@ -39,6 +42,7 @@ __all__ = [
   "load",
   "read_dataset",
   "train",
+  "train_on_labels",
 ]
 
 _HOMES = {
@@ -50,6 +54,7 @@ _HOMES = {
   "load": "prediction.load",
   "read_dataset": "data.any_labels",
   "train": "experiment",
+  "train_on_labels": "own_labels",
 }
 
 

@@ -12,12 +12,12 @@ import pathlib
 import signal
 import tempfile
 
+from fskd_jax.cli.arguments import add_detector, detector_path
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Declares the arguments."""
-  source = parser.add_mutually_exclusive_group(required=True)
-  source.add_argument("--workdir", help="folder of a run")
-  source.add_argument("--weights", help=".safetensors file of fskd export")
+  add_detector(parser)
   parser.add_argument(
     "--host",
     default="127.0.0.1",
@@ -54,7 +54,7 @@ def _serve(args: argparse.Namespace, folder: pathlib.Path) -> None:
   from fskd_jax.demo import examples, server
   from fskd_jax.prediction.load import load
 
-  detector = load(args.workdir or args.weights)
+  detector = load(detector_path(args))
   example = examples.make(detector.config.data)
   place = server.Place(args.host, args.port, folder, args.max_upload)
   blocks = server.launch(detector, example, place)

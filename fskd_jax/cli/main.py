@@ -13,6 +13,10 @@ COMMANDS = {
     _ROOM + "predict:add_arguments",
     "find keypoints in your own images and videos",
   ),
+  "train": (
+    _ROOM + "train:add_arguments",
+    "train the package's detector on your own labels",
+  ),
   "demo": (_ROOM + "demo:add_arguments", "click keypoints on a local web page"),
   "data": (_ROOM + "data:add_arguments", "prepare, check and convert data sets"),
   "configs": (_ROOM + "configs:add_arguments", "list and copy configuration files"),

@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 
-from fskd_jax.cli.arguments import probability
+from fskd_jax.cli.arguments import add_detector, detector_path, probability
 from fskd_jax.prediction.folders import Summary, predict_folder
 
 UNLIKE = 0.3
@@ -21,9 +21,7 @@ that the detector was trained on."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Declares the arguments."""
-  source = parser.add_mutually_exclusive_group(required=True)
-  source.add_argument("--workdir", help="folder of a run")
-  source.add_argument("--weights", help=".safetensors file of fskd export")
+  add_detector(parser)
   parser.add_argument(
     "--support", nargs="+", required=True, metavar="IMAGE", help="annotated images"
   )
@@ -74,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
   """Predicts, and reports what came of it; returns the exit status."""
   logging.basicConfig(format="%(message)s")
   summary = predict_folder(
-    args.workdir or args.weights,
+    detector_path(args),
     args.support,
     args.keypoints,
     args.query,

@@ -57,7 +57,7 @@ class Summary(NamedTuple):
 
 
 def predict_folder(
-  detector: KeypointDetector | str | os.PathLike,
+  detector: KeypointDetector | str | os.PathLike | None,
   support: Sequence[str | os.PathLike],
   keypoints: Sequence[str | os.PathLike],
   queries: Sequence[str | os.PathLike],
@@ -79,7 +79,8 @@ def predict_folder(
   summary, and the others are still predicted. Progress is shown on a terminal.
 
   Args:
-    detector: A detector, or the path that `load` takes.
+    detector: A detector, or the path that `load` takes; None is the detector that
+      comes with the package.
     support: Paths of the annotated images.
     keypoints: Paths of the keypoint files, see `keypoint_files.read`: as many as
       support images, or one for all.
@@ -107,7 +108,7 @@ def predict_folder(
     known = inputs.read_boxes(boxes, gathered)
   folder = files.new_folder(pathlib.Path(out), [OVERLAYS])
   supports = inputs.read_supports(support, keypoints)
-  if isinstance(detector, (str, os.PathLike)):
+  if not isinstance(detector, KeypointDetector):
     detector = load(detector)
   encoded = detector.support(
     [x.image for x in supports],

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pathlib
 
 from fskd_jax.few_shot import calibration
 from fskd_jax.interop.weights import read_config
@@ -9,18 +10,22 @@ from fskd_jax.prediction.detector import KeypointDetector
 from fskd_jax.training.runs import load_file, load_run
 from fskd_jax.training.workdir import local_path
 
+PACKAGED = pathlib.Path(__file__).with_name("any_keypoints.safetensors")
+"""The detector that comes with the package; docs/model-card.md describes it."""
+
 _log = logging.getLogger(__name__)
 
 
-def load(path: str | os.PathLike) -> KeypointDetector:
+def load(path: str | os.PathLike | None = None) -> KeypointDetector:
   """Loads a trained few-shot detector.
 
+    detector = fskd_jax.load()
     detector = fskd_jax.load("runs/faces")
     detector = fskd_jax.load("faces.safetensors")
 
   Args:
     path: Folder of a run, whose newest checkpoint is loaded, or a .safetensors file
-      that `fskd export` wrote.
+      that `fskd export` wrote. Without it, the detector that comes with the package.
 
   Returns:
     The detector, on the first device, with its calibration if the run or file has one.
@@ -30,7 +35,7 @@ def load(path: str | os.PathLike) -> KeypointDetector:
     ValueError: The path is an address, the file is damaged or carries no configuration,
       or the run is of another task.
   """
-  path = local_path(path)
+  path = PACKAGED if path is None else local_path(path)
   if not path.is_dir():
     if read_config(path) is None:
       raise ValueError(

@@ -5,6 +5,7 @@ import pathlib
 
 from fskd_jax.analysis import inspection
 from fskd_jax.analysis.inspection import TRAINING
+from fskd_jax.cli.arguments import add_detector, detector_path
 from fskd_jax.cli.plot.out import add_out, save
 from fskd_jax.config import Config
 from fskd_jax.pictures import network
@@ -36,9 +37,7 @@ def add_episode(parser: argparse.ArgumentParser) -> None:
 
 def add_heatmaps(parser: argparse.ArgumentParser) -> None:
   """Declares the arguments of `fskd plot heatmaps`."""
-  source = parser.add_mutually_exclusive_group(required=True)
-  source.add_argument("--workdir", help="folder of a run")
-  source.add_argument("--weights", help=".safetensors file of fskd export")
+  add_detector(parser)
   parser.add_argument("--support", nargs="+", required=True, metavar="IMAGE")
   parser.add_argument(
     "--keypoints", nargs="+", required=True, metavar="FILE", help="as for fskd predict"
@@ -67,7 +66,7 @@ def _run_episode(args: argparse.Namespace) -> int:
 
 def _run_heatmaps(args: argparse.Namespace) -> int:
   supports = read_supports(args.support, args.keypoints)
-  detector = load(args.workdir or args.weights)
+  detector = load(detector_path(args))
   query = photographs.read(args.query, args.query)
   seen = inspection.query_views(
     detector, supports, query, box=args.box, names=args.names, most=MAX_ROWS

@@ -1,0 +1,95 @@
+"""fskd train: labels become a run, or the detector stays what it was."""
+
+import contextlib
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+from helpers import shapes
+
+import fskd_jax
+from fskd_jax import own_labels
+from fskd_jax.cli import main
+from fskd_jax.data.annotations import read_coco
+from fskd_jax.few_shot import recipe
+from fskd_jax.interop.weights import read_config
+from fskd_jax.training.checkpoint import CheckpointStore
+from fskd_jax.training.runs import load_config
+
+
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory):
+  """A folder of one category, in clips of four frames."""
+  folder = tmp_path_factory.mktemp("own") / "labels"
+  shapes.write_folder(folder)
+  file = folder / "annotations.json"
+  content = json.loads(file.read_text())
+  content["categories"] = content["categories"][:1]
+  for entry in content["annotations"]:
+    entry["category_id"] = content["categories"][0]["id"]
+  for entry in content["images"]:
+    old = entry["file_name"]
+    entry["file_name"] = f"clip{entry['id'] // 4}_frame{entry['id'] % 4:03d}.png"
+    (folder / "images" / old).rename(folder / "images" / entry["file_name"])
+  file.write_text(json.dumps(content))
+  return folder
+
+
+@pytest.fixture(scope="module")
+def start(trained, tmp_path_factory):
+  """The file of a detector to start from."""
+  path = str(tmp_path_factory.mktemp("start") / "start.safetensors")
+  assert main.main(["export", "--workdir", str(trained[1]), "--out", path]) == 0
+  return path
+
+
+def test_choices_follow_from_the_labels(labels, start):
+  dataset = read_coco(labels)
+  chosen = recipe.choose(dataset, str(labels), read_config(start))
+  data = chosen.config.data
+  assert data.base == dataset.keypoint_names and not data.novel
+  assert "20% of 10 clips" in chosen.choices[1]
+  assert data.flip_probability == 0.5  # no name has a side
+  names = ("left ear", *dataset.keypoint_names[1:])
+  lone = dataclasses.replace(dataset, keypoint_names=names)
+  chosen = recipe.choose(lone, str(labels), read_config(start))
+  assert chosen.config.data.flip_probability == 0.0
+  assert "left ear would be on the wrong side" in chosen.choices[2]
+  few = dataclasses.replace(dataset, instances=dataset.instances[:5])
+  with pytest.raises(ValueError, match="5 labelled images, expected at least 6"):
+    recipe.choose(few, str(labels), read_config(start))
+
+
+def test_a_run_is_trained_checked_and_written_as_a_configuration(
+  labels, start, tmp_path, capsys
+):
+  workdir = tmp_path / "run"
+  command = ["train", "--data", str(labels), "--workdir", str(workdir)]
+  command += ["--minutes", "0.01", "--weights", start]
+  assert main.main(command) == 0
+  told = capsys.readouterr().out
+  assert "steps: 50" in told and "PCK@0.1 on images not trained on: copied" in told
+  cfg = load_config(str(workdir / "config.py"))
+  with contextlib.closing(CheckpointStore(workdir)) as store:
+    saved = store.restore_model()
+  assert saved.step == (51 if "did not help" in told else 50)
+  assert cfg.train.steps == 50 and cfg.train.init_from == start
+  assert fskd_jax.load(workdir).calibration is not None
+  assert main.main(command) == 2
+  assert "holds a run already" in capsys.readouterr().err
+
+
+def test_a_training_that_does_not_help_leaves_the_detector(
+  labels, start, trained, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(own_labels, "_score", lambda results, baseline="": 0.5)
+  found = fskd_jax.train_on_labels(labels, tmp_path / "run", minutes=0.01, start=start)
+  assert not found.is_kept and "as it was" in str(found)
+  with contextlib.closing(CheckpointStore(tmp_path / "run")) as store:
+    saved = store.restore_model()
+  for new, old in zip(
+    jax.tree.leaves(saved.variables["params"]), jax.tree.leaves(trained[2].params)
+  ):
+    np.testing.assert_array_equal(new, old)
