@@ -73,7 +73,7 @@ def sources() -> tuple[SourceConfig, ...]:
   return (
     source(
       "creatures",
-      weight=2.0,
+      weight=3.0,
       name="synthetic_creatures",
       path="",
       images_per_species=300,
@@ -82,23 +82,21 @@ def sources() -> tuple[SourceConfig, ...]:
       unseen_species=("fox", "zebra", "pig"),
       validation_species=("rabbit",),
     ),
-    source("stamps", weight=4.0, path=_made("stamps/animals"), group_pattern=STAMP),
+    source("stamps", weight=3.0, path=_made("stamps/animals"), group_pattern=STAMP),
     source("figures", weight=2.0, path=_made("figures")),
     source(
       "objects",
-      weight=1.5,
       name="unlabelled",
       path=_made("stamps/objects"),
       group_pattern=STAMP,
       self_supervised=SelfSupervisedConfig(share=1.0),
     ),
-    # Of few clips, persons or places: more of their episodes would teach little.
-    source("tongue_ultrasound", weight=0.5, group_pattern=CLIP),
-    source("lips", weight=0.5, group_pattern=CLIP),
-    source("mollusk_shells", weight=0.5, flip_probability=0.0),
-    source("glue_tubes", weight=0.5),
-    source("mouse_openfield", weight=0.5),
-    source("reaching_hand", weight=0.5),
+    source("tongue_ultrasound", group_pattern=CLIP),
+    source("lips", group_pattern=CLIP),
+    source("mollusk_shells", flip_probability=0.0),
+    source("glue_tubes"),
+    source("mouse_openfield"),
+    source("reaching_hand"),
   )
 
 
@@ -117,8 +115,6 @@ def get_config() -> Config:
     slots=24,
     executor="resident",
     image_size=192,
-    crop="box",
-    crop_margin=1.3,
     color_jitter=0.4,
   )
   cfg.model = ModelConfig(
@@ -127,9 +123,9 @@ def get_config() -> Config:
     strides=(8,),
     freeze_until="stage7",
     batch_norm="frozen",
-    pyramid=PyramidConfig(width=160, inputs=(8, 16, 32), beside=(8, 16)),
+    pyramid=PyramidConfig(width=128, inputs=(8, 16, 32), beside=(8, 16)),
     kernel_sizes=(1,),
-    kernel_generator="prototype",
+    residual_crm=True,
     similarity="cosine",
     temperature=20.0,
     heatmap_upsampling="bilinear",
