@@ -1,4 +1,4 @@
-"""fskd train: trains the package's detector on your labels, and says whether it helps.
+"""fskd train: trains the package's detector on your labels, if that helps.
 
 The labels may be of any tool that is read (docs/data.md). What was chosen is printed
 and written to WORKDIR/config.py, which train.py takes. At the end stand the scores on

@@ -9,10 +9,10 @@ from fskd_jax.data import sides
 from fskd_jax.data.annotations import KeypointDataset
 
 SETTING = "validation/base"
-"""Where the detector is checked: images that are not trained on, all keypoint types."""
+"""The setting that is checked: images that are not trained on, all keypoint types."""
 
 CHECKED = 0.2
-"""Of the images or clips: not trained on."""
+"""The part of the images or clips that is not trained on."""
 
 LEAST_IMAGES = 6
 LEAST_GROUPS = 4
