@@ -95,7 +95,8 @@ def decode(
     if places is None:
       raise ValueError("a prior needs the places of the support's keypoints, got None")
     plain = decode(heatmaps, stride, "mode", temperature)
-    logits += log_prior(logits, plain.keypoints, plain.mass, places, stride, prior)
+    modes, masses = jnp.asarray(plain.keypoints), jnp.asarray(plain.mass)
+    logits += log_prior(logits, modes, masses, places, stride, prior)
   flat = logits.reshape(*logits.shape[:-2], height * width)
   index = flat.argmax(-1)
   highest = jnp.stack([index % width, index // width], axis=-1)

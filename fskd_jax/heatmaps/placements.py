@@ -152,7 +152,7 @@ def _similarities(
   squared = jnp.square(axis).sum(-1)
   length = jnp.where(squared > 0, squared, 1.0)
 
-  def seen(targets: Array) -> Array:
+  def seen(targets: Array | np.ndarray) -> Array:
     """Returns points in the frame of each pair: (0, 0) the first, (1, 0) the second."""
     offset = targets - origin
     along = (axis * offset).sum(-1)

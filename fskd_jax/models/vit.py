@@ -139,7 +139,7 @@ class Embeddings(nn.Module):
       conv_general_dilated=_convolve_patches,
       name="patches",
     )(images)
-    grid = patches.shape[1:3]
+    grid = patches.shape[1], patches.shape[2]
     tokens = patches.reshape(images.shape[0], -1, size.width)
     first = self.param("cls_token", _KERNEL_INIT, (1, size.width))
     if not size.is_rotary:
