@@ -33,7 +33,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # The same few examples every time; `pytest --hypothesis-profile=search` draws others.
 hypothesis.settings.register_profile(
-  "repeatable", derandomize=True, max_examples=40, deadline=None, database=None
+  "repeatable",
+  derandomize=True,
+  max_examples=40,
+  deadline=None,
+  database=None,
+  # A busy machine is no fault of a test.
+  suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.register_profile(
   "search", max_examples=300, deadline=None, database=None
