@@ -16,6 +16,7 @@ from jax import export
 from fskd_jax import config
 from fskd_jax.config import Config, LossConfig, ModelConfig, OptimConfig, PyramidConfig
 from fskd_jax.few_shot import step as few_shot_step
+from fskd_jax.heatmaps.prior import Places
 from fskd_jax.interop import stablehlo, state_dicts, weights
 from fskd_jax.interop.pretrained import load_pretrained
 from fskd_jax.interop.stages import seeded_episode
@@ -241,7 +242,7 @@ def test_files_that_others_load(detector, tmp_path):
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 2**-8), half, variables)
   # A program for JAX alone.
   path = tmp_path / "detector.zip"
-  stablehlo.write_stablehlo(path, cfg, variables, stablehlo.Sizes(1, 1, 5))
+  stablehlo.write_stablehlo(path, cfg, variables, stablehlo.Sizes(1, 1, 5), None)
   with zipfile.ZipFile(path) as file:
     stored = np.load(io.BytesIO(file.read("weights.npz")))
     encode, detect = (
@@ -250,6 +251,8 @@ def test_files_that_others_load(detector, tmp_path):
     )
   given, episode = dict(stored), seeded_episode(SIDE)
   kernels = encode.call(given, *episode.support.annotations())
-  found = detect.call(given, episode.query.images, kernels)
+  support, boxes = episode.support, np.ones((1, 1, 2), np.float32)
+  places = Places(support.keypoints, support.visible, boxes, boxes)._asdict()
+  found = detect.call(given, episode.query.images, kernels, places)
   expected = network.apply(variables, episode, train=False).heatmaps[0]
   np.testing.assert_allclose(found["heatmaps"], expected, atol=1e-5)
