@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
   if args.name is None:
     for name, path in files.items():
       about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-      print(f"{name:16s}{about.splitlines()[0] if about else ''}")
+      print(f"{name:24s}{about.splitlines()[0] if about else ''}")
     return 0
   if args.name not in files:
     raise ValueError(f"no configuration {args.name!r}; there are {', '.join(files)}")

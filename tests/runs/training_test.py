@@ -250,10 +250,6 @@ def _truncate_image(folder):
 
 
 BAD_DATA = {
-  "missing image": (
-    lambda folder: (folder / "images" / "007.png").unlink(),
-    FileNotFoundError, r"1 of 40 images .*007\.png",
-  ),
   "truncated image": (
     _truncate_image, ValueError, r"image '007\.png' cannot be decoded",
   ),
