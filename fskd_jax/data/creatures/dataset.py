@@ -10,6 +10,7 @@ from concurrent import futures
 
 import tqdm
 
+from fskd_jax.data import coco_entries
 from fskd_jax.data.creatures import render, skeleton, worker
 from fskd_jax.data.creatures.species import SPECIES
 from fskd_jax.files import write_json
@@ -119,25 +120,21 @@ def _render(
 
 def _coco(pictures: list[dict], images_per_species: int) -> dict:
   images = [
-    {
-      "id": picture["number"] + 1,
-      "file_name": worker.file_name(picture["number"], images_per_species),
-      "width": render.SIDE,
-      "height": render.SIDE,
-    }
+    coco_entries.image(
+      picture["number"] + 1,
+      worker.file_name(picture["number"], images_per_species),
+      (render.SIDE, render.SIDE),
+    )
     for picture in pictures
   ]
   annotations = [
-    {
-      "id": picture["number"] + 1,
-      "image_id": picture["number"] + 1,
-      "category_id": picture["number"] // images_per_species + 1,
-      "bbox": picture["bbox"],
-      "area": picture["bbox"][2] * picture["bbox"][3],
-      "iscrowd": 0,
-      "num_keypoints": sum(v > 0 for v in picture["keypoints"][2::3]),
-      "keypoints": picture["keypoints"],
-    }
+    coco_entries.annotation(
+      picture["number"] + 1,
+      picture["number"] + 1,
+      picture["number"] // images_per_species + 1,
+      picture["bbox"],
+      picture["keypoints"],
+    )
     for picture in pictures
   ]
   categories = [

@@ -8,6 +8,7 @@ from types import ModuleType
 import numpy as np
 import tqdm
 
+from fskd_jax.data import coco_entries
 from fskd_jax.data.creatures import render, scene
 from fskd_jax.data.creatures.skeleton import Builder
 from fskd_jax.data.creatures.species import Coat
@@ -76,20 +77,13 @@ def write_figures(out: str | os.PathLike, *, per_kind: int = 400, seed: int = 0)
       name = f"{kind}_{i:05d}.jpg"
       write_picture(unfinished / "images" / name, picture.image, quality=JPEG_QUALITY)
       height, width = picture.image.shape[:2]
-      images.append({"id": number, "file_name": name, "width": width, "height": height})
+      images.append(coco_entries.image(number, name, (width, height)))
       seen = picture.visible[:, None]
       triples = np.hstack([picture.keypoints * seen, 2 * seen]).round(2)
       annotations.append(
-        {
-          "id": number,
-          "image_id": number,
-          "category_id": category,
-          "bbox": list(picture.box),
-          "area": picture.box[2] * picture.box[3],
-          "iscrowd": 0,
-          "num_keypoints": int(picture.visible.sum()),
-          "keypoints": triples.ravel().tolist(),
-        }
+        coco_entries.annotation(
+          number, number, category, picture.box, triples.ravel().tolist()
+        )
       )
     categories = [
       {"id": i, "name": kind, "supercategory": "figure"}

@@ -7,7 +7,7 @@ import tempfile
 
 import tqdm
 
-from fskd_jax.data import coco_file, images, names
+from fskd_jax.data import coco_entries, coco_file, images, names
 from fskd_jax.data.published import readers
 from fskd_jax.data.published.release import SPLITS, Release
 from fskd_jax.data.published.schema import Published
@@ -136,20 +136,16 @@ def _coco(
   category_ids = {name: number for number, name in enumerate(release.parents, start=1)}
   return {
     "images": [
-      {"id": image_ids[name], "file_name": name, "width": width, "height": height}
-      for name, (width, height) in sizes.items()
+      coco_entries.image(image_ids[name], name, size) for name, size in sizes.items()
     ],
     "annotations": [
-      {
-        "id": number,
-        "image_id": image_ids[animal.file_name],
-        "category_id": category_ids[animal.species],
-        "bbox": animal.box,
-        "area": animal.box[2] * animal.box[3],
-        "iscrowd": 0,
-        "num_keypoints": sum(v != 0 for v in animal.keypoints[2::3]),
-        "keypoints": animal.keypoints,
-      }
+      coco_entries.annotation(
+        number,
+        image_ids[animal.file_name],
+        category_ids[animal.species],
+        animal.box,
+        animal.keypoints,
+      )
       for number, animal in enumerate(release.animals, start=1)
     ],
     "categories": [

@@ -9,7 +9,7 @@ import numpy as np
 import tqdm
 from PIL import Image
 
-from fskd_jax.data import images
+from fskd_jax.data import coco_entries, images
 from fskd_jax.data.stamps import compose, labels
 from fskd_jax.data.stamps.labels import Marked
 from fskd_jax.files import write_json, write_picture
@@ -112,22 +112,19 @@ def _animals(
     number, name = len(entries) + 1, _name(stamp.file.removeprefix("animals/"), i)
     write_picture(folder / "images" / name, picture.image, quality=JPEG_QUALITY)
     height, width = picture.image.shape[:2]
-    entries.append({"id": number, "file_name": name, "width": width, "height": height})
+    entries.append(coco_entries.image(number, name, (width, height)))
     triples = np.zeros((len(names[stamp.group]), 3))
     for point, xy, seen in zip(stamp.keypoints, picture.keypoints, picture.visible):
       if seen:
         triples[names[stamp.group].index(point)] = *xy.round(2), 2
     annotations.append(
-      {
-        "id": number,
-        "image_id": number,
-        "category_id": numbers[stamp.group],
-        "bbox": list(picture.box),
-        "area": picture.box[2] * picture.box[3],
-        "iscrowd": 0,
-        "num_keypoints": int((triples[:, 2] > 0).sum()),
-        "keypoints": triples.ravel().tolist(),
-      }
+      coco_entries.annotation(
+        number,
+        number,
+        numbers[stamp.group],
+        picture.box,
+        triples.ravel().tolist(),
+      )
     )
     progress.update()
   categories = [
