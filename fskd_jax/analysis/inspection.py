@@ -51,6 +51,8 @@ def episode_input(cfg: Config, setting: str, index: int) -> EpisodeInput:
     batch = store.with_pixels(next(batches), feed.store, crop_size(cfg.data))
   if setting == TRAINING and cfg.data.color_jitter:
     batch = color.jitter_batch(batch, cfg.train.seed, cfg.data.color_jitter)
+  if setting == TRAINING and cfg.data.grey_probability:
+    batch = color.grey_batch(batch, cfg.train.seed, cfg.data.grey_probability)
   views = episode.all_views(batch)
   pooling, targets = _maps(cfg, batch)
   return EpisodeInput(

@@ -69,7 +69,7 @@ class DataConfig:
 
   # Several data sets in the place of one (docs/training.md#several-data-sets). Each
   # source has its own names, split, episodes and crops; of these fields count the path,
-  # `cache_dir`, the executor, the size, `slots` and `color_jitter`.
+  # `cache_dir`, the executor, the size, `slots`, `color_jitter` and `grey_probability`.
   mixture: "tuple[SourceConfig, ...]" = sections()
   # Names of sources that are not trained on: all of them is "unseen/novel".
   holdout: tuple[str, ...] = ()
@@ -122,6 +122,9 @@ class DataConfig:
   scale_range: tuple[float, float] = number((1.0, 1.0), 0.01, 100)
   # Log range of contrast and of each channel's gain.
   color_jitter: float = number(0.0, 0, 5)
+  # Of the few-shot episodes: all views grey, half of these episodes inverted, as
+  # infrared, X-ray and depth images are.
+  grey_probability: float = fraction(0.0)
   shift: float = number(0.0, 0, 100)  # of the crop's side, uniform in +-shift per axis
   # "context": random margin around the box; "box": fixed.
   crop: str = one_of("context", "box")

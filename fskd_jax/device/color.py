@@ -1,4 +1,4 @@
-"""Colour jitter on the device, which simulates another illumination."""
+"""Colours on the device: another illumination, or a camera that sees no colours."""
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +7,9 @@ from jaxtyping import Array, Float, Int, Num
 from fskd_jax.episode import EpisodeBatch
 
 GREY = 128.0
+
+_GREY_STREAM = 7919
+"""Added to the seed, so that greyness does not depend on what `jitter` draws."""
 
 
 def jitter_batch(batch: EpisodeBatch, seed: int, strength: float) -> EpisodeBatch:
@@ -31,6 +34,34 @@ def jitter_batch(batch: EpisodeBatch, seed: int, strength: float) -> EpisodeBatc
   return batch._replace(
     support=jittered(batch.support, 0), query=jittered(batch.query, shots)
   )
+
+
+def grey_batch(batch: EpisodeBatch, seed: int, probability: float) -> EpisodeBatch:
+  """Takes the colours from some episodes: all views grey, of every second one inverted.
+
+  That is what infrared, X-ray and depth images look like to a network that learned
+  from photographs.
+
+  Args:
+    batch: Episodes with pixels.
+    seed: The seed of the run.
+    probability: Of an episode. What becomes of it depends on the seed and its index.
+  """
+
+  def draw(index):
+    key = jax.random.fold_in(jax.random.key(seed + _GREY_STREAM), index)
+    return jax.random.uniform(key)
+
+  drawn = jax.vmap(draw)(batch.episode_index)[:, None, None, None, None]
+
+  def changed(views):
+    # Luma of ITU-R BT.601, as Pillow has it.
+    grey = views.images @ jnp.array([0.299, 0.587, 0.114])
+    grey = jnp.broadcast_to(grey[..., None], views.images.shape)
+    grey = jnp.where(drawn < probability / 2, 255.0 - grey, grey)
+    return views._replace(images=jnp.where(drawn < probability, grey, views.images))
+
+  return batch._replace(support=changed(batch.support), query=changed(batch.query))
 
 
 def jitter(

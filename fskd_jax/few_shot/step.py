@@ -37,6 +37,7 @@ def train_step(
   seed: int,
   rotate_support: bool,
   color_jitter: float = 0.0,
+  grey_probability: float = 0.0,
   rates: Rates = (),
   axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
@@ -55,6 +56,7 @@ def train_step(
     seed: The seed of the sampled negatives and colours.
     rotate_support: Whether every image of an episode is the support once.
     color_jitter: The strength of `color.jitter`.
+    grey_probability: The probability of `color.grey_batch`.
     rates: The factors that `tx` was made with, see `optim.factors`.
     axis_name: The device axis; None for a single device.
 
@@ -64,6 +66,8 @@ def train_step(
   detector = detector.clone(axis_name=axis_name)
   if color_jitter:
     batch = color.jitter_batch(batch, seed, color_jitter)
+  if grey_probability:
+    batch = color.grey_batch(batch, seed, grey_probability)
 
   def terms(params, batch_stats):
     output, mutated = detector.apply(

@@ -57,6 +57,7 @@ class FewShotTask:
       seed=self._cfg.train.seed,
       rotate_support=self._cfg.train.rotate_support,
       color_jitter=self._cfg.data.color_jitter,
+      grey_probability=self._cfg.data.grey_probability,
       rates=rates(self._cfg),
     )
 

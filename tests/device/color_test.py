@@ -41,3 +41,27 @@ def test_colours_depend_on_the_episode_not_on_the_batch():
     jnp.concatenate([found.support.images, found.query.images], 1).mean((2, 3))
   )
   assert len(np.unique(means[..., 0].round(3))) == means[..., 0].size  # all differ
+
+
+def test_an_episode_is_grey_in_all_views_or_in_none():
+  batch = tiny_detector.episodes(b=64, k=2, m=1)
+  found = color.grey_batch(batch, 3, 0.5)
+  views = [found.support.images, found.query.images]
+  images = np.concatenate(views, 1)
+  original = np.concatenate([batch.support.images, batch.query.images], 1)
+  is_grey = np.ptp(images, axis=-1).max(axis=(2, 3)) < 1e-3
+  assert (is_grey.all(1) == is_grey.any(1)).all() and 16 < is_grey[:, 0].sum() < 48
+  np.testing.assert_array_equal(images[~is_grey[:, 0]], original[~is_grey[:, 0]])
+  luma = original @ np.array([0.299, 0.587, 0.114])
+  same = np.isclose(images[..., 0], luma, atol=1e-2).all(axis=(1, 2, 3))
+  inverted = np.isclose(images[..., 0], 255 - luma, atol=1e-2).all(axis=(1, 2, 3))
+  assert (same | inverted)[is_grey[:, 0]].all() and 6 < inverted.sum() < 26
+  part = color.grey_batch(jax.tree.map(lambda x: x[2:3], batch), 3, 0.5)
+  np.testing.assert_array_equal(part.query.images, found.query.images[2:3])
+
+
+def test_probability_of_grey():
+  batch = tiny_detector.episodes(b=8, k=1, m=1)
+  never, always = (color.grey_batch(batch, 0, p) for p in (0.0, 1.0))
+  np.testing.assert_array_equal(never.query.images, batch.query.images)
+  assert np.ptp(always.query.images, axis=-1).max() < 1e-3
