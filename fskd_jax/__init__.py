@@ -17,7 +17,6 @@ The public names are imported when they are first used, because JAX alone takes 
 """
 
 import importlib
-import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
   from fskd_jax.prediction.results import Prediction
   from fskd_jax.prediction.supports import Support
 
-__version__ = importlib.metadata.version("fskd-jax")
+__version__ = "0.2.0"
 
 __all__ = [
   "Config",

@@ -10,6 +10,7 @@ warps on the device what was decoded once. Streams are begun before a timed run.
 import contextlib
 import dataclasses
 import functools
+import importlib.util
 import json
 import pathlib
 import shutil
@@ -35,7 +36,14 @@ from fskd_jax.models.detector import FewShotDetector
 from fskd_jax.training import optim
 from fskd_jax.training import state as train_state
 
-EXECUTORS = {"resident": "resident", "tf.data": "tfdata"}
+_LIBRARIES = {"resident": ("resident", "jax"), "tf.data": ("tfdata", "tensorflow")}
+EXECUTORS = {
+  title: executor
+  for title, (executor, library) in _LIBRARIES.items()
+  if importlib.util.find_spec(library)
+}
+"""Those whose library is installed."""
+
 PHOTOGRAPH = 640  # side, pixels
 SKIPPED_BATCHES = 3
 """Taken from a stream before the clock starts, so that it runs as in the middle."""
@@ -74,8 +82,8 @@ def problems(setup: Setup) -> Iterator[Problem]:
     yield Problem(
       name=f"training step, {name}",
       variables={"side": cfg.data.image_size, "part": "step"},
-      sides={"fixed batch": {"": fixed}, **fed},
-      checks=(("resident", "tf.data"),),
+      sides=({"fixed batch": {"": fixed}} if "tf.data" in EXECUTORS else {}) | fed,
+      checks=(("resident", "tf.data"),) if "tf.data" in EXECUTORS else (),
       limit=0.1,
       is_long=cfg.data.image_size > 96,
       items=images * num_steps,

@@ -4,10 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
-import tomllib
 
 import pytest
 from helpers.paths import ROOT
+
+import fskd_jax
 
 pytestmark = pytest.mark.slow
 
@@ -54,8 +55,7 @@ def test_the_wheel_is_what_is_imported(site, python):
 
 
 def test_the_command_knows_its_version_and_its_commands(python):
-  project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-  assert python("-m", "fskd_jax", "--version").strip() == project["version"]
+  assert python("-m", "fskd_jax", "--version").strip() == fskd_jax.__version__
   assert "configs" in python("-m", "fskd_jax", "--help")
 
 
