@@ -19,7 +19,7 @@ FLOORS = (
   {"few_shot", "pose"},
   {"training"},
   {"interop", "data", "pictures"},
-  {"models", "heatmaps", "metrics", "device"},
+  {"models", "heatmaps", "metrics", "device", "tracking"},
   {"episode"},
   {"config", "geometry", "files", "messages"},
 )

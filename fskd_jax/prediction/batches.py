@@ -1,7 +1,6 @@
 """Cuts crops for the network, pads batches to a few sizes, and maps results back."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -25,20 +24,6 @@ def cut(
   matrices = augment.evaluation_crops(boxes, cfg)
   crops = [photographs.crop(x, m, cfg.image_size) for x, m in zip(images, matrices)]
   return np.stack(crops), matrices
-
-
-def shapes(
-  known: Float[np.ndarray, "q 4"], given: Sequence[Any]
-) -> Float[np.ndarray, "q 2"]:
-  """Returns (width, height) of the boxes of query images.
-
-  Args:
-    known: The boxes, given or found by the search.
-    given: The box that was given for each image, or None: those found are squares,
-      which say nothing about the shape of the object. They get NaN.
-  """
-  is_given = np.array([box is not None for box in given])
-  return np.where(is_given[:, None], known[:, 2:], np.nan)
 
 
 def slices(count: int) -> list[slice]:

@@ -8,34 +8,27 @@ Coordinates are pixel indices of the picture as a viewer shows it, turned as its
 data says: the centre of the first pixel is (0, 0).
 """
 
-import logging
 from collections.abc import Sequence
-from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from fskd_jax.few_shot.calibration import Calibration
-from fskd_jax.heatmaps import decoding
-from fskd_jax.heatmaps.decoding import Readout
-from fskd_jax.heatmaps.prior import Places
-from fskd_jax.models.build import Model, make_detector
-from fskd_jax.models.detector import fuse_heatmaps
+from fskd_jax.models.build import Model
 from fskd_jax.prediction import batches, photographs, search, supports
 from fskd_jax.prediction.batches import QUERY_BATCH, padded, power_of_two
+from fskd_jax.prediction.network import Network
+from fskd_jax.prediction.objects import find_objects
 from fskd_jax.prediction.photographs import Photograph
 from fskd_jax.prediction.results import Heatmaps, Prediction
+from fskd_jax.prediction.rows import Boxes, Rows, placed
 from fskd_jax.prediction.support_points import (
   Box,
   Points,
   box_per_image,
-  checked_box,
   require_list,
 )
 from fskd_jax.prediction.supports import Layout, Support
-
-_log = logging.getLogger(__name__)
 
 
 class KeypointDetector:
@@ -70,27 +63,7 @@ class KeypointDetector:
         "few-shot detectors take"
       )
     self.config, self.calibration = cfg, calibrated
-    self._variables = jax.device_put(model.variables, jax.local_devices()[0])
-    detector = make_detector(cfg)
-    temperature = decoding.temperature(cfg.loss)
-
-    def encode_support(variables, images, keypoints, visible):
-      return detector.apply(
-        variables, images, keypoints, visible, method=detector.encode_support
-      )
-
-    def detect(variables, images, kernels, places=None):
-      heatmaps: Any = detector.apply(variables, images, kernels, method=detector.detect)
-      fused = fuse_heatmaps(heatmaps)[0]
-      stride = cfg.data.image_size / fused.shape[-1]
-      prior = None if places is None else calibrated and calibrated.prior
-      found = decoding.decode(
-        fused[None], stride, decoding.DEFAULT, temperature, prior, places
-      )
-      return jax.tree.map(lambda x: x[0], found), fused
-
-    self._encode_support, self._detect = jax.jit(encode_support), jax.jit(detect)
-    self._has_warned = False
+    self._network = Network(model, calibrated)
 
   def support(
     self,
@@ -130,9 +103,7 @@ class KeypointDetector:
       padded(shots.visible, sizes)[None],
       padded(shots.boxes, sizes[:1])[None].astype(np.float32),
     )
-    kernels = self._encode_support(
-      self._variables, padded(shots.crops, sizes[:1])[None], *layout[:2]
-    )
+    kernels = self._network.encode(padded(shots.crops, sizes[:1])[None], *layout[:2])
     shown = np.asarray(shots.visible.any(0))
     return Support(shots.names, shown, shots.places, kernels, layout)
 
@@ -140,18 +111,24 @@ class KeypointDetector:
     self,
     support: Support,
     query_images: Sequence[Photograph],
-    boxes: Sequence[Box | None] | None = None,
+    boxes: Sequence[Boxes] | None = None,
+    objects: int | None = 1,
   ) -> Prediction:
     """Finds the keypoint types of the support in q other images.
 
     Args:
       support: The keypoint types, as returned by `support` of this detector.
       query_images: Files, arrays or PIL images, see `photographs.read`.
-      boxes: (x, y, width, height) of the object in each image, pixels; None if the
-        object is to be searched for, which costs about ten times as much.
+      boxes: (x, y, width, height) of the object in each image, pixels, or those of
+        several objects; None if they are to be searched for, which costs about ten
+        times as much.
+      objects: Number of objects to search for in each image, at most; None for all.
+        Several cost four times as much again.
 
     Returns:
-      One object for each image, in their order (r = q).
+      The objects of all images, in the order of the images; in an image, those given in
+      their order, those found with the best first. With `objects` = 1 and at most one
+      box each there is one object for each image (r = q).
 
     Raises:
       FileNotFoundError: There is no such file.
@@ -159,20 +136,70 @@ class KeypointDetector:
         message names the image.
     """
     labels, boxes = _queries(query_images, boxes)
-    dispatched = []
+    started = []
     for part in batches.slices(len(labels)):
-      crops, matrices, known = self._query_crops(
-        support, query_images[part], boxes[part], labels[part]
-      )
-      found, _ = self._run(crops, support, batches.shapes(known, boxes[part]))
-      dispatched.append((found, matrices, known))  # the next crops are cut meanwhile
-    parts = [
-      (known, *self._scored(jax.device_get(found), matrices, support))
-      for found, matrices, known in dispatched
+      pixels = _read(query_images[part], labels[part])
+      rows = self.locate(support, pixels, boxes[part], labels[part], objects)
+      started.append((part.start, rows, self._network.start(support, pixels, rows)))
+    found = [
+      (rows.numbers + first, rows.boxes, *self._network.finish(support, pending)[:3])
+      for first, rows, pending in started  # the next crops were cut meanwhile
     ]
-    box, keypoints, confidence, covariance = map(np.concatenate, zip(*parts))
-    numbers = np.arange(len(labels))
-    return Prediction(numbers, box, keypoints, confidence, covariance, support.names)
+    return Prediction(*map(np.concatenate, zip(*found)), names=support.names)
+
+  def locate(
+    self,
+    support: Support,
+    pixels: Sequence[UInt8[np.ndarray, "_ _ 3"]],
+    boxes: Sequence[Boxes],
+    labels: Sequence[str],
+    objects: int | None = 1,
+  ) -> Rows:
+    """Returns where the objects of images are: as given, or else found by a search.
+
+    Args:
+      support: The keypoint types.
+      pixels: The images, RGB.
+      boxes: The boxes given for each image, or None.
+      labels: Names of the images in messages.
+      objects: Number of objects to search for, as for `predict`.
+
+    Raises:
+      ValueError: A box is empty or outside its image, or several objects are to be
+        searched for by a single keypoint.
+    """
+    sizes = [image.shape[1::-1] for image in pixels]
+    margin = self.config.data.crop_margin
+
+    def find(missing: list[int]) -> tuple[np.ndarray, np.ndarray]:
+      look = self._network.looker(support, [pixels[i] for i in missing])
+      where = [sizes[i] for i in missing]
+      if objects != 1:
+        return find_objects(look, where, support.places, margin, objects)
+      found = search.find_boxes(look, where, support.places, margin)
+      return np.arange(len(missing)), found
+
+    return placed(boxes, sizes, labels, find)
+
+  def detect(
+    self, support: Support, pixels: Sequence[UInt8[np.ndarray, "_ _ 3"]], rows: Rows
+  ) -> tuple[Prediction, Float[np.ndarray, " r"]]:
+    """Finds the keypoints of objects whose places are known.
+
+    Args:
+      support: The keypoint types.
+      pixels: The images, RGB.
+      rows: The objects.
+
+    Returns:
+      The objects, and their raw scores, 0..1: the mean share of a heat-map around its
+      maximum. Unlike calibrated confidences they can be compared between places.
+    """
+    pending = self._network.start(support, pixels, rows, is_tight=True)
+    keypoints, confidence, covariance, mass = self._network.finish(support, pending)
+    scores = np.nanmean(mass, axis=1)
+    arrays = rows.numbers, rows.boxes, keypoints, confidence, covariance
+    return Prediction(*arrays, names=support.names), scores
 
   def heatmaps(
     self,
@@ -185,7 +212,7 @@ class KeypointDetector:
     Args:
       support: The keypoint types, as returned by `support` of this detector.
       query_images: At most `QUERY_BATCH` (8) images, as for `predict`.
-      boxes: Boxes as for `predict`.
+      boxes: The box of the object in each image, or None, as for `predict`.
 
     Raises:
       FileNotFoundError: An image file does not exist.
@@ -196,105 +223,25 @@ class KeypointDetector:
       raise ValueError(
         f"query_images: got {len(labels)}, expected {QUERY_BATCH} at most"
       )
-    crops, _, known = self._query_crops(support, query_images, boxes, labels)
-    found, maps = self._run(crops, support, batches.shapes(known, boxes))
+    pixels = _read(query_images, labels)
+    rows = self.locate(support, pixels, boxes, labels)
+    crops, _ = batches.cut(pixels, rows.boxes, self.config.data)
+    found, maps = self._network.run(crops, support, rows.shapes())
     count, types = len(crops), len(support.names)
     maps, points = (np.asarray(x)[:count, :types] for x in (maps, found.keypoints))
     return Heatmaps(crops, maps, points, support.names)
 
-  def _run(
-    self,
-    crops: UInt8[np.ndarray, "q l l 3"],
-    support: Support,
-    shapes: Float[np.ndarray, "q 2"] | None,
-  ) -> tuple[Readout, jax.Array]:
-    """Starts the network on a batch; returns readout and heat-maps, with padding.
-
-    Args:
-      crops: The images.
-      support: The keypoint types.
-      shapes: As `Places.query_boxes`; None reads every keypoint out for itself, without
-        the prior.
-    """
-    size = 1 if len(crops) == 1 else QUERY_BATCH
-    places = None
-    if shapes is not None and self.calibration and self.calibration.prior:
-      shapes = padded(shapes.astype(np.float32), (size,))[None]
-      places = Places(*support.layout, query_boxes=shapes)
-    queries = padded(crops, (size,))[None]
-    return self._detect(self._variables, queries, support.kernels, places)
-
-  def _query_crops(
-    self,
-    support: Support,
-    images: Sequence[Photograph],
-    boxes: Sequence[Box | None],
-    labels: Sequence[str],
-  ) -> tuple[
-    UInt8[np.ndarray, "q l l 3"], Float[np.ndarray, "q 2 3"], Float[np.ndarray, "q 4"]
-  ]:
-    """Reads images, and returns crops, matrices and the boxes, given or found."""
-    pixels = [photographs.read(x, label) for x, label in zip(images, labels)]
-    known = np.zeros((len(pixels), 4))
-    for i, (box, image, label) in enumerate(zip(boxes, pixels, labels)):
-      if box is not None:
-        known[i] = checked_box(box, image.shape[1::-1], label)
-    missing = [i for i, box in enumerate(boxes) if box is None]
-    if missing:
-      known[missing] = self._search(support, [pixels[i] for i in missing])
-    return *batches.cut(pixels, known, self.config.data), known
-
-  def _search(
-    self, support: Support, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]
-  ) -> Float[np.ndarray, "q 4"]:
-    """Returns a box of the object in each image."""
-    cfg = self.config.data
-
-    def look(numbers, boxes):
-      dispatched = []
-      for part in batches.slices(len(boxes)):
-        views = [images[i] for i in numbers[part]]
-        crops, matrices = batches.cut(views, boxes[part], cfg)
-        # Without the prior, which is of keypoints in the box of an object.
-        dispatched.append((self._run(crops, support, None)[0], matrices))
-      parts = [
-        batches.in_images(jax.device_get(found), matrices, support.shown)
-        for found, matrices in dispatched
-      ]
-      keypoints, _, mass, _ = map(np.concatenate, zip(*parts))
-      return keypoints, mass
-
-    sizes = [image.shape[1::-1] for image in images]
-    return search.find_boxes(look, sizes, support.places, cfg.crop_margin)
-
-  def _scored(
-    self, found: Readout, to_original: Float[np.ndarray, "q 2 3"], support: Support
-  ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns keypoints, confidence and covariance, pixels of the original images."""
-    keypoints, covariance, mass, peak = batches.in_images(
-      found, to_original, support.shown
-    )
-    if self.calibration is None:
-      self._warn_once()
-      confidence = mass
-    else:
-      confidence = self.calibration.confidence(mass, peak)
-      covariance = covariance * self.calibration.covariance_scale
-    return keypoints, np.where(support.shown, confidence, 0.0), covariance
-
-  def _warn_once(self) -> None:
-    if not self._has_warned:
-      _log.warning(
-        "%s is not calibrated: its confidence is a raw score (evaluate.py calibrates)",
-        self.config.name,
-      )
-      self._has_warned = True
-
 
 def _queries(
-  images: Sequence[Photograph], boxes: Sequence[Box | None] | None
-) -> tuple[list[str], Sequence[Box | None]]:
+  images: Sequence[Photograph], boxes: Sequence[Boxes] | None
+) -> tuple[list[str], Sequence[Boxes]]:
   """Checks that there are query images; returns their labels and boxes."""
   require_list(images, "query_images")
   labels = [photographs.describe(x, i, "query") for i, x in enumerate(images)]
   return labels, box_per_image(boxes, len(labels))
+
+
+def _read(
+  images: Sequence[Photograph], labels: Sequence[str]
+) -> list[UInt8[np.ndarray, "_ _ 3"]]:
+  return [photographs.read(image, label) for image, label in zip(images, labels)]

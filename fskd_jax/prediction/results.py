@@ -1,7 +1,7 @@
 """The results of a detector: keypoints as rows of objects, and heat-maps."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 class Prediction:
   """The keypoints of r objects, each with the number of its image.
 
-  The present search finds one object per image, so row i belongs to image i.
+  Where one object is searched for in each image, row i belongs to image i.
   Coordinates are pixel indices of the images: the centre of the first pixel is (0, 0).
 
     prediction = detector.predict(support, ["bob.jpg", "eve.png"])
@@ -73,6 +73,23 @@ class Prediction:
   def of_image(self, number: int) -> "Prediction":
     """Returns the objects found in one image, given by its number from 0."""
     return self[self.image == number]
+
+  def of_types(self, names: Sequence[str]) -> "Prediction":
+    """Returns the objects with some of their keypoint types, in this order.
+
+    Raises:
+      ValueError: There is no such type.
+    """
+    if unknown := [name for name in names if name not in self.names]:
+      raise ValueError(f"no keypoint {unknown[0]!r}; there are {', '.join(self.names)}")
+    types = [self.names.index(name) for name in names]
+    return dataclasses.replace(
+      self,
+      keypoints=self.keypoints[:, types],
+      confidence=self.confidence[:, types],
+      covariance=self.covariance[:, types],
+      names=tuple(names),
+    )
 
   def is_shown(self) -> Bool[np.ndarray, "r n"]:
     """Returns whether some support image shows the type of each keypoint."""

@@ -53,37 +53,74 @@ def find_boxes(
   starts = [windows(size) for size in sizes]
   numbers = np.repeat(range(len(sizes)), [len(rows) for rows in starts])
   squares = np.concatenate(starts) / [1, 1, crop_margin]  # a window is a crop
-  squares, certainty = _zoom(look, sizes, places, numbers, squares)
+  squares, certainty, _ = zoom(look, sizes, places, numbers, squares)
   chosen = []
   for i in range(len(sizes)):
     whole, *smaller = np.flatnonzero(numbers == i)
     chosen += [whole, smaller[certainty[smaller].argmax()]]
-  squares, certainty = _zoom(look, sizes, places, numbers[chosen], squares[chosen])
+  squares, certainty, _ = zoom(look, sizes, places, numbers[chosen], squares[chosen])
   better = certainty.reshape(-1, 2).argmax(1)
   return to_boxes(squares.reshape(-1, 2, 3)[np.arange(len(sizes)), better])
 
 
-def windows(size: tuple[int, int]) -> Float[np.ndarray, "w 3"]:
+def windows(
+  size: tuple[int, int], fractions: Sequence[float] = (WINDOW,)
+) -> Float[np.ndarray, "w 3"]:
   """Returns the windows of the search: the image, and half-overlapping smaller ones.
 
   Args:
     size: (width, height) of the image.
+    fractions: Sides of the smaller windows, as fractions of the image's longer side.
 
   Returns:
     Rows of centre (x, y) and side, pixels; the first is the whole image.
   """
   longer = max(size)
-  side = WINDOW * longer
-  x, y = (
-    np.linspace(0, length - side, math.ceil((length - side) / (side / 2)) + 1)
-    + (side - 1) / 2
-    if length > side
-    else np.array([(length - 1) / 2])
-    for length in size
+  found = [np.array([[(size[0] - 1) / 2, (size[1] - 1) / 2, longer]])]
+  for fraction in fractions:
+    side = fraction * longer
+    x, y = (
+      np.linspace(0, length - side, math.ceil((length - side) / (side / 2)) + 1)
+      + (side - 1) / 2
+      if length > side
+      else np.array([(length - 1) / 2])
+      for length in size
+    )
+    grid = np.stack(np.broadcast_arrays(x[:, None], y[None], side), axis=-1)
+    found.append(grid.reshape(-1, 3))
+  return np.concatenate(found)
+
+
+def zoom(
+  look: Look,
+  sizes: Sequence[tuple[int, int]],
+  places: Float[np.ndarray, "k n 2"],
+  numbers: Int[np.ndarray, " w"],
+  squares: Float[np.ndarray, "w 3"],
+) -> tuple[
+  Float[np.ndarray, "w 3"], Float[np.ndarray, " w"], Float[np.ndarray, "w n 2"]
+]:
+  """Runs the detector in squares of images.
+
+  Args:
+    look: Function that runs the detector in boxes.
+    sizes: (width, height) of the images.
+    places: Relative places of the support's keypoints; NaN where not visible.
+    numbers: Number of the image of each square.
+    squares: Centre (x, y) and side, pixels.
+
+  Returns:
+    The squares estimated from the keypoints, the mean scores, and the keypoints.
+  """
+  keypoints, scores = look(numbers, to_boxes(squares))
+  estimated = [
+    square_from_keypoints(points, sure, places, sizes[i])
+    for points, sure, i in zip(keypoints, scores, numbers)
+  ]
+  squares = np.array(
+    [old if new is None else new for old, new in zip(squares, estimated)]
   )
-  smaller = np.stack(np.broadcast_arrays(x[:, None], y[None], side), axis=-1)
-  whole = ((size[0] - 1) / 2, (size[1] - 1) / 2, longer)
-  return np.concatenate([[whole], smaller.reshape(-1, 3)])
+  return squares, np.nanmean(scores, axis=1), keypoints
 
 
 def to_boxes(squares: Float[np.ndarray, "w 3"]) -> Float[np.ndarray, "w 4"]:
@@ -138,25 +175,6 @@ def square_from_keypoints(
     return None
   x, y, side = np.mean(found, axis=0)
   return np.array([np.clip(x, 0, size[0] - 1), np.clip(y, 0, size[1] - 1), side])
-
-
-def _zoom(
-  look: Look,
-  sizes: Sequence[tuple[int, int]],
-  places: Float[np.ndarray, "k n 2"],
-  numbers: Int[np.ndarray, " w"],
-  squares: Float[np.ndarray, "w 3"],
-) -> tuple[Float[np.ndarray, "w 3"], Float[np.ndarray, " w"]]:
-  """Runs the detector in squares, and returns estimated squares and mean scores."""
-  keypoints, scores = look(numbers, to_boxes(squares))
-  estimated = [
-    square_from_keypoints(points, sure, places, sizes[i])
-    for points, sure, i in zip(keypoints, scores, numbers)
-  ]
-  squares = np.array(
-    [old if new is None else new for old, new in zip(squares, estimated)]
-  )
-  return squares, np.nanmean(scores, axis=1)
 
 
 def _mean_and_spread(

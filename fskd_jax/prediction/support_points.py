@@ -158,9 +158,7 @@ def require_list(images: Any, name: str) -> None:
     raise ValueError(f"{name}: got none")
 
 
-def box_per_image(
-  boxes: Sequence[Box | None] | None, count: int
-) -> Sequence[Box | None]:
+def box_per_image(boxes: Sequence[Any] | None, count: int) -> Sequence[Any]:
   """Returns the boxes, or None for each of `count` images.
 
   Raises:

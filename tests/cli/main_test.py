@@ -328,7 +328,7 @@ def test_stablehlo_runs_without_the_package(run, cfg, tmp_path, monkeypatch, pri
   )
   places = Places(*batch.support[1:3], np.ones((1, 1, 2)), np.array([[[1.0, 0.5]]]))
   user, others = (
-    load(run)._detect(model.variables, batch.query.images, kernels, *given)[0]
+    load(run)._network._detect(model.variables, batch.query.images, kernels, *given)[0]
     for given in ([places], [])
   )
   np.testing.assert_allclose(found["keypoints"][0], user.keypoints, atol=1e-3)
