@@ -15,15 +15,23 @@ from fskd_jax.config import Config
 from fskd_jax.data.feed import Feed
 from fskd_jax.data.sources import load_dataset
 from fskd_jax.few_shot import recipe
-from fskd_jax.files import write_text
+from fskd_jax.files import read_json, write_json, write_text
 from fskd_jax.interop.weights import read_config
+from fskd_jax.metrics import results
 from fskd_jax.prediction.load import PACKAGED
 from fskd_jax.training import loop
 from fskd_jax.training.checkpoint import CheckpointStore
+from fskd_jax.training.runs import load_config
 from fskd_jax.training.state import TrainState
 
 BEFORE = "before"
 """Folder of the run with the scores of the detector that it started from."""
+
+PLAN = "config.py"
+"""File of the run's configuration, written before it is trained."""
+
+OUTCOME = "outcome.json"
+"""File of the scores; it names the workdir once everything is done."""
 
 _TIMED = 6  # steps, after the first, which compiles
 _LEAST, _MOST = 50, 20_000  # steps
@@ -69,7 +77,8 @@ def train_on_labels(
 
   Args:
     labels: File or folder of labels, of any tool that is read.
-    workdir: New folder for the run.
+    workdir: New folder for the run, or the folder of one that was stopped, which goes
+      on with the steps that it had chosen.
     minutes: About how long to train; evaluation comes on top.
     start: A .safetensors file of `fskd export` to start from; default: the detector
       that comes with the package.
@@ -79,11 +88,60 @@ def train_on_labels(
 
   Raises:
     FileNotFoundError: The labels, their images or the weights are missing.
-    ValueError: The labels cannot be read or are too few, or the folder holds a run.
+    ValueError: The labels cannot be read or are too few, or the folder holds a run that
+      is finished, or one from other labels or weights.
   """
   workdir, weights = pathlib.Path(workdir), pathlib.Path(start or PACKAGED)
-  if (workdir / "checkpoints").exists():
+  cfg = _planned(workdir, labels, weights) or _plan(workdir, labels, weights, minutes)
+  task = experiment.make_task(cfg)
+  state = loop.new_state(task, cfg)
+  scored = results.results_folder(workdir / BEFORE, cfg.eval) / "results.json"
+  if not scored.exists():
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    task.evaluate(variables, 0, workdir / BEFORE)
+  outcome = _outcome(workdir)
+  if outcome is None:
+    experiment.train(cfg, workdir)
+    before, after = read_json(scored), experiment.evaluate(workdir)
+    score_before, score_after = _score(before), _score(after)
+    copied = _score(before, "copy_support")
+    is_kept = score_after > score_before
+    outcome = Outcome(workdir, copied, score_before, score_after, is_kept)
+    write_json(workdir / OUTCOME, outcome._asdict() | {"workdir": ""})
+  if not outcome.is_kept:
+    _keep(cfg, state, workdir)
+  write_json(workdir / OUTCOME, outcome._asdict() | {"workdir": str(workdir)})
+  return outcome
+
+
+def _planned(
+  workdir: pathlib.Path, labels: str | os.PathLike, weights: pathlib.Path
+) -> Config | None:
+  """Returns the configuration of a run that was stopped; None for a new folder."""
+  if not (workdir / PLAN).exists():
+    if (workdir / "checkpoints").exists():
+      raise ValueError(f"{workdir} holds a run already; name a new folder")
+    return None
+  cfg = load_config(str(workdir / PLAN))
+  given = {"data.path": str(labels), "train.init_from": str(weights)}
+  there = {"data.path": cfg.data.path, "train.init_from": cfg.train.init_from}
+  if given != there:
+    raise ValueError(
+      f"{workdir} holds a run from {there}, not from {given}; name a new folder"
+    )
+  if (workdir / OUTCOME).exists() and read_json(workdir / OUTCOME)["workdir"]:
     raise ValueError(f"{workdir} holds a run already; name a new folder")
+  print(f"going on with {workdir / PLAN}: {cfg.train.steps} steps", flush=True)
+  return cfg
+
+
+def _plan(
+  workdir: pathlib.Path,
+  labels: str | os.PathLike,
+  weights: pathlib.Path,
+  minutes: float,
+) -> Config:
+  """Chooses a configuration, prints it and writes it to the workdir."""
   base = read_config(weights)
   if base is None or base.task != "few_shot":
     raise ValueError(f"{weights} is no few-shot detector with a configuration")
@@ -94,23 +152,20 @@ def train_on_labels(
   chosen = recipe.choose(load_dataset(base.data), str(labels), base)
   print("\n".join(chosen.choices), flush=True)
   cfg = recipe.with_steps(chosen.config, _MOST)
-  task = experiment.make_task(cfg)
-  state = loop.new_state(task, cfg)
-  variables = {"params": state.params, "batch_stats": state.batch_stats}
+  state = loop.new_state(experiment.make_task(cfg), cfg)
   seconds = _seconds_per_step(recipe.with_steps(cfg, 1 + _TIMED), state)
   steps = int(min(max(minutes * 60 / seconds, _LEAST), _MOST))
   cfg = recipe.with_steps(chosen.config, steps)
   print(f"steps: {steps}, {seconds:.2f} s each", flush=True)
-  write_text(workdir / "config.py", _file(cfg, chosen.choices))
-  before = task.evaluate(variables, 0, workdir / BEFORE)
-  experiment.train(cfg, workdir)
-  after = experiment.evaluate(workdir)
-  score_before, score_after = _score(before), _score(after)
-  is_kept = score_after > score_before
-  if not is_kept:
-    _keep(cfg, state, workdir)
-  copied = _score(before, "copy_support")
-  return Outcome(workdir, copied, score_before, score_after, is_kept)
+  write_text(workdir / PLAN, _file(cfg, chosen.choices))
+  return cfg
+
+
+def _outcome(workdir: pathlib.Path) -> Outcome | None:
+  """Returns what a run that was stopped afterwards had come to."""
+  if not (workdir / OUTCOME).exists():
+    return None
+  return Outcome(**read_json(workdir / OUTCOME) | {"workdir": workdir})
 
 
 def _seconds_per_step(cfg: Config, state: TrainState) -> float:
@@ -126,8 +181,8 @@ def _seconds_per_step(cfg: Config, state: TrainState) -> float:
   return (times[-1] - times[0]) / (len(times) - 1)
 
 
-def _score(results: Mapping[str, Any], baseline: str = "") -> float:
-  found = results["settings"][recipe.SETTING]
+def _score(content: Mapping[str, Any], baseline: str = "") -> float:
+  found = content["settings"][recipe.SETTING]
   found = found["baselines"][baseline] if baseline else found
   return found["pck"]["0.1"]["mean"]
 

@@ -48,6 +48,7 @@ hypothesis.settings.load_profile("repeatable")
 
 LONG = (
   "multiprocess_test",
+  "preemption_test",
   "scripts_test",
   "notebook_test",
   "parity_test",

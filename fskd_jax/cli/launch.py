@@ -13,7 +13,7 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from fskd_jax.config import Config
-from fskd_jax.device import compilation_cache, parallel
+from fskd_jax.device import compilation_cache, parallel, preemption
 
 _DISTRIBUTED = flags.DEFINE_bool(
   "distributed",
@@ -31,7 +31,7 @@ def run(main: Callable[[], None], *, later_flags: bool = False) -> None:
   """Parses the flags, joins the other processes if flags say so, and runs a program.
 
   An error raised by this package ends the program with one line and exit status 2,
-  other errors with a traceback.
+  other errors with a traceback. Signals: see `preemption`.
 
   Args:
     main: The program.
@@ -41,7 +41,8 @@ def run(main: Callable[[], None], *, later_flags: bool = False) -> None:
   def explained(_: list[str]) -> None:
     try:
       _start()
-      main()
+      with preemption.listening():
+        main()
     except (ValueError, OSError, FloatingPointError) as error:
       if not _is_ours(error):
         raise

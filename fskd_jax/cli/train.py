@@ -3,7 +3,8 @@
 The labels may be of any tool that is read (docs/data.md). What was chosen is printed
 and written to WORKDIR/config.py, which train.py takes. At the end stand the scores on
 images that were not trained on: before and after training, and of copied coordinates.
-Where training did not help, the detector is left as it was.
+Where training did not help, the detector is left as it was. After Ctrl-C or SIGTERM the
+same command goes on.
 """
 
 import argparse
@@ -16,7 +17,9 @@ from fskd_jax.cli.arguments import positive
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Declares the arguments."""
   parser.add_argument("--data", required=True, help="file or folder of labels")
-  parser.add_argument("--workdir", required=True, help="new folder for the run")
+  parser.add_argument(
+    "--workdir", required=True, help="new folder for the run, or one that was stopped"
+  )
   parser.add_argument(
     "--minutes",
     type=positive,
@@ -37,9 +40,11 @@ def run(args: argparse.Namespace) -> int:
   logging.getLogger("absl").setLevel(logging.WARNING)
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
   from fskd_jax import own_labels
+  from fskd_jax.device import preemption
 
-  outcome = own_labels.train_on_labels(
-    args.data, args.workdir, minutes=args.minutes, start=args.weights
-  )
+  with preemption.listening():
+    outcome = own_labels.train_on_labels(
+      args.data, args.workdir, minutes=args.minutes, start=args.weights
+    )
   print(outcome)
   return 0

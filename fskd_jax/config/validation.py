@@ -118,11 +118,6 @@ def _mixture_problems(cfg: Config) -> Iterator[str]:
 
 def _run_problems(cfg: Config) -> Iterator[str]:
   train, warmup = cfg.train, cfg.optim.warmup_steps
-  if train.checkpoint_every % train.log_every:
-    yield (
-      f"train.checkpoint_every = {train.checkpoint_every}: must be a multiple of "
-      f"train.log_every = {train.log_every}, so that a resumed run logs the same"
-    )
   if warmup >= train.steps:
     yield (
       f"optim.warmup_steps = {warmup}: must be below train.steps = {train.steps}; a "

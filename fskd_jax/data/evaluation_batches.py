@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from fskd_jax.data.feed import Feed
 from fskd_jax.data.plans import Sampler, evaluation_index_batches
-from fskd_jax.device import parallel
+from fskd_jax.device import parallel, preemption
 from fskd_jax.episode import PADDING, EpisodeBatch
 
 
@@ -31,6 +31,9 @@ def evaluation_batches(
       that they divide.
     label: Label of the progress bar, which is shown only with a label.
     unit: Name of an episode in the progress bar.
+
+  Raises:
+    Interrupted: From the batches: a signal asked a training to end.
   """
   size = parallel.divisible_batch(batch_episodes)
   indices = evaluation_index_batches(episodes, size, 0, 1)
@@ -38,6 +41,7 @@ def evaluation_batches(
 
   def counted(batches, bar):
     for batch in batches:
+      preemption.leave_if_requested()
       yield batch
       bar.update(int((batch.episode_index != PADDING).sum()))
 

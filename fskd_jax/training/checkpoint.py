@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -34,6 +34,20 @@ _LISTINGS = 20
 """Number of attempts of a reader to list checkpoints while a training replaces them."""
 
 _ITEMS = ("model", "optimizer")
+
+
+class SavedRun(NamedTuple):
+  """What a training goes on from.
+
+  Attributes:
+    state: The state as NumPy arrays.
+    step: The number of training steps done.
+    progress: What was saved beside it, as parsed from JSON; {} if nothing was.
+  """
+
+  state: TrainState
+  step: int
+  progress: dict[str, Any]
 
 
 class SavedModel(NamedTuple):
@@ -85,10 +99,22 @@ class CheckpointStore:
       self._orbax = opened.enter_context(ocp.Checkpointer(handler))
       self._opened = opened.pop_all()
 
-  def save(self, step: int, state: TrainState, config: dict[str, Any]) -> None:
+  def save(
+    self,
+    step: int,
+    state: TrainState,
+    config: dict[str, Any],
+    progress: Mapping[str, Any] | None = None,
+  ) -> None:
     """Writes a checkpoint, reads it back, and only then drops the oldest.
 
     A step that is already saved is left alone.
+
+    Args:
+      step: The number of training steps done.
+      state: The state after them.
+      config: The configuration of the training.
+      progress: What else a resumed run has to know, as JSON can hold it.
 
     Raises:
       OSError: The checkpoint could not be written or read back. Earlier checkpoints are
@@ -98,9 +124,13 @@ class CheckpointStore:
       return
     items = content.to_items(jax.device_get(state))
     checksums = {name: content.checksum(tree) for name, tree in items.items()}
+    progress = dict(progress or {})
     checksums["config"] = content.config_checksum(config)
+    checksums["progress"] = content.config_checksum(progress)
     arrays = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
-    about = ocp.args.JsonSave({"config": config, "checksums": checksums})
+    about = ocp.args.JsonSave(
+      {"config": config, "progress": progress, "checksums": checksums}
+    )
     try:
       args = ocp.args.Composite(about=about, **arrays)
       self._orbax.save(self._plain / str(step), args=args)
@@ -118,7 +148,7 @@ class CheckpointStore:
       ) from error
     self._drop_old()
 
-  def restore_latest(self, template: TrainState) -> tuple[TrainState, int] | None:
+  def restore_latest(self, template: TrainState) -> SavedRun | None:
     """Restores the newest readable checkpoint, or returns None without checkpoints.
 
     Unreadable checkpoints are reported and, if the store is open for writing, renamed
@@ -126,9 +156,6 @@ class CheckpointStore:
 
     Args:
       template: A state of the expected structure, shapes and dtypes.
-
-    Returns:
-      The state as NumPy arrays, and its step.
 
     Raises:
       ValueError: No checkpoint can be read, or the newest does not fit the template.
@@ -143,7 +170,8 @@ class CheckpointStore:
     opt_state = structure.unflatten(
       leaves[content.leaf_name(path)] for path, _ in paths
     )
-    return TrainState(**items["model"], opt_state=opt_state), step
+    state = TrainState(**items["model"], opt_state=opt_state)
+    return SavedRun(state, step, saved["about"].get("progress", {}))
 
   def restore_model(self) -> SavedModel:
     """Restores the newest readable checkpoint without its optimiser.
@@ -261,8 +289,9 @@ class CheckpointStore:
     saved = dict(self._orbax.restore(self._plain / str(step), args=args).items())
     found = {name: content.checksum(saved[name]) for name in items}
     expected = saved["about"]["checksums"]
-    if "config" in expected:  # checkpoints from before November 2026 have none
-      found["config"] = content.config_checksum(saved["about"]["config"])
+    for part in ("config", "progress"):
+      if part in expected:  # checkpoints from before November 2026 have none
+        found[part] = content.config_checksum(saved["about"][part])
     for name, value in found.items():
       if value != expected[name]:
         raise ValueError(f"checksum of {name!r} differs: the files were altered")

@@ -4,7 +4,6 @@ import collections
 import contextlib
 import logging
 import os
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,7 +16,7 @@ from fskd_jax.data import fingerprint
 from fskd_jax.data.checks.training import doubts
 from fskd_jax.data.feed import Feed
 from fskd_jax.data.plans import Sampler, train_index_batches
-from fskd_jax.device import parallel, processes
+from fskd_jax.device import parallel, preemption, processes
 from fskd_jax.files import write_picture
 from fskd_jax.models.build import count_parameters
 from fskd_jax.pictures.curves import draw_curves
@@ -27,8 +26,9 @@ from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.training.initialization import first_variables
 from fskd_jax.training.log import TrainLog, recorded_seconds
 from fskd_jax.training.profile import Profiler
+from fskd_jax.training.records import Records
 from fskd_jax.training.state import TrainState
-from fskd_jax.training.task import Task, Validator
+from fskd_jax.training.task import Task
 from fskd_jax.training.workdir import local_path
 from fskd_jax.training.writer import METRICS_FILE, MetricWriter
 
@@ -120,6 +120,7 @@ def train(
       use by another training; or `profile_steps` is wrong.
     OSError: The workdir cannot be written to.
     FloatingPointError: The loss is not finite. The last checkpoint is kept.
+    Stopped: A signal came that `preemption.listening` hears. The last step is saved.
   """
   _check_devices(cfg)
   workdir = local_path(workdir)
@@ -132,7 +133,7 @@ def train(
     feed = Feed.open(cfg.data, cfg.train.backend)
     sampler, validator = task.sampler(feed), task.validator(feed)
     task.check_evaluation(feed)
-    state = _first_state(task, cfg, checkpoints)
+    state, progress = _first_state(task, cfg, checkpoints)
     processes.check_same(
       lambda: fingerprint.of_variables(int(state.step), _variables(state)),
       "is the workdir, model.pretrained or train.init_from another one?",
@@ -141,77 +142,34 @@ def train(
       for doubt in doubts(feed):
         _log.warning("%s", doubt)
     _log.info("%s", _description(cfg, feed, state))
-    first = int(state.step)
+    first, due = int(state.step), progress.get("due", [])
     with (
-      MetricWriter(workdir, first + 1) as writer,
+      MetricWriter(workdir, first + 1, not_validated=bool(due)) as writer,
       TrainLog(
         cfg,
         writer,
         steps_done=first,
         seconds=recorded_seconds(workdir / METRICS_FILE),
         images_per_step=task.images_per_step,
+        unwritten=progress.get("unwritten"),
       ) as log,
       profiler.opened(first),
+      preemption.deferred(),
     ):
-      records = _Records(cfg, workdir, checkpoints, writer, log, validator)
+      records = Records(cfg, workdir, checkpoints, writer, log, validator)
 
       def after_step(step: int, state: TrainState, metrics: Mapping[str, Any]) -> None:
         records.after_step(step, state, metrics)
         profiler.after_step(step, metrics)
 
+      if due:
+        placed = parallel.replicate(state, cfg.train.backend)
+        records.finish_step(first, placed, due)
       state = fit(task, feed, state, cfg, sampler=sampler, after_step=after_step)
   if parallel.is_main_process():
     curves = draw_curves({workdir.name: workdir / METRICS_FILE})
     write_picture(workdir / "curves.png", curves)
   return state
-
-
-class _Records:
-  """Keeps the records of a run: metrics, validation, pictures and checkpoints."""
-
-  def __init__(
-    self,
-    cfg: Config,
-    workdir: pathlib.Path,
-    checkpoints: CheckpointStore,
-    writer: MetricWriter,
-    log: TrainLog,
-    validator: Validator,
-  ):
-    self._cfg, self._workdir, self._checkpoints = cfg, workdir, checkpoints
-    self._writer, self._log, self._validator = writer, log, validator
-
-  def after_step(
-    self, step: int, state: TrainState, metrics: Mapping[str, Any]
-  ) -> None:
-    """Logs a step, and validates, draws and saves when due."""
-    settings = self._cfg.train
-    self._log.add(step, metrics)
-    if self._validator.is_possible and self._is_due(step, settings.validate_every):
-      self._validate(step, state)
-    if self._validator.is_possible and self._is_due(step, settings.picture_every):
-      self._draw(step, state)
-    if self._is_due(step, settings.checkpoint_every):
-      # Last, so that a run killed at any time resumes without losing a record.
-      self._save(step, state)
-
-  def _is_due(self, step: int, every: int) -> bool:
-    return step % every == 0 or step == self._cfg.train.steps
-
-  def _validate(self, step: int, state: TrainState) -> None:
-    self._log.flush()  # first: training time does not include validation
-    self._writer.scalars(step, self._validator.scores(state))
-
-  def _draw(self, step: int, state: TrainState) -> None:
-    self._log.flush()
-    pixels = self._validator.picture(state, f"step {step}")
-    self._writer.image(step, "validation", pixels)
-    if parallel.is_main_process():
-      write_picture(self._workdir / "pictures" / f"step_{step:07d}.png", pixels)
-
-  def _save(self, step: int, state: TrainState) -> None:
-    self._log.flush()  # raises on a number that is not finite, before it is saved
-    self._checkpoints.save(step, state, config.to_dict(self._cfg))
 
 
 def _check_devices(cfg: Config) -> None:
@@ -244,16 +202,17 @@ def _check_devices(cfg: Config) -> None:
     )
 
 
-def _first_state(task: Task, cfg: Config, checkpoints: CheckpointStore) -> TrainState:
-  """Returns the newest checkpoint, or the state before the first step."""
+def _first_state(
+  task: Task, cfg: Config, checkpoints: CheckpointStore
+) -> tuple[TrainState, dict[str, Any]]:
+  """Returns the state to start from, the newest saved one if any, and its progress."""
   tx = _optimizer(cfg)
   template = jax.eval_shape(lambda: train_state.init_state(task.init_variables(), tx))
   restored = checkpoints.restore_latest(template)
   if restored is None:
-    return new_state(task, cfg)
-  state, step = restored
-  _log.info("resuming after step %d of %d", step, cfg.train.steps)
-  return state
+    return new_state(task, cfg), {}
+  _log.info("resuming after step %d of %d", restored.step, cfg.train.steps)
+  return restored.state, restored.progress
 
 
 def _optimizer(cfg: Config) -> optax.GradientTransformation:

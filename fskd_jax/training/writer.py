@@ -28,20 +28,28 @@ METRICS_FILE = "metrics.jsonl"
 class MetricWriter:
   """Writer of `<workdir>/metrics.jsonl` and of an event file beside it."""
 
-  def __init__(self, workdir: str | pathlib.Path, first_step: int = 0):
+  def __init__(
+    self,
+    workdir: str | pathlib.Path,
+    first_step: int = 0,
+    *,
+    not_validated: bool = False,
+  ):
     """Opens a new event file, and removes lines that will be written again.
 
     Args:
       workdir: The folder of the run; created if it does not exist.
       first_step: The next step. Lines of this and later steps, from a run that was
         killed, are removed, so that no step appears twice.
+      not_validated: Whether the step before is to be validated again; a line of that
+        is removed, too.
     """
     self._enabled = jax.process_index() == 0
     if not self._enabled:
       return
     folder = pathlib.Path(workdir)
     folder.mkdir(parents=True, exist_ok=True)
-    _cut(folder / METRICS_FILE, first_step)
+    _cut(folder / METRICS_FILE, first_step, not_validated)
     self._lines = folder / METRICS_FILE
     name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
     self._events = record_writer.RecordWriter((folder / name).open("wb"))
@@ -101,9 +109,16 @@ class MetricWriter:
     self._events.flush()
 
 
-def _cut(path: pathlib.Path, first_step: int) -> None:
-  """Removes the lines of `first_step` and later, and damaged lines."""
+def _cut(path: pathlib.Path, first_step: int, not_validated: bool) -> None:
+  """Removes lines that will be written again, and damaged lines."""
   if not path.is_file():
     return
-  lines = [line for line in metrics_lines.read(path) if line["step"] < first_step]
+
+  def is_kept(line: dict[str, Any]) -> bool:
+    is_validation = any(name.startswith("val/") for name in line)
+    if line["step"] == first_step - 1 and not_validated and is_validation:
+      return False
+    return line["step"] < first_step
+
+  lines = filter(is_kept, metrics_lines.read(path))
   write_text(path, "".join(json.dumps(line) + "\n" for line in lines))

@@ -1,12 +1,10 @@
 """Two processes of this machine train one detector together."""
 
-import contextlib
 import functools
 import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 
@@ -15,14 +13,9 @@ import numpy as np
 import pytest
 from helpers import shapes
 from helpers.paths import ROOT
+from helpers.ports import free_port
 
 from fskd_jax.training.checkpoint import CheckpointStore
-
-
-def _free_port():
-  with contextlib.closing(socket.socket()) as listener:
-    listener.bind(("localhost", 0))
-    return listener.getsockname()[1]
 
 
 def _run_both(script, *arguments, folder, only_second=(), code=0):
@@ -41,7 +34,7 @@ def _run_both(script, *arguments, folder, only_second=(), code=0):
   flags = os.environ["XLA_FLAGS"].replace("device_count=4", "device_count=2")
   command = [
     *(sys.executable, script, *arguments),
-    *("--distributed", f"--coordinator=localhost:{_free_port()}", "--processes=2"),
+    *("--distributed", f"--coordinator=localhost:{free_port()}", "--processes=2"),
   ]
   running = []
   for number in range(2):

@@ -3,7 +3,9 @@
 import contextlib
 import dataclasses
 import json
+import os
 import pathlib
+import signal
 
 import jax
 import numpy as np
@@ -17,6 +19,7 @@ from fskd_jax.data.annotations import read_coco
 from fskd_jax.few_shot import recipe
 from fskd_jax.interop.weights import read_config
 from fskd_jax.training.checkpoint import CheckpointStore
+from fskd_jax.training.records import Records
 from fskd_jax.training.runs import load_config
 
 
@@ -71,9 +74,23 @@ def test_a_run_is_trained_and_checked_and_left_alone_if_that_does_not_help(
   workdir = tmp_path / "run"
   command = ["train", "--data", str(labels), "--workdir", str(workdir)]
   command += ["--minutes", "0.01", "--weights", start]
+  with monkeypatch.context() as patch:
+    original = Records.after_step
+
+    def asked_to_end(records, step, *args):
+      if step == 7:
+        os.kill(os.getpid(), signal.SIGTERM)
+      original(records, step, *args)
+
+    patch.setattr(Records, "after_step", asked_to_end)
+    with pytest.raises(SystemExit) as ended:
+      main.main(command)
+  assert ended.value.code == 143
+  assert main.main([*command[:-1], str(tmp_path)]) == 2
+  assert "holds a run from" in capsys.readouterr().err
   assert main.main(command) == 0
   told = capsys.readouterr().out
-  assert "steps: 50" in told
+  assert "going on with" in told and "50 steps" in told
   assert "copied coordinates 20.0%, before training 50.0%, after 50.0%" in told
   assert "holds the detector as it was" in told
   cfg = load_config(str(workdir / "config.py"))

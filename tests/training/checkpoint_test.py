@@ -64,7 +64,7 @@ def _largest_file(folder):
 
 def test_the_newest_state_comes_back_bit_for_bit(tmp_path):
   store = _write(tmp_path, 1, 2, 3, 4)
-  state, step = store.restore_latest(_state(9))
+  state, step, _ = store.restore_latest(_state(9))
   assert step == 4
   _assert_same(state, _state(4))
   kept = {p.name for p in store.directory.iterdir()}
@@ -119,7 +119,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_previous(tmp_path, caplog, damag
   damage(_largest_file(tmp_path / "checkpoints" / "2"))
   store = CheckpointStore(tmp_path, 3)
   with caplog.at_level(logging.WARNING, "absl"):
-    state, step = store.restore_latest(_state(9))
+    state, step, _ = store.restore_latest(_state(9))
   assert step == 1
   _assert_same(state, _state(1))
   assert "Falling back from step 2 to step 1" in caplog.text
@@ -147,7 +147,7 @@ def test_any_missing_or_empty_file_is_survived(tmp_path, name):
   shutil.rmtree(missing) if missing.is_dir() else missing.unlink()
   for file in empty.iterdir() if empty.is_dir() else [empty]:
     file.write_bytes(b"")
-  state, step = CheckpointStore(tmp_path, 3).restore_latest(_state(9))
+  state, step, _ = CheckpointStore(tmp_path, 3).restore_latest(_state(9))
   if name != "_CHECKPOINT_METADATA":  # which holds nothing of ours
     assert step == 1
   _assert_same(state, _state(step))
@@ -191,7 +191,7 @@ def test_a_failed_write_is_one_oserror_and_keeps_the_earlier(tmp_path):
       store.save(2, _state(2), CONFIG)
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-  state, step = store.restore_latest(_state(9))
+  state, step, _ = store.restore_latest(_state(9))
   assert step == 1
   _assert_same(state, _state(1))
   store.save(3, _state(3), CONFIG)
@@ -331,7 +331,7 @@ def test_a_checkpoint_that_cannot_be_read_back_costs_no_older_one(
     patch.setattr(store._orbax, "save", written_badly)
     with pytest.raises(OSError, match="step 2 .*cannot be read back.*untouched"):
       store.save(2, _state(2), CONFIG)
-  state, step = store.restore_latest(_state(9))
+  state, step, _ = store.restore_latest(_state(9))
   assert step == 1
   _assert_same(state, _state(1))
 
@@ -372,14 +372,27 @@ def test_another_number_in_the_configuration_falls_back(tmp_path, caplog, old, n
   assert store.restore_latest(_state())[1] == 1
 
 
-def test_a_checkpoint_from_before_the_checksum_of_its_configuration(tmp_path):
+def test_a_checkpoint_from_before_checksums_of_what_is_beside_the_arrays(tmp_path):
   _write(tmp_path, 1).close()
   about = tmp_path / "checkpoints" / "1" / "about" / "metadata"
   content = json.loads(about.read_text())
-  assert set(content["checksums"]) == {"model", "optimizer", "config"}
-  del content["checksums"]["config"]
+  assert set(content["checksums"]) == {"model", "optimizer", "config", "progress"}
+  for name in ("config", "progress"):
+    del content["checksums"][name]
+  del content["progress"]
   about.write_text(json.dumps(content))
-  assert CheckpointStore(tmp_path).restore_model().step == 1
+  assert CheckpointStore(tmp_path).restore_latest(_state(9))[1:] == (1, {})
+
+
+def test_progress_comes_back_and_is_checksummed(tmp_path):
+  progress = {"unwritten": {"steps": [{"loss": 0.1}], "seconds": 1e-3}, "due": []}
+  store = CheckpointStore(tmp_path, 3)
+  store.save(1, _state(1), CONFIG)
+  store.save(2, _state(2), CONFIG, progress)
+  assert store.restore_latest(_state(9))[1:] == (2, progress)
+  about = tmp_path / "checkpoints" / "2" / "about" / "metadata"
+  about.write_text(about.read_text().replace("0.1", "0.2"))
+  assert store.restore_latest(_state(9))[1:] == (1, {})
 
 
 def _before_reading(store, monkeypatch, change):

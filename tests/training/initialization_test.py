@@ -134,13 +134,13 @@ def test_a_new_run_starts_there_and_a_resumed_one_does_not(experiment, tmp_path)
   cfg, _, trained, folder = experiment
   cfg = _starting_from(cfg, folder / "run")
   store = CheckpointStore(tmp_path, 1)
-  state = loop._first_state(make_task(cfg), cfg, store)
+  state, _ = loop._first_state(make_task(cfg), cfg, store)
   assert state.step == 0
   shapes.assert_identical(jax.device_get(state.params), trained["params"])
   again = jax.tree.map(lambda x: x * 0, state)._replace(step=np.int32(5))
   store.save(5, again, config.to_dict(cfg))
   cfg.train.init_from = "gone"
-  resumed = loop._first_state(make_task(cfg), cfg, store)
+  resumed, _ = loop._first_state(make_task(cfg), cfg, store)
   assert resumed.step == 5 and not any(x.any() for x in jax.tree.leaves(resumed.params))
 
 
