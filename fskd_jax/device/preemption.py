@@ -20,7 +20,7 @@ import jax
 from jax.experimental import multihost_utils
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-"""Of clusters, of Ctrl-C, and of SLURM's `--signal=USR1@60`."""
+"""The signals of clusters, of Ctrl-C, and of SLURM with `--signal=USR1@60`."""
 
 _PATIENCE = 10.0
 """Seconds that a program with nothing to save may take to end by itself."""
@@ -35,7 +35,7 @@ class Stopped(SystemExit):
 
 
 class Interrupted(Exception):
-  """What was under way need not be finished, because the run is about to stop."""
+  """The run is about to stop, so what is under way need not be finished."""
 
 
 @contextlib.contextmanager
@@ -89,7 +89,7 @@ def requested() -> bool:
 
 
 def leave_if_requested() -> None:
-  """Leaves what need not be finished, such as a validation.
+  """Leaves a validation that need not be finished.
 
   All processes call it equally often.
 
