@@ -40,6 +40,8 @@ PURE = (
 HOMES = {
   "orbax": {"training.checkpoint"},
   "tensorflow": {"data.pipeline", "data.builders"},
+  "tensorflow_datasets": {"data.builders"},
+  "grain": {"data.grain_pipeline"},
 }
 """The only modules that may import a library."""
 

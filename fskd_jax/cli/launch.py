@@ -43,7 +43,7 @@ def run(main: Callable[[], None], *, later_flags: bool = False) -> None:
       _start()
       with preemption.listening():
         main()
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
       if not _is_ours(error):
         raise
       print(f"{type(error).__name__}: {error}", file=sys.stderr)

@@ -61,8 +61,12 @@ class DataConfig:
   # Prepared data sets (TFDS, rendered creatures).
   cache_dir: str = local_path("data_cache")
   images_per_species: int = number(250, 1, 10**6)  # synthetic_creatures
-  # Who warps: "tfdata" the host, "resident" the device.
-  executor: str = one_of("tfdata", "resident", may_change=True)
+  # Who warps: "tfdata" the host, "grain" too, but without TensorFlow, "resident" the
+  # device.
+  executor: str = one_of("tfdata", "grain", "resident", may_change=True)
+  # Processes that make the training batches of "grain"; 0: one for each core, but 16 at
+  # most.
+  workers: int = number(0, 0, 256, may_change=True)
   image_size: int = number(384, 8, 8192)  # height of the network's input, pixels
   # Its width; 0: square, as the few-shot detector needs it.
   image_width: int = number(0, 0, 8192)

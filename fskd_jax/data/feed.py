@@ -1,4 +1,4 @@
-"""Turns episode indices into batches of a data set, by either executor."""
+"""Turns episode indices into batches of a data set, by one of three executors."""
 
 import contextlib
 import dataclasses
@@ -56,7 +56,7 @@ class Feed:
     dataset: The annotated images.
     splits: The instances by split.
     types: The keypoint types of the experiment.
-    store: The decoded images on the devices for `resident`, None for `tfdata`. Pass it
+    store: The decoded images on the devices for `resident`, otherwise None. Pass it
       to steps as an argument: captured as a constant it makes them ten times slower.
     sources: The sources of a mixture by name, empty for a single data set. A mixture's
       own data set, splits and types are those of all sources together.
@@ -161,6 +161,14 @@ class Feed:
     if self.store is not None:
       return contextlib.closing(
         resident.episode_batches(sampler, index_batches, batch_size)
+      )
+    if self.cfg.executor == "grain":
+      from fskd_jax.data import grain_pipeline  # takes a second
+
+      return contextlib.closing(
+        grain_pipeline.episode_batches(
+          self.dataset, sampler, index_batches, batch_size, self.cfg.workers
+        )
       )
     from fskd_jax.data import pipeline  # TensorFlow
 
@@ -281,6 +289,7 @@ def _check_same(dataset: KeypointDataset) -> None:
 def _load_store(
   dataset: KeypointDataset, cfg: DataConfig, backend: str
 ) -> image_store.ImageStore | None:
+  sources.check_executor(cfg.executor)
   if cfg.executor != "resident":
     return None
   images = processes.together(lambda: resident.load_store(dataset))

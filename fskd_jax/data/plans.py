@@ -4,7 +4,8 @@ A plan depends only on the seed and the index, so that any step can be replayed,
 and divided among hosts.
 """
 
-import itertools
+import dataclasses
+import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -60,9 +61,31 @@ def plan_batch(
   return stack(plans or [blank(sampler.plan(0))], batch_size)
 
 
+@dataclasses.dataclass(frozen=True)
+class TrainingIndices(Sequence[range]):
+  """Indices of the episodes of a host, step by step and without end.
+
+  Attributes:
+    first: The first episode.
+    stride: The episodes of a step, over all hosts.
+    part: Those of this host.
+  """
+
+  first: int
+  stride: int
+  part: int
+
+  def __getitem__(self, step: int) -> range:  # pyright: ignore
+    first = self.first + step * self.stride
+    return range(first, first + self.part)
+
+  def __len__(self) -> int:
+    return sys.maxsize
+
+
 def train_index_batches(
   first_step: int, episodes_per_step: int, host: int, num_hosts: int
-) -> Iterator[Sequence[int]]:
+) -> TrainingIndices:
   """Returns this host's episode indices of every step from `first_step` on, for ever.
 
   Step s has the episodes s * B .. s * B + B - 1; hosts take contiguous parts.
@@ -71,10 +94,8 @@ def train_index_batches(
     ValueError: The episodes of a step do not divide among the hosts.
   """
   part = _part(episodes_per_step, num_hosts)
-  firsts = itertools.count(
-    first_step * episodes_per_step + host * part, episodes_per_step
-  )
-  return (range(first, first + part) for first in firsts)
+  first = first_step * episodes_per_step + host * part
+  return TrainingIndices(first, episodes_per_step, part)
 
 
 def evaluation_index_batches(

@@ -1,6 +1,7 @@
 """Loads the data set that a configuration names, through TFDS or without it."""
 
 import glob
+import importlib.util
 import logging
 import os
 import pathlib
@@ -13,23 +14,23 @@ from fskd_jax.data.unlabelled import read_photographs
 
 _log = logging.getLogger(__name__)
 
+EXECUTORS = ("tfdata", "grain", "resident")
+
 
 def load_dataset(cfg: DataConfig) -> KeypointDataset:
   """Opens the data set `cfg.name`, prepared below `cfg.cache_dir` if it is missing.
 
-  The executor "tfdata" reads TFDS records; "resident" reads the labels themselves and
-  never imports TensorFlow. Both give the same data set.
+  The executors "tfdata" and "grain" read TFDS records; "resident" reads the labels
+  themselves. All give the same data set, and none imports TensorFlow for it.
 
   Raises:
     ValueError: The name or executor is unknown, there is no path, or the annotations
       have a fault.
     FileNotFoundError: Annotations or images are missing.
+    ImportError: As `check_executor`.
   """
-  if cfg.executor not in ("tfdata", "resident"):
-    raise ValueError(
-      f"data.executor is {cfg.executor!r}, expected 'tfdata' or 'resident'"
-    )
-  with_tfds = cfg.executor == "tfdata"
+  check_executor(cfg.executor)
+  with_tfds = cfg.executor != "resident"
   if cfg.name == "synthetic_creatures":
     if with_tfds:
       from fskd_jax.data.builders import synthetic_creatures
@@ -52,6 +53,22 @@ def load_dataset(cfg: DataConfig) -> KeypointDataset:
     f"data.name is {cfg.name!r}, expected 'synthetic_creatures', 'coco_keypoints' or "
     "'unlabelled'"
   )
+
+
+def check_executor(executor: str) -> None:
+  """Checks the name of an executor, and that its library is installed.
+
+  Raises:
+    ValueError: There is no such executor.
+    ImportError: The executor is "tfdata", and TensorFlow is not installed.
+  """
+  if executor not in EXECUTORS:
+    raise ValueError(f"data.executor is {executor!r}, expected one of {EXECUTORS}")
+  if executor == "tfdata" and importlib.util.find_spec("tensorflow") is None:
+    raise ImportError(
+      "data.executor=tfdata needs TensorFlow: pip install -e '.[tensorflow]' in the "
+      "clone of fskd_jax; the executors 'grain' and 'resident' need none"
+    )
 
 
 def present_sources(cfg: DataConfig) -> list[SourceConfig]:

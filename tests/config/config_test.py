@@ -31,7 +31,7 @@ def test_validate_lists_every_problem_at_once():
   cfg = _valid()
   config.validate(cfg)
   cfg.data.base = ()
-  cfg.data.executor = "grain"
+  cfg.data.executor = "grpc"
   cfg.model.kernel_sizes = (1, 2)
   cfg.data.image_size = 100
   cfg.optim.learning_rate = 0.0
@@ -40,7 +40,7 @@ def test_validate_lists_every_problem_at_once():
     config.validate(cfg)
   for field in (
     "data.base",
-    "'grain'",
+    "'grpc'",
     "model.kernel_sizes",
     "data.image_size",
     "optim.learning_rate",

@@ -1,6 +1,7 @@
 """TFDS records and `load_dataset`: the same data set whichever way it is read."""
 
 import dataclasses
+import importlib.util
 import json
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def test_coco_records_equal_the_folder(tmp_path):
   direct = annotations.read_coco(folder)
   assert [i.instance_id for i in direct.instances] == [9, 8, 10]
   fields = {"name": "coco_keypoints", "path": str(folder)}
-  stored = sources.load_dataset(config(tmp_path, executor="tfdata", **fields))
+  stored = sources.load_dataset(config(tmp_path, executor="grain", **fields))
   assert_equal(stored, direct)
   for i, name in enumerate(stored.image_names):
     assert stored.read_image(i) == (folder / "images" / name).read_bytes()
@@ -128,11 +129,17 @@ def test_faults_of_a_folder_are_told(tmp_path):
 
 def test_creatures_through_records_and_without(tmp_path):
   fields = {"name": "synthetic_creatures", "images_per_species": 1}
-  stored = sources.load_dataset(config(tmp_path, executor="tfdata", **fields))
+  stored = sources.load_dataset(config(tmp_path, executor="grain", **fields))
   direct = sources.load_dataset(config(tmp_path, executor="resident", **fields))
   assert_equal(stored, direct)
   assert len(direct.instances) == 13
   assert_equal(synthetic_creatures.load(tmp_path / "cache", 1), direct)
+
+
+def test_tf_data_without_tensorflow_says_what_to_install(tmp_path, monkeypatch):
+  monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+  with pytest.raises(ImportError, match=r"pip install -e '.\[tensorflow\]'.*'grain'"):
+    sources.load_dataset(config(tmp_path, executor="tfdata"))
 
 
 def test_resident_data_never_imports_tensorflow(tmp_path):
@@ -154,7 +161,7 @@ assert not heavy, heavy
   ("fields", "message"),
   [
     ({"name": "imagenet"}, "data.name is 'imagenet'.*'coco_keypoints'"),
-    ({"executor": "grain"}, "data.executor is 'grain'.*'resident'"),
+    ({"executor": "grpc"}, "data.executor is 'grpc'.*'resident'"),
     ({"name": "coco_keypoints"}, "data.path is empty"),
   ],
 )

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from helpers import shapes
+from helpers.libraries import HOST_EXECUTOR
 
 from fskd_jax.data.feed import Feed
 from fskd_jax.episode import PADDING
@@ -17,7 +18,7 @@ def feeds(shapes_folder):
   cfg = shapes.config(shapes_folder).data
   return {
     executor: Feed.open(dataclasses.replace(cfg, executor=executor))
-    for executor in ("resident", "tfdata")
+    for executor in ("resident", HOST_EXECUTOR)
   }
 
 
@@ -44,7 +45,7 @@ def test_images_are_placed_on_every_device_and_only_where_they_are_resident(
     feed = Feed.open(cfg, backend)
     assert len(feed.store.pixels.sharding.device_set) == devices
     assert feed.store.pixels.is_fully_replicated
-  cfg.executor = "tfdata"
+  cfg.executor = HOST_EXECUTOR
   assert Feed.open(cfg).store is None
 
 
@@ -65,7 +66,7 @@ def test_both_executors_give_the_same_episodes_and_pictures(feeds, evaluation):
       batches = list(stream)
     assert [b.episode_index.tolist() for b in batches] == [[0, 1], [2, PADDING]]
     found[name] = batches[0], feed.pixels(batches[0])
-  (plan, drawn), (batch, pixels) = found["resident"], found["tfdata"]
+  (plan, drawn), (batch, pixels) = found["resident"], found[HOST_EXECUTOR]
   for field in ("keypoints", "visible", "to_original", "box", "instance"):
     np.testing.assert_array_equal(
       getattr(plan.query, field), getattr(batch.query, field)

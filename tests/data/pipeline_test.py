@@ -1,16 +1,19 @@
 import dataclasses
+import importlib
 import io
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image, ImageFilter
 
 from fskd_jax.config import DataConfig
-from fskd_jax.data import images, pipeline, plans
+from fskd_jax.data import images, plans
 from fskd_jax.data.annotations import Instance, KeypointDataset
 from fskd_jax.episode import BORDER_COLOR
 from fskd_jax.few_shot import sampler as few_shot_sampler
+
+tf = pytest.importorskip("tensorflow", reason="the extra [tensorflow]")
+pipeline = importlib.import_module("fskd_jax.data.pipeline")
 
 SIDE = 24
 SIZES = [(31, 47), (64, 40), (151, 90), (260, 203)] * 2

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 from helpers import mixtures, shapes
+from helpers.libraries import HOST_EXECUTOR
 
 from fskd_jax import config
 from fskd_jax.data.feed import Feed
@@ -63,7 +64,7 @@ def test_an_episode_is_a_function_of_seed_and_index_alone(mixed):
 def test_both_executors_give_the_same_episodes_and_pictures(mixed, tmp_path):
   cfg, feed = mixed
   other = copy.deepcopy(cfg)
-  other.data.executor, other.data.cache_dir = "tfdata", str(tmp_path)
+  other.data.executor, other.data.cache_dir = HOST_EXECUTOR, str(tmp_path)
   batches = []
   for one in (feed, Feed.open(other.data)):
     sampler = mixing.training_sampler(one, cfg.train)

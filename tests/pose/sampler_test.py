@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from helpers import poses, shapes
+from helpers.libraries import HOST_EXECUTOR
 
 from fskd_jax import geometry
 from fskd_jax.data.feed import Feed
@@ -78,7 +79,7 @@ def test_short_batches_are_padded(training):
 
 
 def test_both_executors_show_the_keypoints_where_the_plan_says(cfg, feed):
-  other = Feed.open(dataclasses.replace(cfg.data, executor="tfdata"))
+  other = Feed.open(dataclasses.replace(cfg.data, executor=HOST_EXECUTOR))
   pixels = {}
   for name, source in (("resident", feed), ("tfdata", other)):
     stream = prediction.person_sampler(cfg, source, source.splits.train, training=True)

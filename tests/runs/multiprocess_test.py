@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 from helpers import shapes
+from helpers.libraries import needs_tensorflow
 from helpers.paths import ROOT
 from helpers.ports import free_port
 
@@ -160,6 +161,7 @@ def test_processes_with_folders_of_their_own_do_not_resume(
     assert "Traceback" not in log
 
 
+@needs_tensorflow
 def test_the_default_executor_starts_with_an_empty_cache(experiment, tmp_path):
   cache = tmp_path / "cold"
   _run_both(

@@ -12,6 +12,7 @@ import time
 
 import pytest
 from helpers import shapes
+from helpers.libraries import HOST_EXECUTOR
 from helpers.paths import ROOT
 
 from fskd_jax.training.checkpoint import CheckpointStore
@@ -115,7 +116,7 @@ def test_a_broken_image_ends_a_streamed_run_in_one_line(trained, tmp_path):
       "train.py",
       f"--config={experiment}",
       f"--workdir={workdir}",
-      "--config.data.executor=tfdata",
+      f"--config.data.executor={HOST_EXECUTOR}",
       stderr=subprocess.PIPE,
     )
   )
@@ -127,30 +128,60 @@ def test_a_broken_image_ends_a_streamed_run_in_one_line(trained, tmp_path):
 
 WITHOUT_TENSORFLOW = """
 import sys
-sys.modules["tensorflow"] = sys.modules["tensorflow_datasets"] = None  # no import
+class Partly:
+  def __init__(self, finder):
+    self.finder = finder
+  def find_spec(self, name, path=None, target=None):
+    missing = name.split(".")[0] in sys.argv[3].split(",")
+    return None if missing else self.finder.find_spec(name, path, target)
+  def __getattr__(self, name):
+    return getattr(self.finder, name)
+sys.meta_path[:] = map(Partly, sys.meta_path)
 import pathlib
 from helpers import shapes
 from fskd_jax import experiment
+from fskd_jax.cli.main import main
+from fskd_jax.demo import examples, state  # the page itself needs gradio
 cfg = shapes.config(pathlib.Path(sys.argv[1]), steps=2, log_every=2, checkpoint_every=2)
 cfg.data.validation_species = ()
 cfg.eval.episodes = 2
-state = experiment.train(cfg, sys.argv[2])
+cfg.data.executor, cfg.data.workers = sys.argv[4], 1
+experiment.train(cfg, sys.argv[2])
+if sys.argv[4] == "grain":
+  sys.exit(any(m.split(".")[0] == "tensorflow" for m in sys.modules))
 experiment.evaluate(sys.argv[2])
-assert not any(m.startswith("tensorflow") and sys.modules[m] for m in sys.modules)
+images, out = cfg.data.path + "/images/", sys.argv[2] + "/predicted"
+code = main(
+  ["predict", "--workdir", sys.argv[2], "--support", images + "000.png", "--out", out]
+  + ["--keypoints", cfg.data.path, "--query", images + "005.png"]
+)
+assert not code, code
+assert not any(m.split(".")[0] == "tensorflow" for m in sys.modules)
 """
 
 
-def test_all_but_the_pipeline_works_without_tensorflow(shapes_folder, tmp_path):
+@pytest.mark.parametrize(
+  ("executor", "missing"),
+  [("resident", "tensorflow,tensorflow_datasets,grain"), ("grain", "tensorflow")],
+)
+def test_all_but_the_pipeline_works_without_tensorflow(
+  shapes_folder, tmp_path, executor, missing
+):
   paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
   process = start(
     "-c",
     WITHOUT_TENSORFLOW,
     shapes_folder,
     tmp_path,
+    missing,
+    executor,
     stderr=subprocess.PIPE,
     env=os.environ | {"PYTHONPATH": paths},
   )
   code, errors = _end(process)
   assert code == 0, errors
-  results = json.loads((tmp_path / "eval" / "results.json").read_text())
-  assert results["step"] == 2 and len(results["settings"]) == 3
+  assert CheckpointStore(tmp_path).restore_model().step == 2
+  if executor == "resident":
+    results = json.loads((tmp_path / "eval" / "results.json").read_text())
+    assert results["step"] == 2 and len(results["settings"]) == 3
+    assert (tmp_path / "predicted" / "predictions.csv").is_file()

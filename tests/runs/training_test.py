@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import pytest
 from helpers import shapes
+from helpers.libraries import HOST_EXECUTOR
 from PIL import Image
 
 from fskd_jax import config, episode, experiment
@@ -459,7 +460,7 @@ def test_every_backend_trains_alike(first_losses, backend):
 
 def test_both_executors_train_alike(first_losses):
   _, expected = first_losses("single")
-  _, found = first_losses("single", "tfdata")
+  _, found = first_losses("single", HOST_EXECUTOR)
   # tf.data rounds pixels to whole numbers, and the first gradients are steep.
   np.testing.assert_allclose(found[:, :2], expected[:, :2], rtol=5e-3)
   np.testing.assert_allclose(found[:, 2], expected[:, 2], rtol=5e-2)

@@ -1,0 +1,56 @@
+"""Cuts a crop from a decoded image with NumPy, bit for bit as the tf.data executor.
+
+The arithmetic is that of TensorFlow's `ImageProjectiveTransformV3`: float32, in the
+same order.
+"""
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from fskd_jax.episode import BORDER_COLOR
+
+
+def warp(
+  image: UInt8[np.ndarray, "h w 3"],
+  matrix: Float32[np.ndarray, "2 3"],
+  size: tuple[int, int],
+) -> UInt8[np.ndarray, "height width 3"]:
+  """Samples an image bilinearly, blending into `BORDER_COLOR` outside.
+
+  Args:
+    image: RGB.
+    matrix: From pixels of the result to pixels of the image.
+    size: (height, width) of the result.
+  """
+  # Only the part that is sampled is converted to floats: photographs can be large.
+  ends = np.array([[0, size[1] - 1, 0, size[1] - 1], [0, 0, size[0] - 1, size[0] - 1]])
+  corners = matrix[:, :2] @ ends.astype(np.float32) + matrix[:, 2:]
+  last = np.array(image.shape[1::-1], np.float32) - 1
+  low = np.clip(np.floor(corners.min(1)) - 1, 0, last)
+  high = np.clip(np.floor(corners.max(1)) + 2, 0, last)
+  (left, top), (right, bottom) = low.astype(int), high.astype(int)
+  border = np.array(BORDER_COLOR, np.float32)
+  part = image[top : bottom + 1, left : right + 1].astype(np.float32) - border
+  # A frame of zeros, the border's colour here, stands for all that lies outside.
+  part = np.pad(part, ((1, 1), (1, 1), (0, 0)))
+  rows, columns, _ = part.shape
+
+  shift = matrix[:, 2] - low
+  across = np.arange(size[1], dtype=np.float32)
+  down = np.arange(size[0], dtype=np.float32)[:, None]
+  x, y = (matrix[i, 0] * across + matrix[i, 1] * down + shift[i] for i in (0, 1))
+  x0, y0 = np.floor(x), np.floor(y)
+  x1, y1 = x0 + 1, y0 + 1
+
+  def places(at: Float32[np.ndarray, "h w"], count: int) -> np.ndarray:
+    return np.clip(at + 1, 0, count - 1).astype(np.int32)
+
+  flat = part.reshape(-1, 3)
+  near, far = places(x0, columns), places(x1, columns)
+  upper, lower = places(y0, rows) * columns, places(y1, rows) * columns
+  from_left, from_right = (x - x0)[..., None], (x1 - x)[..., None]
+  from_top, from_bottom = (y - y0)[..., None], (y1 - y)[..., None]
+  above = from_right * flat[upper + near] + from_left * flat[upper + far]
+  below = from_right * flat[lower + near] + from_left * flat[lower + far]
+  warped = from_bottom * above + from_top * below + border
+  return np.clip(np.round(warped), 0, 255).astype(np.uint8)
