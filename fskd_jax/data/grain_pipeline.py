@@ -6,8 +6,12 @@ on their number.
 """
 
 import dataclasses
+import multiprocessing
+import multiprocessing.connection
 import operator
 import os
+import signal
+import threading
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any, SupportsIndex
 
@@ -49,14 +53,15 @@ class EpisodeSource:
   def __len__(self) -> int:
     return len(self.index_batches)
 
-  def __getitem__(self, place: SupportsIndex) -> EpisodeBatch:
+  def __getitem__(self, index: SupportsIndex) -> EpisodeBatch:
     """Returns a batch with uint8 images [b t h w 3].
 
     Raises:
       ValueError, FileNotFoundError: An image is broken or missing, or an episode cannot
         be drawn; the message names it.
     """
-    batch = plan_batch(self.sampler, self.index_batches[operator.index(place)], self.batch_size)
+    indices = self.index_batches[operator.index(index)]
+    batch = plan_batch(self.sampler, indices, self.batch_size)
     return batch._replace(
       support=self._with_pixels(batch.support), query=self._with_pixels(batch.query)
     )
@@ -108,7 +113,8 @@ def episode_batches(
   if is_endless:
     count = workers or min(cores, MOST_WORKERS)
     batches = batches.mp_prefetch(
-      grain.MultiprocessingOptions(num_workers=count, per_worker_buffer_size=PREFETCH)
+      grain.MultiprocessingOptions(num_workers=count, per_worker_buffer_size=PREFETCH),
+      _begin_worker,
     )
   stream = iter(batches)
   try:
@@ -121,6 +127,20 @@ def episode_batches(
       yield batch
   finally:
     stream.close()
+
+
+def _begin_worker(number: int, count: int) -> None:
+  """Leaves signals to the training, and ends with it, however that ended."""
+  del number, count
+  for name in ("SIGINT", "SIGTERM", "SIGUSR1"):  # sent to all processes of a job
+    signal.signal(getattr(signal, name), signal.SIG_IGN)
+  parent: Any = multiprocessing.parent_process()
+
+  def follow() -> None:
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
+
+  threading.Thread(target=follow, daemon=True).start()
 
 
 def _let_grain_read_its_flags() -> None:

@@ -3,12 +3,19 @@
 import dataclasses
 import itertools
 import multiprocessing
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
 
 import jax
 import numpy as np
 import pytest
 from helpers import shapes
 from helpers.libraries import needs_tensorflow
+from helpers.paths import ROOT
 
 from fskd_jax.data import plans
 from fskd_jax.data.feed import Feed
@@ -92,3 +99,40 @@ def test_an_error_of_the_disk_keeps_its_kind(cfg, feed):
   missing = _broken(feed.dataset, int(sampler.plan(0).query.images[0]), fail)
   with pytest.raises(FileNotFoundError, match=r"no 7.png"):
     next(episode_batches(missing, sampler, [[0]], 1))
+
+
+STREAM = """
+import multiprocessing, pathlib, sys
+from helpers import shapes
+from fskd_jax.data import plans
+from fskd_jax.data.feed import Feed
+from fskd_jax.few_shot.sampler import training_sampler
+cfg = shapes.config(pathlib.Path(sys.argv[1]))
+cfg.data.executor, cfg.data.workers = "grain", 1
+feed = Feed.open(cfg.data)
+indices = plans.train_index_batches(0, 1, 0, 1)
+with feed.batches(training_sampler(feed, cfg.train), indices, 1) as stream:
+  next(stream)
+  print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+  while True:
+    next(stream)
+"""
+
+
+def test_workers_outlive_signals_but_not_the_training(shapes_folder):
+  paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+  training = subprocess.Popen(
+    [sys.executable, "-c", STREAM, shapes_folder],
+    stdout=subprocess.PIPE,
+    env=os.environ | {"PYTHONPATH": paths},
+  )
+  with training:
+    worker = int(training.stdout.readline())
+    os.kill(worker, signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+      training.wait(1)  # of whose batches each needs the worker
+    training.kill()
+  deadline = time.monotonic() + 20
+  while pathlib.Path(f"/proc/{worker}").exists():
+    assert time.monotonic() < deadline
+    time.sleep(0.05)
