@@ -28,12 +28,11 @@ bench: .venv/installed
 	$(BIN)/pip install --quiet --no-deps efficientnet_lite_pytorch
 	$(BIN)/python -m benchmarks $(BENCH)
 
-# fskd demo with gradio: its server, and its page in Debian's Chromium; apt-get needs
-# root.
+# fskd demo: its server, and its page in Debian's Chromium; apt-get needs root.
 test-browser: .venv/installed
 	command -v chromium >/dev/null || \
 	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
-	$(BIN)/pip install --quiet -e '.[dev,demo]' 'playwright>=1.50'
+	$(BIN)/pip install --quiet -e '.[dev]' 'playwright>=1.50'
 	$(BIN)/python -m pytest tests/demo
 
 lint: .venv/installed

@@ -1,140 +1,133 @@
-"""Server of the page: access, limits and content policy."""
+"""Server of the page, of Python's own http.server: nothing else needs to be there."""
 
-import ipaddress
+import http.server
+import json
+import logging
 import pathlib
 import socket
+import socketserver
+import sys
 import urllib.parse
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-import gradio as gr  # pyright: ignore[reportMissingImports]: an extra
-from starlette.datastructures import (  # pyright: ignore[reportMissingImports]
-  Headers,
-)
-from starlette.middleware import Middleware  # pyright: ignore[reportMissingImports]
-from starlette.responses import (  # pyright: ignore[reportMissingImports]
-  PlainTextResponse,
-)
+from fskd_jax.demo.guard import POLICY, Guard
+from fskd_jax.demo.session import Answer, Session
 
-from fskd_jax.demo import page
-from fskd_jax.demo.examples import Example
-from fskd_jax.prediction.detector import KeypointDetector
+PAGE = pathlib.Path(__file__).with_name("page")
+"""Folder of the files that the browser loads."""
 
-_POLICY = (
-  "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; form-action 'self'"
-)
-"""Content policy: the browser loads nothing from other hosts."""
+_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+_FILES = {
+  f"/{path.name}".replace("/index.html", "/"): path for path in PAGE.glob("*.*")
+}
+_SECONDS = 60  # a visitor who sends nothing any more
+
+_log = logging.getLogger(__name__)
 
 
-_MAX_SESSIONS = 64
-"""Largest number of visitors in memory; the oldest are forgotten first."""
+class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
+  """Serves a session; `serve_forever` and `shutdown` are those of `socketserver`."""
 
+  daemon_threads = True
 
-class Place(NamedTuple):
-  """The address and folder of a server.
-
-  Attributes:
-    host: The name or address to listen on.
-    port: The port to listen on.
-    folder: The folder of gradio for temporary files.
-    max_upload: The size of the largest file that may be uploaded, MB.
-  """
-
-  host: str
-  port: int
-  folder: pathlib.Path
-  max_upload: int
-
-
-def launch(
-  detector: KeypointDetector, example: Callable[[int], Example] | None, place: Place
-) -> gr.Blocks:
-  """Starts to serve a page for a detector, and returns immediately.
-
-  Args:
-    detector: The detector that finds the keypoints.
-    example: A function from a number to an example, or None.
-    place: The address and folder of the server.
-  """
-  blocks = page.DemoPage(detector, example, place.folder).build()
-  blocks.launch(
-    server_name=place.host,
-    server_port=place.port,
-    share=False,
-    quiet=True,
-    inbrowser=False,
-    footer_links=[],
-    ssr_mode=False,
-    max_file_size=place.max_upload * 10**6,
-    state_session_capacity=_MAX_SESSIONS,
-    app_kwargs={"middleware": [Middleware(Guard, host=place.host)]},
-    theme=page.THEME,
-    css=page.CSS,
-    prevent_thread_lock=True,
-  )
-  return blocks
-
-
-class Guard:
-  """ASGI middleware that refuses requests of other web sites and adds the policy.
-
-  A page of another site can reach a server on this machine through its visitor's
-  browser. Such requests have the site's name in the header `Origin`, or in `Host` if
-  the site's name has been pointed to this machine (DNS rebinding).
-  """
-
-  def __init__(self, app: Any, host: str):
-    """Guards an application.
+  def __init__(self, session: Session, host: str, port: int, max_upload: int):
+    """Listens.
 
     Args:
-      app: The ASGI application.
-      host: The name or address that the server listens on.
+      session: The answers.
+      host: The name or address to listen on.
+      port: The port; 0 takes a free one, see `server_port`.
+      max_upload: The size of the largest request, MB.
+
+    Raises:
+      OSError: The port is taken, or the address is not one of this machine.
     """
-    self._app = app
-    self._names = {"localhost", "127.0.0.1", "::1", host.lower()}
-    self._is_open = host in ("0.0.0.0", "::", "")
-    if self._is_open:
-      self._names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+    if ":" in host:
+      self.address_family = socket.AF_INET6
+    self.session, self.guard, self.most = session, Guard(host), max_upload * 10**6
+    super().__init__((host, port), _Handler)
 
-  async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-    """Answers 403 to a refused request; passes others to the application."""
-    if scope["type"] in ("http", "websocket"):
-      reason = self._objection(Headers(scope=scope))
-      if reason:
-        await PlainTextResponse(reason, 403)(scope, receive, send)
-        return
+  def handle_error(self, request: Any, client_address: Any) -> None:
+    """Logs what failed, unless the visitor has left."""
+    if not isinstance(sys.exception(), ConnectionError):
+      _log.exception("fskd demo failed")
 
-    async def send_with_policy(message: Any) -> None:
-      if message["type"] == "http.response.start":
-        header = (b"content-security-policy", _POLICY.encode())
-        message = {**message, "headers": [*message["headers"], header]}
-      await send(message)
-
-    await self._app(scope, receive, send_with_policy)
-
-  def _objection(self, headers: Headers) -> str:
-    host, origin = headers.get("host", ""), headers.get("origin")
-    if not self._is_known(_hostname(f"//{host}")):
-      return f"fskd demo does not answer for the host {host!r}"
-    if origin is not None and urllib.parse.urlsplit(origin).netloc != host:
-      return f"fskd demo takes nothing from the origin {origin!r}"
-    return ""
-
-  def _is_known(self, name: str) -> bool:
-    return name in self._names or (self._is_open and _is_address(name))
+  def server_bind(self) -> None:
+    """Binds without asking who the host is, which may take seconds."""
+    socketserver.TCPServer.server_bind(self)
+    self.server_name, self.server_port = self.server_address[:2]
 
 
-def _hostname(url: str) -> str:
-  try:
-    return urllib.parse.urlsplit(url).hostname or ""
-  except ValueError:  # half an IPv6 address
-    return ""
+class _Handler(http.server.BaseHTTPRequestHandler):
+  protocol_version = "HTTP/1.1"
+  server_version, sys_version = "fskd", ""
+  timeout = _SECONDS
+  server: Server
+
+  def do_GET(self) -> None:
+    """Answers with a file of the page or a picture."""
+    if not self._is_welcome():
+      return
+    path = urllib.parse.urlsplit(self.path).path
+    if path in _FILES:
+      kind = f"{_TYPES[_FILES[path].suffix]}; charset=utf-8"
+      self._send(Answer(_FILES[path].read_bytes(), kind))
+    else:
+      self._answer(lambda: self.server.session.picture(path))
+
+  def do_POST(self) -> None:
+    """Answers an action of the page."""
+    length = self.headers.get("Content-Length", "")
+    most = self.server.most
+    if not length.isdecimal() or int(length) > most:
+      self.close_connection = True  # the content is not read
+      text = f"The file has more than {most // 10**6} MB (--max-upload)."
+      self._send(_error(text), 413 if length.isdecimal() else 411)
+    elif self._is_welcome():
+      content = self.rfile.read(int(length))
+      parts = urllib.parse.urlsplit(self.path)
+      words = dict(urllib.parse.parse_qsl(parts.query))
+      self._answer(lambda: self.server.session.act(parts.path, content, words))
+
+  def _is_welcome(self) -> bool:
+    headers = self.headers
+    reason = self.server.guard.objection(headers.get("Host", ""), headers.get("Origin"))
+    if reason:
+      self.close_connection = True
+      self._send(_error(reason), 403)
+    return not reason
+
+  def _answer(self, act: Any) -> None:
+    try:
+      answer, status = act(), 200
+    except LookupError as error:
+      answer, status = _error(str(error.args[0] if error.args else error)), 404
+    except (ValueError, OSError) as error:
+      answer, status = _error(str(error)), 400
+    except Exception:
+      _log.exception("fskd demo failed")
+      answer, status = _error("The server failed; its terminal says why."), 500
+    self._send(answer, status)
+
+  def _send(self, answer: Answer, status: int = 200) -> None:
+    self.send_response(status)
+    headers = {
+      "Content-Type": answer.kind,
+      "Content-Length": str(len(answer.content)),
+      "Content-Security-Policy": POLICY,
+      "X-Content-Type-Options": "nosniff",
+      "Cache-Control": "private, max-age=86400" if answer.is_lasting else "no-store",
+    }
+    if answer.file_name:
+      headers["Content-Disposition"] = f'attachment; filename="{answer.file_name}"'
+    for name, value in headers.items():
+      self.send_header(name, value)
+    self.end_headers()
+    self.wfile.write(answer.content)
+
+  def log_message(self, *args: Any) -> None:
+    """Keeps quiet: requests are no news."""
 
 
-def _is_address(name: str) -> bool:
-  """Returns whether a name is an IP address, which DNS cannot redirect."""
-  try:
-    ipaddress.ip_address(name)
-  except ValueError:
-    return False
-  return True
+def _error(text: str) -> Answer:
+  return Answer(json.dumps({"error": text[:1].upper() + text[1:]}).encode())

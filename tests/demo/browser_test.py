@@ -1,17 +1,14 @@
-"""The page of `fskd demo` in a real browser; `make test-browser` sets it up."""
+"""The page of `fskd demo` in a real browser, wide and narrow."""
 
 import json
 import shutil
-import socket
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from helpers.demo_page import png, served
 
-from fskd_jax.cli import main
+from fskd_jax.data.labels import formats
 
-pytest.importorskip("gradio", reason="no gradio: make test-browser installs it")
 playwright = pytest.importorskip(
   "playwright.sync_api", reason="no Playwright: make test-browser installs it"
 )
@@ -23,153 +20,217 @@ FLAGS = (
   "--no-sandbox --disable-gpu --disable-quic --no-first-run "
   "--disable-background-networking --disable-component-update --disable-sync"
 ).split()
-
-CLICK = """(img, [x, y]) => {
-  // Where a point of the picture, as parts of its sides, lies in the element.
-  const r = img.getBoundingClientRect();
-  const zoom = Math.min(r.width / img.naturalWidth, r.height / img.naturalHeight, 1);
-  return {
-    x: r.width / 2 + (x - 0.5) * zoom * img.naturalWidth,
-    y: r.height / 2 + (y - 0.5) * zoom * img.naturalHeight,
-    width: zoom * img.naturalWidth,
-  };
-}"""
+WIDTHS = (1280, 800), (390, 844)
+SIZE = (60, 40)
 
 
 @pytest.fixture(scope="module")
-def address(trained):
-  """Address of the page, served by the command in a process of its own."""
-  with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    port = free.getsockname()[1]
-  command = ["-m", "fskd_jax", "demo", "--workdir", trained[1], "--port", port]
-  process = subprocess.Popen(
-    [sys.executable, *map(str, command)], stdout=subprocess.PIPE, text=True
-  )
-  assert f"127.0.0.1:{port}" in process.stdout.readline()
-  yield f"http://127.0.0.1:{port}"
-  process.terminate()  # unlike SIGINT never ignored, as it is in background jobs
-  assert process.wait(60) == 0
-
-
-@pytest.fixture(scope="module")
-def tab(address):
-  """An empty page in the browser, and the hosts that it asked for anything."""
-  with playwright.sync_playwright() as p:
-    browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-    tab = browser.new_page(viewport={"width": 1280, "height": 980})
-    tab.set_default_timeout(60_000)
-    playwright.expect.set_options(timeout=60_000)  # the detector compiles
-    hosts = set()
-    tab.on("request", lambda request: hosts.add(request.url.split("/")[2]))
-    response = tab.goto(address)
-    assert "default-src 'self'" in response.headers["content-security-policy"]
-    tab.wait_for_selector("#find")
-    yield tab, hosts
+def browser():
+  with playwright.sync_playwright() as started:
+    browser = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    yield browser
     browser.close()
 
 
-def _upload(tab, role, files):
-  with tab.expect_file_chooser() as chooser:
-    tab.click(f"#add_{role}")
-  chooser.value.set_files(list(map(str, files)))
+@pytest.fixture(scope="module", params=WIDTHS, ids=str)
+def tab(request, browser):
+  """An empty page; it fails if the browser asks another host or reports an error."""
+  with served() as address:
+    width, height = request.param
+    context = browser.new_context(
+      viewport={"width": width, "height": height}, accept_downloads=True
+    )
+    tab, wrong = context.new_page(), []
+    tab.set_default_timeout(10_000)
+    tab.on("pageerror", lambda error: wrong.append(str(error)))
+    tab.on(
+      "request",
+      lambda asked: (
+        asked.url.startswith((address, "blob:", "data:")) or wrong.append(asked.url)
+      ),
+    )
+    tab.goto(address)
+    tab.wait_for_selector("#format option", state="attached")
+    yield tab
+    context.close()
+    assert not wrong
 
 
-def _redrawn(tab, role, act):
-  """Does something, and waits until the picture is drawn anew."""
-  image = tab.locator(f"#{role} img")
-  before = image.get_attribute("src")
-  act(image)
-  playwright.expect(image).not_to_have_attribute("src", before)
-  image.evaluate("img => img.decode()")
-
-
-def _click(tab, role, point, size):
-  """Clicks on a point, given in pixel indices of an image of (width, height).
-
-  Returns how many of these pixels a pixel of the screen shows.
-  """
-
-  def act(image):
-    place = image.evaluate(CLICK, ((np.array(point) + 0.5) / size).tolist())
-    shown.append(place.pop("width"))
-    image.click(position=place)
-
-  shown = []
-  _redrawn(tab, role, act)
-  return size[0] / shown[0]
-
-
-def _download(tab, name, folder):
-  with tab.expect_download() as download:
-    tab.click(f"#{name}")
-  path = folder / f"{name}.json"
-  download.value.save_as(path)
-  return path
-
-
-def test_what_is_no_picture_is_told(tab, tmp_path):
-  tab, _ = tab
-  (tmp_path / "notes.png").write_text("no picture")
-  _upload(tab, "query", [tmp_path / "notes.png"])
-  playwright.expect(tab.get_by_text("notes.png")).to_be_visible()
-  tab.click("#find")
-  told = tab.get_by_text("Mark keypoints on a support picture first")
-  playwright.expect(told).to_be_visible()
-
-
-def test_clicks_predictions_and_files(tab, address, trained, shapes_folder, tmp_path):
-  tab, hosts = tab
-  expect = playwright.expect
-  files = sorted((shapes_folder / "images").iterdir())
-  support, queries, size = files[4], files[9:30:10], (60, 48)
-
-  _upload(tab, "support", [support])
-  expect(tab.locator("#support img")).to_be_visible()
-  name = tab.locator("#name textarea, #name input")
-  name.fill("north")
-  pixel = _click(tab, "support", (20, 12), size)
-  expect(name).to_have_value("keypoint 2")
-  _click(tab, "support", (44, 30), size)
-  expect(name).to_have_value("keypoint 3")
-  _click(tab, "support", (3, 3), size)  # a slip
-  _redrawn(tab, "support", lambda _: tab.click("#undo"))
-  expect(name).to_have_value("keypoint 3")
-  tab.click("#tool >> text=box")
-  for corner in ((5, 2), (55, 45)):
-    _click(tab, "support", corner, size)
-
-  _upload(tab, "query", queries)
-  expect(tab.locator("#query img")).to_be_visible()
-  second = tab.locator("#query_list").get_by_text(queries[1].name)
-  _redrawn(tab, "query", lambda _: second.click())
-  for corner in ((50, 44), (6, 4)):
-    _click(tab, "query", corner, size)
-  expect(tab.locator("#results")).to_be_disabled()
-  tab.click("#find")
-  expect(tab.locator("#query_legend")).to_contain_text("north")
-  expect(tab.locator("#results")).to_be_enabled()
-  boxed = json.loads(_download(tab, "results", tmp_path).read_text())
-
-  marks = json.loads(_download(tab, "marks", tmp_path).read_text())
-  assert marks["categories"][0]["keypoints"] == ["north", "keypoint 2"]
-  (annotation,) = marks["annotations"]
-  expected = [20, 12, 2, 44, 30, 2]
-  np.testing.assert_allclose(annotation["keypoints"], expected, atol=1.5 * pixel)
-  np.testing.assert_allclose(annotation["bbox"], [5.5, 2.5, 50, 43], atol=3 * pixel)
-
-  tab.click("#clear_query")
-  expect(tab.locator("#results")).to_be_disabled()
-  tab.click("#find")
-  expect(tab.locator("#results")).to_be_enabled()
-  found = json.loads(_download(tab, "results", tmp_path).read_text())
-  assert [entry["file_name"] for entry in found["images"]] == [p.name for p in queries]
-  pairs = zip(boxed["annotations"], found["annotations"])
-  assert [old == new for old, new in pairs] == [True, False, True]
-  command = [
-    *("predict", "--workdir", trained[1], "--support", support, "--keypoints"),
-    *(tmp_path / "marks.json", "--query", *queries, "--out", tmp_path / "out"),
+def _add(tab, *names):
+  files = [
+    {"name": name, "mimeType": "image/png", "buffer": png(SIZE, len(name) + i)}
+    for i, name in enumerate(names)
   ]
-  assert main.main(list(map(str, command))) == 0
-  assert found == json.loads((tmp_path / "out" / "predictions.json").read_text())
-  assert hosts == {address.split("/")[2]}
+  tab.set_input_files("#files", files)
+  playwright.expect(tab.locator("#strip button")).to_have_count(len(names))
+
+
+def _at(tab, x, y):
+  """Where a point of the image, fitted to the canvas, is on it."""
+  box = tab.locator("#canvas").bounding_box()
+  scale = 0.98 * min(box["width"] / SIZE[0], box["height"] / SIZE[1])
+  left = (box["width"] - SIZE[0] * scale) / 2
+  top = (box["height"] - SIZE[1] * scale) / 2
+  return {"x": left + (x + 0.5) * scale, "y": top + (y + 0.5) * scale}
+
+
+def _click(tab, x, y):
+  tab.click("#canvas", position=_at(tab, x, y))
+
+
+def _drag(tab, start, end):
+  tab.locator("#canvas").scroll_into_view_if_needed()
+  corner = tab.locator("#canvas").bounding_box()
+  for place, act in ((start, tab.mouse.down), (end, tab.mouse.up)):
+    at = _at(tab, *place)
+    tab.mouse.move(corner["x"] + at["x"], corner["y"] + at["y"], steps=3)
+    act()
+
+
+def _labels(tab, tmp_path):
+  """Saves the labels as COCO, and returns keypoints and boxes by picture."""
+  tab.select_option("#format", "coco")
+  with tab.expect_download() as download:
+    tab.click("#download")
+  path = tmp_path / "labels.json"
+  download.value.save_as(path)
+  return {
+    image.name: ({n: (*p[:2], p.confidence) for n, p in found.keypoints.items()}, found)
+    for image in formats.read(path).images
+    for found in image.objects
+  }
+
+
+def _near(found, x, y, atol=0.35):
+  np.testing.assert_allclose(found[:2], (x, y), atol=atol)
+
+
+def _list(tab):
+  rows = tab.locator("#points li")
+  return [row.replace("\n", "") for row in rows.all_inner_texts()]
+
+
+def test_a_folder_is_labelled(tab, tmp_path):
+  expect = playwright.expect
+  expect(tab.get_by_text("Drop pictures here")).to_be_visible()
+  for name in ("find", "find-all", "download"):
+    expect(tab.locator(f"#{name}")).to_be_disabled()
+  _add(tab, "a.png", "b.png", "c.png")
+  tab.locator("#canvas[aria-label^=a]").wait_for()
+  tab.wait_for_timeout(150)  # the picture decodes
+
+  _click(tab, 10, 8)
+  _click(tab, 50, 30)
+  _click(tab, 30, 30)
+  _click(tab, 3, 35)  # a slip
+  tab.keyboard.press("Control+z")
+  expect(tab.locator("#points li")).to_have_count(3)
+  tab.locator("#points .choose").first.dblclick()
+  tab.keyboard.type("nose")
+  tab.keyboard.press("Enter")
+  assert _list(tab)[0].startswith("nose")
+  _drag(tab, (30, 30), (30, 20))
+  tab.keyboard.press("2")
+  tab.keyboard.press("Shift+ArrowLeft")
+  tab.keyboard.press("h")
+  tab.keyboard.press("b")
+  _drag(tab, (2, 2), (57, 37))
+  tab.keyboard.press("s")
+  for place in ((10, 8), (30, 20)):
+    _click(tab, *place)
+  tab.keyboard.press("Escape")
+
+  tab.keyboard.press("Shift+Enter")
+  expect(tab.locator("#strip span").nth(2)).to_have_text("30 %")
+  tab.keyboard.press("ArrowRight")
+  expect(tab.locator("#hint")).to_contain_text("Least sure: point 3, 30 %")
+  _drag(tab, (11, 9), (20, 9))
+  tab.keyboard.press("a")
+  expect(tab.locator("#strip span").nth(1)).to_have_text("✓")
+
+  found = _labels(tab, tmp_path)
+  points, marked = found["a.png"]
+  _near(points["nose"], 10, 8)
+  _near(points["point 2"], 49, 30)
+  _near(points["point 3"], 30, 20)
+  assert marked.keypoints["point 2"].occluded
+  np.testing.assert_allclose(marked.box, (2.5, 2.5, 55, 35), atol=0.5)
+  points, _ = found["b.png"]
+  _near(points["nose"], 20, 9)
+  _near(points["point 3"], 31, 21)
+  assert {p[2] for p in points.values()} == {None}
+  points, _ = found["c.png"]
+  assert [p[2] for p in points.values()] == [0.9, 0.45, 0.3]
+  category = json.loads((tmp_path / "labels.json").read_text())["categories"][0]
+  assert category["skeleton"] == [[1, 3]]
+
+
+def test_marks_outlive_a_reload_and_copies_are_corrected(tab, tmp_path):
+  expect = playwright.expect
+  tab.reload()
+  expect(tab.locator("#strip button")).to_have_count(3)
+  assert [row.partition("p")[0] for row in _list(tab)][0].startswith("nose")
+  tab.locator("#strip button").nth(2).click()
+  tab.click("#clear")
+  tab.keyboard.press("c")
+  expect(tab.locator("#hint")).to_contain_text("Copied")
+  tab.keyboard.press("a")
+  points, _ = _labels(tab, tmp_path)["c.png"]
+  _near(points["nose"], 20, 9)
+  tab.keyboard.press("Control+z")
+  tab.keyboard.press("Control+z")
+  expect(tab.locator("#points .state").first).not_to_have_text("✓")
+
+
+def test_zoomed_clicks_mean_the_pixel_below(tab, tmp_path):
+  tab.locator("#strip button").nth(2).click()
+  tab.wait_for_timeout(150)
+  tab.keyboard.press("1")
+  tab.click("#fit")
+  for _ in range(3):
+    tab.click("#zoom-in")
+  box = tab.locator("#canvas").bounding_box()
+  tab.click("#canvas", position={"x": box["width"] / 2, "y": box["height"] / 2})
+  points, _ = _labels(tab, tmp_path)["c.png"]
+  _near(points["nose"], 29.5, 19.5, atol=0.2)
+
+
+def test_errors_are_told_and_vanish(tab):
+  error = tab.locator("#error")
+  notes = {"name": "notes.png", "mimeType": "image/png", "buffer": b"no picture"}
+  tab.set_input_files("#files", [notes])
+  playwright.expect(error).to_contain_text("notes.png")
+  tab.click("#find-all")
+  playwright.expect(error).to_have_text("")
+
+
+def test_nothing_is_cut_off(tab):
+  wide = tab.evaluate("() => document.documentElement.scrollWidth - innerWidth")
+  assert wide <= 0
+  small = tab.evaluate(
+    """() => [...document.querySelectorAll("button, select, input")]
+      .filter((x) => x.offsetParent && x.type !== "checkbox" && x.id !== "files")
+      .filter((x) => x.offsetHeight < 24).map((x) => x.id)"""
+  )
+  assert small == []
+
+
+def test_labels_are_kept_in_a_file(browser, tmp_path):
+  folder, labels = tmp_path / "frames", tmp_path / "labels.json"
+  folder.mkdir()
+  for name in ("a.png", "b.png"):
+    (folder / name).write_bytes(png(SIZE))
+  for attempt in range(2):
+    with served(folder, labels) as address:
+      tab = browser.new_page(viewport={"width": 1280, "height": 800})
+      tab.goto(address)
+      playwright.expect(tab.locator("#strip button")).to_have_count(2)
+      if attempt:
+        assert _list(tab)[0].startswith("point 1✓")
+        break
+      tab.wait_for_timeout(150)
+      _click(tab, 30, 20)
+      playwright.expect(tab.locator("#saved")).to_contain_text("labels.json is saved")
+      tab.close()
+  (image,) = formats.read(labels).images
+  _near(image.objects[0].keypoints["point 1"], 30, 20)

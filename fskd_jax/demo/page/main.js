@@ -1,0 +1,336 @@
+// The page: connects buttons, keys and the server with the store and the view.
+
+import {drawPoints, drawStrip, hint} from "./panel.js";
+import {NOTHING, Store} from "./store.js";
+import {View} from "./view.js";
+
+const AT_ONCE = 8;
+const get = (id) => document.getElementById(id);
+const store = new Store(() => redraw());
+const view = new View(get("canvas"), store, 
+  {select, box, bone, click: clicked, dropped: () => select(store.nextName(null))});
+let file = "", storage = "fskd", running = null, joined = null, saving = null, examples = 0;
+
+async function ask(action, content) {
+  const isFile = content instanceof Blob;
+  const answer = await fetch(action,
+    {method: "POST", body: isFile ? content : JSON.stringify(content)});
+  if (answer.headers.get("Content-Disposition")) return answer.blob();
+  const said = await answer.json();
+  if (!answer.ok) throw Error(said.error);
+  return said;
+}
+
+// Does something; an error is shown until the next success.
+async function attempt(act) {
+  try {
+    await act();
+    get("error").textContent = "";
+  } catch (error) {
+    get("error").textContent = error instanceof TypeError && !navigator.onLine
+      ? "The server does not answer." : error.message;
+  }
+  redraw();
+}
+
+function redraw() {
+  if (!store.marks.names.includes(store.selected)) store.selected = null;
+  drawPoints(get("points"), store, {select, rename, forget});
+  drawStrip(get("strip"), store, show);
+  view.show(store.picture);
+  const {picture, pictures, here, marks} = store, points = Object.values(here.points);
+  get("shown").textContent = picture
+    ? `${store.shown + 1} of ${pictures.length}: ${picture.name}` : "";
+  get("canvas").setAttribute("aria-label", picture
+    ? `${picture.name}: ${points.length} of ${marks.names.length} points` : "No picture yet");
+  const isMarked = pictures.some((p) => store.byHand(p.key));
+  const disabled = {
+    find: !isMarked || isComplete(store.key) || !!running,
+    "find-all": !running && (!isMarked || pictures.every((p) => isComplete(p.key))),
+    accept: !points.some((p) => p.sure !== null), copy: store.shown < 1,
+    least: !pictures.some((p) => (store.least(p.key) ?? 1) < 1), download: !isMarked,
+    snapshot: !picture, undo: !store.past.length, redo: !store.future.length,
+    clear: !points.length && !here.box, remove: !picture,
+    previous: store.shown < 1, next: store.shown + 1 >= pictures.length,
+    bones: marks.names.length < 2, box: !picture,
+  };
+  for (const [id, is] of Object.entries(disabled)) get(id).disabled = is;
+  for (const [id, is] of [["box", view.tool === "box"], ["bones", view.tool === "bones"],
+    ["names", view.hasNames]]) get(id).setAttribute("aria-pressed", String(is));
+  get("find-all").textContent = running ? "Stop" : "Find in all";
+  get("empty").hidden = pictures.length > 0;
+  get("hint").textContent = hint(store, view.tool, !get("whole").checked);
+  keep();
+}
+
+// Keeps the marks in the browser, and in the server's file where there is one.
+let kept = null;
+function keep() {
+  if (kept === store.marks && keep.pictures === store.pictures) return;
+  const isFirst = kept === null;
+  [kept, keep.pictures] = [store.marks, store.pictures];
+  if (isFirst) return;
+  const content = {marks: store.sent(), pictures: store.pictures.map((p) => p.key)};
+  try {
+    localStorage.setItem(storage, JSON.stringify(content));
+  } catch { /* no room: the page works without */ }
+  const isAny = Object.values(content.marks.pictures).some(
+    (p) => p.box || Object.keys(p.points).length);
+  if (!file || !isAny) return;
+  clearTimeout(saving);
+  get("saved").textContent = `saving ${file} …`;
+  saving = setTimeout(() => attempt(async () => {
+    await ask("save", {marks: store.sent()});
+    get("saved").textContent = `${file} is saved`;
+  }), 400);
+}
+
+function show(place) {
+  if (!store.pictures[place]) return;
+  store.shown = place;
+  store.selected = null;
+  redraw();
+}
+
+function select(name) { store.selected = name; redraw(); }
+function rename(old, name) { attempt(() => store.rename(old, name)); }
+function forget(name) { store.forget(name); }
+
+function clicked(x, y) {
+  const others = store.pictures.some((p) => p.key !== store.key && store.byHand(p.key));
+  let name = store.selected ?? store.nextName(null);
+  if (!name && others) {
+    get("hint").textContent =
+      "All points are placed here: select one to move it, or add a name.";
+    return;
+  }
+  name ??= store.newName();
+  const wasNew = !store.here.points[name];
+  store.place(name, x, y);
+  store.selected = wasNew ? store.nextName(name) : name;
+  redraw();
+}
+
+function box(x, y, w, h) {
+  view.tool = "point";
+  if (w >= 2 && h >= 2) store.set(store.with(store.key, {box: [x, y, w, h]}));
+  else if (store.here.box) store.set(store.with(store.key, {box: null}));
+  redraw();
+}
+
+function bone(name) {
+  if (joined && joined !== name) { store.join(joined, name); joined = null; }
+  else joined = name;
+  select(name);
+}
+
+function tool(kind) {
+  joined = null;
+  view.tool = view.tool === kind ? "point" : kind;
+  redraw();
+}
+
+async function find(pictures) {
+  if (running) { running.isStopped = true; return; }
+  if (!pictures.length) return;
+  const run = running = {isStopped: false};
+  const bar = get("progress");
+  Object.assign(bar, {hidden: false, max: pictures.length});
+  bar.removeAttribute("value");
+  store.set(store.marks);  // one step back takes all of it
+  await attempt(async () => {
+    for (let at = 0; at < pictures.length && !run.isStopped; at += AT_ONCE) {
+      const keys = pictures.slice(at, at + AT_ONCE).map((p) => p.key);
+      const asked = {marks: store.sent(), find: keys, whole: get("whole").checked};
+      store.found(await ask("find", asked));
+      bar.value = at + keys.length;
+    }
+  });
+  running = null;
+  bar.hidden = true;
+  redraw();
+}
+
+function findAll() {
+  find(store.pictures.filter((p) => !isComplete(p.key)));
+}
+
+function isComplete(key) {
+  const points = store.of(key).points;
+  return store.isDone(key) && store.marks.names.every((name) => points[name]);
+}
+
+function findHere() {
+  if (store.picture && !isComplete(store.key)) find([store.picture]);
+}
+
+function leastSure() {
+  const sure = store.pictures.map((p) => store.least(p.key) ?? 2);
+  show(sure.indexOf(Math.min(...sure)));
+}
+
+async function add(files) {
+  await attempt(async () => {
+    const problems = [];
+    const first = store.pictures.length;
+    for (const one of files) {
+      try {
+        join([await ask(`add?name=${encodeURIComponent(one.name)}`, one)]);
+      } catch (error) { problems.push(error.message); }
+    }
+    if (store.pictures.length > first) show(first);
+    if (problems.length) throw Error(problems.slice(0, 3).join(" "));
+  });
+}
+
+function join(pictures) {
+  const known = new Set(store.pictures.map((p) => p.key));
+  store.pictures = [...store.pictures, ...pictures.filter((p) => !known.has(p.key))];
+}
+
+function save(blob, name) {
+  const link = Object.assign(document.createElement("a"),
+    {href: URL.createObjectURL(blob), download: name});
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+function download() {
+  attempt(async () => {
+    const kind = get("format").value;
+    const blob = await ask("download", {marks: store.sent(), format: kind});
+    const bytes = new Uint8Array(await blob.slice(0, 2).arrayBuffer());
+    const isZip = bytes[0] === 0x50 && bytes[1] === 0x4b;
+    const suffix = {coco: "json", "label-studio": "json", cvat: "xml", slp: "slp",
+      "deeplabcut-h5": "h5", sleap: "h5"}[kind] ?? "csv";
+    save(blob, `labels_${kind}.${isZip ? "zip" : suffix}`);
+  });
+}
+
+function loadExample() {
+  attempt(async () => {
+    const {pictures, marks} = await ask("example", {number: examples++});
+    store.set(NOTHING);
+    store.pictures = [];
+    join(pictures);
+    store.shown = 0;
+    store.replace({...NOTHING, ...marks});
+    await find(pictures.slice(1));
+  });
+}
+
+const presses = {
+  example: loadExample, find: findHere, "find-all": findAll, accept: () => store.accept(),
+  copy: () => attempt(() => store.copyLast()), least: leastSure, download,
+  snapshot: () => get("canvas").toBlob((blob) => save(blob, "picture.png")),
+  previous: () => show(store.shown - 1), next: () => show(store.shown + 1),
+  box: () => tool("box"), bones: () => tool("bones"),
+  names: () => { view.hasNames = !view.hasNames; redraw(); },
+  "zoom-in": () => view.zoom(1.4), "zoom-out": () => view.zoom(1 / 1.4),
+  fit: () => view.fit(), undo: () => store.undo(), redo: () => store.redo(),
+  clear: () => store.set(store.with(store.key, {points: {}, box: null})),
+  remove: () => store.removePicture(),
+  help: () => {
+    const isHidden = get("keys").hidden = !get("keys").hidden;
+    get("help").setAttribute("aria-expanded", String(!isHidden));
+    view.fit();
+  },
+};
+for (const [id, act] of Object.entries(presses)) get(id).addEventListener("click", act);
+
+function hide() {
+  const point = store.here.points[store.selected];
+  if (!point) return;
+  const points = {...store.here.points, [store.selected]: {...point, hidden: !point.hidden}};
+  store.set(store.with(store.key, {points}));
+}
+
+function nudge(dx, dy) {
+  const point = store.here.points[store.selected];
+  if (point) store.place(store.selected, point.x + dx, point.y + dy);
+}
+
+function placeInMiddle() {
+  const name = store.selected ?? store.nextName(null) ?? store.newName();
+  if (!store.picture) return;
+  store.place(name, ...view.middle());
+  select(name);
+}
+
+const keys = {
+  b: "box", s: "bones", a: "accept", c: "copy", u: "least", "+": "zoom-in", "=": "zoom-in",
+  "-": "zoom-out", 0: "fit", ArrowLeft: "previous", ArrowRight: "next",
+};
+const others = {
+  Delete: () => store.selected && store.drop(store.selected),
+  Backspace: () => store.selected && store.drop(store.selected),
+  h: hide, n: () => select(store.nextName(store.selected)), p: placeInMiddle,
+  Escape: () => { view.tool = "point"; joined = null; select(null); },
+};
+const arrows = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
+
+window.addEventListener("keydown", (event) => {
+  const {target, key} = event;
+  const isTyping = target.matches("input:not([type=checkbox]), select");
+  const isButton = target.matches("button, label, input, select");
+  if (isTyping || event.altKey) return;
+  const lower = key.length === 1 ? key.toLowerCase() : key;
+  let act = null;
+  if (event.ctrlKey || event.metaKey) {
+    if (lower === "z") act = event.shiftKey ? presses.redo : presses.undo;
+    if (lower === "y") act = presses.redo;
+  } else if (event.shiftKey && arrows[key]) act = () => nudge(...arrows[key]);
+  else if (key === "Enter" && !isButton) act = event.shiftKey ? findAll : findHere;
+  else if (/^[1-9]$/.test(key)) {
+    const name = store.marks.names[key - 1];
+    if (name) act = () => select(name);
+  } else if (keys[lower]) act = () => get(keys[lower]).click();
+  else act = others[lower];
+  if (!act) return;
+  event.preventDefault();
+  act();
+});
+
+get("files").addEventListener("change", (event) => {
+  add([...event.target.files]).then(() => { event.target.value = ""; });
+});
+get("whole").addEventListener("change", redraw);
+get("adding").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const name = get("name").value.trim().replace(/\s+/g, " ");
+  get("name").value = "";
+  if (!name || store.marks.names.includes(name)) return;
+  store.set({...store.marks, names: [...store.marks.names, name]});
+  select(name);
+});
+window.addEventListener("paste", (event) => {
+  if (event.clipboardData.files.length) add([...event.clipboardData.files]);
+});
+for (const kind of ["dragover", "drop", "dragleave"])
+  window.addEventListener(kind, (event) => {
+    event.preventDefault();
+    document.body.classList.toggle("dropping", kind === "dragover");
+    if (kind === "drop") add([...event.dataTransfer.files]);
+  });
+
+attempt(async () => {
+  const read = () => JSON.parse(localStorage.getItem(storage) ?? "null");
+  const start = await ask("start", {keys: read()?.pictures ?? []});
+  if (start.folder) storage = `fskd ${start.folder}`;
+  get("about").textContent = start.detector === "any_keypoints"
+    ? "Mark points on one picture; find them in the others. One object in each picture. " +
+      "The detector comes with the package: the more accepted pictures, the better."
+    : `Mark points on one picture; find them in the others. Detector: ${start.detector}, ` +
+      "good at what it was trained on.";
+  get("format").replaceChildren(...start.formats.map((name) => new Option(name)));
+  file = start.file;
+  join(start.pictures);
+  const known = new Set(store.pictures.map((p) => p.key));
+  const marks = start.marks ?? read()?.marks;
+  if (marks && known.size) {
+    const there = Object.entries(marks.pictures).filter(([key]) => known.has(key));
+    store.marks = {...NOTHING, ...marks, pictures: Object.fromEntries(there)};
+  }
+  get("saved").textContent = file ? `labels are in ${file}` : "";
+  if (start.problem) throw Error(start.problem);
+});
