@@ -141,7 +141,7 @@ import pathlib
 from helpers import shapes
 from fskd_jax import experiment
 from fskd_jax.cli.main import main
-from fskd_jax.demo import examples, state  # the page itself needs gradio
+from fskd_jax.demo import example, server
 cfg = shapes.config(pathlib.Path(sys.argv[1]), steps=2, log_every=2, checkpoint_every=2)
 cfg.data.validation_species = ()
 cfg.eval.episodes = 2
