@@ -5,10 +5,11 @@ A zip of two `jax.export` functions, their weights and a description:
   encode_support(weights, images, keypoints, visible) -> kernels
   detect(weights, images, kernels, places) -> {"heatmaps", "keypoints"}
 
-docs/pytorch.md shows how to load and run it.
+docs/pytorch.md shows how to load and run it. JAX reads such programs for six months.
 """
 
 import dataclasses
+import datetime
 import io
 import json
 import pathlib
@@ -31,6 +32,14 @@ from fskd_jax.models.kernels import Kernels
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
+FUNCTIONS = ("encode_support", "detect")
+
+AGAIN = (
+  "JAX reads exported programs for six months: export again, with fskd export "
+  "--format stablehlo and the run or the .safetensors file that the program is of; "
+  "these do not expire."
+)
+
 
 class Sizes(NamedTuple):
   """The fixed numbers of support images, query images and keypoint types."""
@@ -38,6 +47,46 @@ class Sizes(NamedTuple):
   shots: int
   queries: int
   keypoints: int
+
+
+class Program(NamedTuple):
+  """A file of `write_stablehlo`.
+
+  Attributes:
+    encode_support: The first function; its `call` takes the weights, then arrays.
+    detect: The second.
+    weights: float arrays by path.
+    about: The configuration, sizes and decoding, and the version of JAX and the date.
+  """
+
+  encode_support: export.Exported
+  detect: export.Exported
+  weights: dict[str, np.ndarray]
+  about: dict[str, Any]
+
+
+def read_stablehlo(path: str | pathlib.Path) -> Program:
+  """Loads a file of `write_stablehlo`.
+
+  Raises:
+    FileNotFoundError: There is no such file.
+    ValueError: This JAX cannot read the programs, which may have expired; the message
+      says with which JAX and when they were made.
+  """
+  with zipfile.ZipFile(path) as file:
+    about = json.loads(file.read("about.json"))
+    weights = dict(np.load(io.BytesIO(file.read("weights.npz"))))
+    blobs = [bytearray(file.read(f"{name}.stablehlo")) for name in FUNCTIONS]
+  try:
+    encode_support, detect = map(export.deserialize, blobs)
+  except Exception as error:
+    # Files from before November 2026 say neither version nor date.
+    made = f"JAX {about['jax']} on {about['date']}" if "jax" in about else "an old JAX"
+    raise ValueError(
+      f"{path} was exported with {made}, and JAX {jax.__version__} cannot read it. "
+      f"{AGAIN} ({error})"
+    ) from error
+  return Program(encode_support, detect, weights, about)
 
 
 def write_stablehlo(
@@ -80,6 +129,9 @@ def write_stablehlo(
     "sizes": sizes._asdict(),
     "decoding": decoding.DEFAULT,
     "prior": prior and dataclasses.asdict(prior),
+    "jax": jax.__version__,
+    "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    "when_expired": AGAIN,
   }
   arrays = io.BytesIO()
   np.savez(arrays, **weights)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 
+import jax
 import numpy as np
 import pytest
 import safetensors
@@ -21,7 +22,7 @@ from fskd_jax import config, experiment
 from fskd_jax.cli import main
 from fskd_jax.few_shot import calibration, evaluation
 from fskd_jax.heatmaps.prior import Places, Prior
-from fskd_jax.interop import weights
+from fskd_jax.interop import stablehlo, weights
 from fskd_jax.interop.stages import seeded_episode
 from fskd_jax.models.detector import FewShotDetector, fuse_heatmaps
 from fskd_jax.prediction.load import load
@@ -305,6 +306,8 @@ def test_stablehlo_runs_without_the_package(run, cfg, tmp_path, monkeypatch, pri
     about = json.loads(file.read("about.json"))
   assert about["sizes"] == {"shots": 1, "queries": 1, "keypoints": 5}
   assert about["decoding"] == "mode"
+  assert about["jax"] == jax.__version__
+  assert stablehlo.read_stablehlo(out).about == about
   assert about["prior"] == (prior and dataclasses.asdict(prior))
 
   batch = seeded_episode(48)

@@ -7,6 +7,7 @@ import shutil
 
 import jax
 import numpy as np
+import orbax.checkpoint
 import pytest
 from helpers import shapes
 
@@ -17,6 +18,8 @@ from fskd_jax.training.runs import load_run
 WRITTEN_BY_0_1_0 = pathlib.Path(__file__).parents[1] / "fixtures" / "v0_1_0"
 """A run of `shapes.config` with 40 steps, and its export. Both were asked for all
 keypoints that image 0 shows, in the annotated boxes of images 5 and 10."""
+
+CHECKPOINT = WRITTEN_BY_0_1_0 / "run" / "checkpoints" / "40"
 
 NAMES = ("north", "south", "west", "middle")
 KEYPOINTS = [
@@ -65,3 +68,14 @@ def test_a_run_of_0_1_0_is_taken_up_again(shapes_folder, tmp_path):
   state = jax.device_get(experiment.train(cfg, tmp_path / "run"))
   assert int(state.step) == cfg.train.steps == 40
   jax.tree.map(np.testing.assert_array_equal, state.params, model.variables["params"])
+
+
+def test_the_loader_of_orbax_v1_restores_what_v0_wrote():
+  v1 = getattr(orbax.checkpoint, "v1", None)
+  if v1 is None:
+    pytest.skip("this Orbax has no v1")
+  found = v1.load_checkpointables(CHECKPOINT)
+  expected = load_run(WRITTEN_BY_0_1_0 / "run")[0].variables
+  for part in ("params", "batch_stats"):
+    shapes.assert_identical(found["model"][part], expected[part])
+  assert found["optimizer"]["leaves"] and found["about"]["config"]["name"] == "shapes"
