@@ -13,7 +13,7 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from fskd_jax.config import Config
-from fskd_jax.device import compilation_cache, parallel, preemption
+from fskd_jax.device import compilation_cache, parallel, preemption, watch
 
 _DISTRIBUTED = flags.DEFINE_bool(
   "distributed",
@@ -48,6 +48,8 @@ def run(main: Callable[[], None], *, later_flags: bool = False) -> None:
         raise
       print(f"{type(error).__name__}: {error}", file=sys.stderr)
       sys.exit(2)
+    finally:
+      watch.leave()
 
   def parse(argv: list[str]) -> list[str]:
     with _ending_on_wrong_flags():
@@ -103,7 +105,10 @@ def _start() -> None:
   # TensorFlow would print details of errors that the package reports in one line.
   os.environ.update(TF_CPP_MIN_LOG_LEVEL="2", TF_ENABLE_ONEDNN_OPTS="0")
   if _DISTRIBUTED.value:
-    parallel.start_processes(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    given = getattr(flags.FLAGS, "config", None)
+    limits = given.train if isinstance(given, Config) else None
+    named = (_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    parallel.start_processes(*named, limits)
   package = logging.getLogger("fskd_jax")
   package.setLevel(logging.INFO if parallel.is_main_process() else logging.WARNING)
   package.addHandler(logging.StreamHandler())

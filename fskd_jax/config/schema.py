@@ -287,6 +287,11 @@ class TrainConfig:
   checkpoint_every: int = count(500, may_change=True)
   keep_checkpoints: int = count(3, may_change=True)
   backend: str = one_of("pmap", "shard_map", "single", may_change=True)
+  # With several processes, seconds until all of them must have started; without a sign
+  # of life of one; and that one may be behind the others (docs/pods.md#lost-processes).
+  join_seconds: float = number(60.0, 1, 1e5, may_change=True)
+  silent_seconds: float = number(30.0, 2, 1e5, may_change=True)
+  lag_seconds: float = number(60.0, 2, 1e5, may_change=True)
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)

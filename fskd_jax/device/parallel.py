@@ -6,7 +6,9 @@ local devices with host-local arrays, `shard_map` works on global arrays over a 
 all devices, `single` uses one device.
 """
 
+import contextlib
 import functools
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +20,7 @@ from jax.sharding import PartitionSpec as P
 
 from fskd_jax.config import TrainConfig
 from fskd_jax.config.fields import choices
+from fskd_jax.device import watch
 from fskd_jax.device.store import with_pixels
 from fskd_jax.episode import EpisodeBatch
 
@@ -26,18 +29,51 @@ BACKENDS = choices(TrainConfig, "backend")
 
 
 def start_processes(
-  coordinator: str | None = None, processes: int | None = None, index: int | None = None
+  coordinator: str | None = None,
+  processes: int | None = None,
+  index: int | None = None,
+  limits: TrainConfig | None = None,
 ) -> None:
   """Connects the processes of a run; call it before anything touches a device.
 
-  On TPU pods and under SLURM the arguments are detected.
+  On TPU pods and under SLURM the first three arguments are detected. Where they are
+  given, process 0 also needs the port after the coordinator's.
 
   Args:
     coordinator: The address "host:port" of process 0.
     processes: The number of processes.
     index: The number of this process, from 0.
+    limits: The time limits of `watch.start`; those of `TrainConfig` by default.
+
+  Raises:
+    OSError: A process has not started in time, or process 0 cannot listen.
   """
-  jax.distributed.initialize(coordinator, processes, index)
+  limits = limits or TrainConfig()
+  jax.config.update("jax_enable_preemption_service", True)
+  is_known = coordinator is not None and processes is not None and index is not None
+  if is_known:
+    host, _, port = coordinator.rpartition(":")
+    watch.start(host, int(port) + 1, processes, index, limits)
+  jax.distributed.initialize(
+    coordinator,
+    processes,
+    index,
+    initialization_timeout=round(limits.join_seconds),
+    # The watch is to speak first: JAX aborts without saying who is lost.
+    heartbeat_timeout_seconds=round(limits.silent_seconds) + 60,
+    shutdown_timeout_seconds=60,
+  )
+  if not is_known and jax.process_count() > 1:
+    with contextlib.closing(socket.socket()) as free:
+      free.bind(("", 0))
+      mine = np.array([free.getsockname()[1]], np.int32)
+    port = int(multihost_utils.broadcast_one_to_all(mine)[0])
+    address = np.zeros(256, np.uint8)
+    name = socket.gethostname().encode()[:256]
+    address[: len(name)] = np.frombuffer(name, np.uint8)
+    host = bytes(np.asarray(multihost_utils.broadcast_one_to_all(address)))
+    host = host.rstrip(b"\0").decode()
+    watch.start(host, port, jax.process_count(), jax.process_index(), limits)
 
 
 def is_main_process() -> bool:

@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator
 import jax
 from jax.experimental import multihost_utils
 
+from fskd_jax.device import watch
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 """The signals of clusters, of Ctrl-C, and of SLURM with `--signal=USR1@60`."""
 
@@ -84,6 +86,7 @@ def requested() -> bool:
   if jax.process_count() == 1:
     return _listener is not None and _listener.is_deferred and bool(_listener.came)
   _asked += 1
+  watch.beat()
   _is_reached |= multihost_utils.reached_preemption_sync_point(_asked)
   return _is_reached
 

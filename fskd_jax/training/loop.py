@@ -16,7 +16,7 @@ from fskd_jax.data import fingerprint
 from fskd_jax.data.checks.training import doubts
 from fskd_jax.data.feed import Feed
 from fskd_jax.data.plans import Sampler, train_index_batches
-from fskd_jax.device import parallel, preemption, processes
+from fskd_jax.device import parallel, preemption, processes, watch
 from fskd_jax.files import write_picture
 from fskd_jax.models.build import count_parameters
 from fskd_jax.pictures.curves import draw_curves
@@ -82,6 +82,7 @@ def fit(
   sampler = sampler or task.sampler(feed)
   with feed.batches(sampler, indices, episodes // hosts) as batches:
     for step, batch in zip(range(first + 1, cfg.train.steps + 1), batches):
+      watch.beat()  # this process has its part of the episodes
       with jax.profiler.StepTraceAnnotation("train", step_num=step):
         state, metrics = step_fn(state, batch, feed.store)
       if after_step:

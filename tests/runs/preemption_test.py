@@ -161,7 +161,7 @@ def test_programs_end_at_once_with_nothing_to_save_or_when_told_twice(
     stderr=subprocess.PIPE,
     text=True,
   )
-  assert program.stdout.readline() == "ready\n"
+  assert program.stdout and program.stdout.readline() == "ready\n"
   for number in signals:
     time.sleep(0.2)
     program.send_signal(number)
