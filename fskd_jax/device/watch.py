@@ -53,7 +53,7 @@ def beat() -> None:
 
 
 def leave() -> None:
-  """Tells the others that this process ends on purpose; call it at the end."""
+  """Says goodbye to the others, so that this process may end."""
   global _watch
   if _watch:
     _watch.leave()

@@ -37,12 +37,12 @@ _ITEMS = ("model", "optimizer")
 
 
 class SavedRun(NamedTuple):
-  """What a training goes on from.
+  """A checkpoint that a training goes on from.
 
   Attributes:
     state: The state as NumPy arrays.
     step: The number of training steps done.
-    progress: What was saved beside it, as parsed from JSON; {} if nothing was.
+    progress: The `progress` of its `save`, as parsed from JSON; {} if there was none.
   """
 
   state: TrainState

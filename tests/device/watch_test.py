@@ -80,6 +80,7 @@ from fskd_jax.config import TrainConfig
 from fskd_jax.device import watch
 port, index = map(int, sys.argv[1:])
 limits = TrainConfig(join_seconds={join}, silent_seconds=3)
+print("starting", flush=True)
 try:
   watch.start("localhost", port, 3, index, limits)
 except OSError as error:
@@ -89,19 +90,17 @@ time.sleep(60)
 """
 
 
-def _programs(numbers, join):
-  port, program = free_port(), PROGRAM.format(join=join)
-  return [
-    subprocess.Popen(
-      [sys.executable, "-c", program, str(port), str(number)],
-      cwd=ROOT,
-      env=os.environ | {"PYTHONPATH": str(ROOT)},
-      stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE,
-      text=True,
-    )
-    for number in numbers
-  ]
+def _program(number, port, join=60):
+  program = subprocess.Popen(
+    [sys.executable, "-c", PROGRAM.format(join=join), str(port), str(number)],
+    cwd=ROOT,
+    env=os.environ | {"PYTHONPATH": str(ROOT)},
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  assert program.stdout and program.stdout.readline() == "starting\n"
+  return program
 
 
 def _ends(programs):
@@ -114,10 +113,11 @@ def _ends(programs):
 
 
 def test_a_process_that_never_starts_is_named_everywhere():
-  codes, told = _ends(_programs((0, 2), join=4))
-  line = "process 1 of 3 not started or not reached in 4 s; start all 3 processes"
+  port = free_port()
+  codes, told = _ends([_program(2, port), _program(0, port, join=3)])
+  line = "process 1 of 3 not started or not reached in 3 s; start all 3 processes"
   assert codes == {1} and told == [line, line]
-  codes, (told,) = _ends(_programs((1,), join=2))
+  codes, (told,) = _ends([_program(1, port, join=2)])
   assert codes == {1} and "process 0 cannot be reached at localhost:" in told
 
 
@@ -131,7 +131,8 @@ def test_a_process_that_never_starts_is_named_everywhere():
   ],
 )
 def test_a_lost_process_ends_the_others_with_its_name(victim, number, said):
-  programs = _programs(range(3), join=60)
+  port = free_port()
+  programs = [_program(number, port) for number in range(3)]
   lost = programs.pop(victim)
   try:
     for program in (lost, *programs):
