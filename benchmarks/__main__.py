@@ -2,6 +2,7 @@
 
   python -m benchmarks --size full                       # all cases
   python -m benchmarks --size small --cases training,mds
+  python -m benchmarks --cases training --only "8 episodes, 384 px"
   python -m benchmarks --table                           # of what was measured
 
 Writes benchmarks/results/<device>.json after every case, and plots beside it. Ends
@@ -37,6 +38,7 @@ def main() -> int:
   parser.add_argument("--size", choices=tuple(_SECONDS), default="full")
   parser.add_argument("--repeats", type=int, help="rounds of a problem, at most")
   parser.add_argument("--cases", default=",".join(CASES), help="comma-separated")
+  parser.add_argument("--only", default="", help="problems with this in their name")
   parser.add_argument("--out", type=pathlib.Path, help="folder of the results")
   parser.add_argument("--table", action="store_true", help="only print the tables")
   args = parser.parse_args()
@@ -83,7 +85,7 @@ def _run(args: argparse.Namespace, cases: list[str], cache: pathlib.Path) -> int
   for case in cases:
     entries, error, start = [], "", time.perf_counter()
     try:
-      for entry in _entries(case, setup, peak, cache):
+      for entry in _entries(case, args.only, setup, peak, cache):
         entries.append(entry)
         _show(case, entry, time.perf_counter() - start)
         # Here, too: a case takes minutes, and may be stopped.
@@ -98,7 +100,7 @@ def _run(args: argparse.Namespace, cases: list[str], cache: pathlib.Path) -> int
 
 
 def _entries(
-  case: str, setup: Any, peak: Any, cache: pathlib.Path
+  case: str, only: str, setup: Any, peak: Any, cache: pathlib.Path
 ) -> Iterator[dict[str, Any]]:
   """Measures the problems of a case, and then what else it has."""
   from benchmarks.harness import runner
@@ -107,11 +109,13 @@ def _entries(
   entries = []
   if hasattr(module, "problems"):
     for problem in module.problems(setup):
+      if only not in problem.name:
+        continue
       for child in cache.iterdir():
         shutil.rmtree(child) if child.is_dir() else child.unlink()
       entries.append(runner.measure(problem, setup, case, peak))
       yield entries[-1]
-  if hasattr(module, "extra_entries"):
+  if hasattr(module, "extra_entries") and not only:
     yield from module.extra_entries(setup, entries)
 
 
