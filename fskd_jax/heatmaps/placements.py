@@ -16,9 +16,13 @@ PAIRS = 64
 CANDIDATES = 24
 """Surest keypoints of a support image, of which pairs are made."""
 
-BOX_SIGMAS = 0.6, 1.6, 4.0
+BOX_SIGMAS = 1.0, 2.5, 5.0
 """Spreads around copied coordinates, in units of sigma: some objects stand exactly
 alike, others only roughly."""
+
+ENOUGH = 8
+"""Other keypoints that the box needs to be believed as `SHARES` says; with fewer that
+could contradict it, it is believed as much less."""
 
 SHARES = {"nothing": 0.75, "box": 0.125, "plain": 0.1125, "mirrored": 0.0125}
 """Probability of each kind of hypothesis before the heat-maps are seen."""
@@ -99,9 +103,9 @@ def _as_copied(
 ) -> Hypotheses:
   """Returns the hypotheses of the box, and the one that says nothing."""
   (shots, types), widths = visible.shape, len(BOX_SIGMAS)
-  box_share = jnp.where(
-    visible.any(1), np.log(SHARES["box"] / widths) - log_shots, NEVER
-  )
+  others = visible.sum(1) - 1
+  belief = jnp.clip(others / ENOUGH, 1e-6, 1.0) * SHARES["box"] / widths
+  box_share = jnp.where(others > 0, jnp.log(belief) - log_shots, NEVER)
   spread = np.repeat(np.array([*BOX_SIGMAS, 1.0]), [shots] * widths + [1])
   variances = jnp.square(jnp.asarray(spread, jnp.float32) * sigma) + CELL_VARIANCE
   places = jnp.concatenate([jnp.tile(copied, (widths, 1, 1)), copied[:1]])

@@ -79,8 +79,8 @@ def log_prior(
 ) -> Float[Array, "b m n h w"]:
   """Returns what to add to the logits of heat-maps before they are decoded.
 
-  Of two keypoints or fewer only the box speaks, and softly. What no support image shows
-  gets zeros.
+  Of two keypoints only the box speaks, and softly; a single one has zeros, as has what
+  no support image shows.
 
   Args:
     logits: Heat-maps whose softmax over the cells is a distribution.
