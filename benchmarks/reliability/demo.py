@@ -50,7 +50,7 @@ def visited(place: Place) -> Iterator[Trial]:
   os.environ["TMPDIR"] = str(temporary)
   port = _port()
   words = ("--workdir", runs.trained(place), "--port", port)
-  command = Program(place, "fskd_jax/cli/main.py", "demo", *words)
+  command = Program(place, "fskd_jax/__main__.py", "demo", *words)
   while "Ctrl-C" not in command.text:
     check(command.is_running, f"ended: {command.text[-300:]}")
     time.sleep(0.2)

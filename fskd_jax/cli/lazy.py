@@ -5,6 +5,17 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
+_EXAMPLES = "examples:\n"
+
+
+class _Formatter(argparse.HelpFormatter):
+  """Leaves the lines of examples as they are."""
+
+  def _fill_text(self, text: str, width: int, indent: str) -> str:
+    if text.startswith(_EXAMPLES):
+      return text
+    return super()._fill_text(text, width, indent)
+
 
 class LazyParser(argparse.ArgumentParser):
   """A parser that declares its arguments when it first parses."""
@@ -15,10 +26,11 @@ class LazyParser(argparse.ArgumentParser):
     Args:
       *args: The arguments of `argparse.ArgumentParser`.
       declared_by: "module:function" of the function that is called with this parser.
-        The docstring of the module is the description unless `options` has one.
+        The docstring of the module is the description unless `options` has one; its
+        indented lines are examples.
       **options: The options of `argparse.ArgumentParser`.
     """
-    super().__init__(*args, **options)
+    super().__init__(*args, formatter_class=_Formatter, **options)
     self._declared_by = declared_by
 
   def parse_known_args(self, args=None, namespace=None):  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -27,9 +39,19 @@ class LazyParser(argparse.ArgumentParser):
       name, function = self._declared_by.split(":")
       self._declared_by = ""
       module = importlib.import_module(name)
-      self.description = self.description or module.__doc__
+      self.description = self.description or _text(module.__doc__ or "")
+      self.epilog = _examples(module.__doc__ or "")
       getattr(module, function)(self)
     return super().parse_known_args(args, namespace)
+
+
+def _text(docstring: str) -> str:
+  return "\n".join(x for x in docstring.splitlines() if not x.startswith("  "))
+
+
+def _examples(docstring: str) -> str | None:
+  lines = [line for line in docstring.splitlines() if line.startswith("  ")]
+  return _EXAMPLES + "\n".join(lines) if lines else None
 
 
 def add_commands(

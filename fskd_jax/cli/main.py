@@ -17,7 +17,10 @@ COMMANDS = {
     _ROOM + "train:add_arguments",
     "train the package's detector on your own labels",
   ),
-  "demo": (_ROOM + "demo:add_arguments", "click keypoints on a local web page"),
+  "demo": (
+    _ROOM + "demo:add_arguments",
+    "mark, find and correct keypoints on a local web page",
+  ),
   "data": (_ROOM + "data:add_arguments", "prepare, check and convert data sets"),
   "configs": (_ROOM + "configs:add_arguments", "list and copy configuration files"),
   "export": (_ROOM + "export:add_arguments", "write a run's detector to a file"),

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     coverage=args.coverage,
   )
   contents = evaluation.evaluate_run(
-    args.workdir, protocol, lambda x: tqdm(x, desc="MP-100", unit="ep")
+    args.workdir, protocol, lambda x: tqdm(x, desc="MP-100", unit="ep", disable=None)
   )
   args.out.mkdir(parents=True)
   for name, content in contents.items():

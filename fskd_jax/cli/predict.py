@@ -3,6 +3,10 @@
 The exit status is 0, or 1 if a query could not be read to its end or drawn (the others
 were predicted), or 2 for an error that stopped the command. Results are written as they
 come: whatever was predicted before the end is kept.
+
+  fskd predict --support ann.jpg --keypoints ann.json --query album --out found
+  fskd predict --workdir runs/own --support a.png b.png --keypoints frames
+      --query clip.mp4 --out found
 """
 
 import argparse

@@ -5,6 +5,8 @@ and written to WORKDIR/config.py, which train.py takes. At the end stand the sco
 images that were not trained on: before and after training, and of copied coordinates.
 Where training did not help, the detector is left as it was. After Ctrl-C or SIGTERM the
 same command goes on.
+
+  fskd train --data frames --workdir runs/own --minutes 10
 """
 
 import argparse

@@ -44,7 +44,9 @@ def load_store(
 
   with concurrent.futures.ThreadPoolExecutor() as pool:
     pyramids = list(
-      tqdm.tqdm(pool.map(load, numbers), f"loading {dataset.name}", len(numbers))
+      tqdm.tqdm(
+        pool.map(load, numbers), f"loading {dataset.name}", len(numbers), disable=None
+      )
     )
   sizes = np.zeros((len(dataset.image_names), NUM_LEVELS, 2), np.int64)
   for number, pyramid in zip(numbers, pyramids):

@@ -2,6 +2,9 @@
 
 What the source is, a file, a folder or a project, is found by looking at it and told
 (docs/data.md lists what is read). Check the result with `fskd data doctor`.
+
+  fskd data convert labels.slp --out labels.json
+  fskd data convert found/predictions.json --to deeplabcut --out found.csv
 """
 
 import argparse

@@ -1,6 +1,8 @@
 """fskd data doctor: checks a data set and reports faults.
 
 Exit status: 0, or 1 if a fault would stop training or evaluation, or make it wrong.
+
+  fskd data doctor frames
 """
 
 import argparse
@@ -37,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
   """Prints the report."""
   report = doctor.examine(
     args.path,
-    lambda x: tqdm(x, unit="image", leave=False),
+    lambda x: tqdm(x, unit="image", leave=False, disable=None),
     is_mirrored=not args.no_mirror,
   )
   print(doctor.text(report, args.cases))

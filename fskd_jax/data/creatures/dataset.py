@@ -111,7 +111,9 @@ def _render(
     return pictures
 
   with (
-    tqdm.tqdm(total=total, desc="Rendering creatures", unit="image") as progress,
+    tqdm.tqdm(
+      total=total, desc="Rendering creatures", unit="image", disable=None
+    ) as progress,
     futures.ThreadPoolExecutor(processes) as pool,
   ):
     parts = list(pool.map(run, range(processes)))

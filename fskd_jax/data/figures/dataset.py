@@ -71,7 +71,9 @@ def write_figures(out: str | os.PathLike, *, per_kind: int = 400, seed: int = 0)
   ) as new:
     unfinished = pathlib.Path(new) / out.name
     (unfinished / "images").mkdir(parents=True)
-    for number, (kind, i) in enumerate(tqdm.tqdm(jobs, desc="Drawing"), start=1):
+    for number, (kind, i) in enumerate(
+      tqdm.tqdm(jobs, desc="Drawing", disable=None), start=1
+    ):
       category = list(KINDS).index(kind) + 1
       picture = draw(kind, [seed, category, i])
       name = f"{kind}_{i:05d}.jpg"

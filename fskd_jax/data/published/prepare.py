@@ -53,7 +53,9 @@ def prepare(
     write_json(folder / "annotations.json", _coco(published, release, sizes))
     write_json(folder / "splits.json", release.splits)
     coco_file.read(folder / "annotations.json", strict=True)
-    for name in tqdm.tqdm(release.sizes, desc="Linking images", leave=False):
+    for name in tqdm.tqdm(
+      release.sizes, desc="Linking images", leave=False, disable=None
+    ):
       link(release.image_folder / name, folder / "images" / name)
     folder.rename(out)
   return release
@@ -114,7 +116,9 @@ def _check_images(release: Release) -> dict[str, tuple[int, int]]:
   what = f"{len(missing)} of {len(release.sizes)} images are not in {folder}"
   raise_if(missing, FileNotFoundError, what)
   stored, broken, different = {}, [], []
-  for name, size in tqdm.tqdm(release.sizes.items(), desc="Checking", leave=False):
+  for name, size in tqdm.tqdm(
+    release.sizes.items(), desc="Checking", leave=False, disable=None
+  ):
     try:
       with images.opened(folder / name, name) as image:  # reads only the header
         stored[name] = images.shown_size(image)

@@ -73,7 +73,9 @@ def write_stamps(
     for folder in (unfinished / ANIMALS / "images", unfinished / OBJECTS):
       folder.mkdir(parents=True)
     total = per_animal * len(stamps) + per_object * len(others)
-    with tqdm.tqdm(total=total, desc="Composing stamps", unit="image") as progress:
+    with tqdm.tqdm(
+      total=total, desc="Composing stamps", unit="image", disable=None
+    ) as progress:
       content = _animals(root, stamps, unfinished / ANIMALS, per_animal, seed, progress)
       write_json(unfinished / ANIMALS / "annotations.json", content, indent=None)
       _objects(root, others, unfinished / OBJECTS, per_object, seed, progress)

@@ -1,0 +1,35 @@
+"""Help of the sub-commands: their examples are commands that are taken."""
+
+import argparse
+import importlib
+import shlex
+
+import pytest
+
+from fskd_jax.cli import main
+
+
+class _Parsed(BaseException):
+  """Ends a command when its arguments have been parsed."""
+
+
+@pytest.mark.parametrize("name", ("predict", "train", "demo"))
+def test_examples_are_shown_and_parse(name, monkeypatch, capsys):
+  with pytest.raises(SystemExit):
+    main.main([name, "--help"])
+  shown = capsys.readouterr().out.partition("examples:\n")[2]
+  assert shown
+  module = importlib.import_module(main.COMMANDS[name][0].partition(":")[0])
+  assert shown.rstrip("\n") in module.__doc__
+  parse = argparse.ArgumentParser.parse_args
+
+  def parse_and_stop(self, args=None, namespace=None):
+    parse(self, args, namespace)
+    raise _Parsed
+
+  monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
+  for line in shown.replace("\n      ", " ").splitlines():
+    program, *words = shlex.split(line)
+    assert program == "fskd"
+    with pytest.raises(_Parsed):
+      main.main(words)
