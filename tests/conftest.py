@@ -21,8 +21,8 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1" and (
   importlib.metadata.version("jax") < "0.11"
 ):
-  # The older emitters compile a training step in a third of the time. JAX 0.11 has none,
-  # and a flag that it does not know ends the program.
+  # The older emitters compile a training step in a third of the time. JAX 0.11 lost it:
+  # a flag that it does not know ends the program.
   os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
   # Whole runs compile the same steps again and again, some in processes of their own.
