@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from fskd_jax.few_shot import transfer
 from fskd_jax.few_shot.task import FewShotTask
 from fskd_jax.pose.task import PoseTask
 from fskd_jax.prediction import search_evaluation
-from fskd_jax.training import loop
+from fskd_jax.training import loop, mirror
 from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.training.state import TrainState
 from fskd_jax.training.task import Task
@@ -36,7 +37,8 @@ def train(
 
   Args:
     cfg: The experiment.
-    workdir: Folder of the run; created if it does not exist.
+    workdir: Folder of the run, or an address gs:// or s3:// (`training.mirror`);
+      created if it does not exist.
     profile_steps: Steps to profile into profile/ below the workdir, such as "100:110".
 
   Returns:
@@ -48,7 +50,8 @@ def train(
     FloatingPointError: The loss is not finite; the last checkpoint is kept.
   """
   _check(cfg)
-  return loop.train(make_task(cfg), cfg, workdir, profile_steps)
+  with mirror.mirrored(workdir, is_training=True) as folder:
+    return loop.train(make_task(cfg), cfg, folder, profile_steps)
 
 
 def evaluate(
@@ -62,7 +65,7 @@ def evaluate(
     results = fskd_jax.evaluate("runs/quickstart")
 
   Args:
-    workdir: Folder of the run.
+    workdir: Folder of the run, or its address in a bucket.
     data: Folder of another data set to evaluate on, see `few_shot.transfer`.
     change: Returns the configuration to use, given the run's own.
 
@@ -73,6 +76,13 @@ def evaluate(
     FileNotFoundError: There is no run.
     ValueError: The configuration is wrong, or a setting holds too little.
   """
+  with mirror.mirrored(workdir) as folder:
+    return _evaluate(folder, data, change)
+
+
+def _evaluate(
+  workdir: pathlib.Path, data: str, change: Callable[[Config], Config]
+) -> dict[str, Any]:
   opened = processes.together(lambda: CheckpointStore(workdir))
   with contextlib.closing(opened) as checkpoints:
     saved = checkpoints.restore_model()

@@ -34,7 +34,7 @@ import hypothesis
 import jax
 import numpy as np
 import pytest
-from helpers import shapes
+from helpers import bucket_servers, shapes
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -142,3 +142,36 @@ def trained(shapes_folder, tmp_path_factory):
 
   cfg, workdir = shapes.config(shapes_folder), tmp_path_factory.mktemp("trained")
   return cfg, workdir, jax.device_get(experiment.train(cfg, workdir))
+
+
+@pytest.fixture(scope="session")
+def bucket_ports():
+  """Ports of servers of S3 and of Google's storage, by scheme."""
+  for library, extra in (("moto", "dev"), ("s3fs", "s3"), ("gcsfs", "gs")):
+    pytest.importorskip(library, reason=f"the extra [{extra}]")
+  with bucket_servers.amazon() as s3, bucket_servers.google("store") as gs:
+    yield {"s3": s3, "gs": gs}
+
+
+@pytest.fixture
+def store(request, bucket_ports, tmp_path, monkeypatch):
+  """(scheme, proxy) of an empty bucket "store", on S3 unless parametrized."""
+  import fsspec
+
+  scheme = getattr(request, "param", "s3")
+  proxy = bucket_servers.Faults(bucket_ports[scheme])
+  monkeypatch.setenv("FSKD_BUCKETS", str(tmp_path / "copies"))
+  monkeypatch.setenv("AWS_ACCESS_KEY_ID", "anybody")
+  monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "anything")
+  monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+  monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
+  fsspec.get_filesystem_class(scheme).clear_instance_cache()
+  files = fsspec.filesystem(scheme, use_listings_cache=False)
+  if scheme == "s3" and not files.exists("store"):
+    files.mkdir("store")
+  for key in files.find("store"):
+    files.rm_file(key)
+  yield scheme, proxy
+  proxy.shutdown()
+  proxy.server_close()
+  fsspec.get_filesystem_class(scheme).clear_instance_cache()

@@ -4,11 +4,11 @@ import logging
 import os
 import pathlib
 
+from fskd_jax import buckets
 from fskd_jax.few_shot import calibration
 from fskd_jax.interop.weights import read_config
 from fskd_jax.prediction.detector import KeypointDetector
 from fskd_jax.training.runs import load_file, load_run
-from fskd_jax.training.workdir import local_path
 
 PACKAGED = pathlib.Path(__file__).with_name("any_keypoints.safetensors")
 """The detector that comes with the package; docs/model-card.md describes it."""
@@ -25,17 +25,18 @@ def load(path: str | os.PathLike | None = None) -> KeypointDetector:
 
   Args:
     path: Folder of a run, whose newest checkpoint is loaded, or a .safetensors file
-      that `fskd export` wrote. Without it, the detector that comes with the package.
+      that `fskd export` wrote, or the address of either (gs://, s3://). Without it,
+      the detector that comes with the package.
 
   Returns:
     The detector, on the first device, with its calibration if the run or file has one.
 
   Raises:
     FileNotFoundError: The path does not exist, or the run has no checkpoint.
-    ValueError: The path is an address, the file is damaged or carries no configuration,
+    ValueError: The file is damaged or carries no configuration,
       or the run is of another task.
   """
-  path = PACKAGED if path is None else local_path(path)
+  path = PACKAGED if path is None else buckets.local(path)
   if not path.is_dir():
     if read_config(path) is None:
       raise ValueError(

@@ -5,7 +5,7 @@ import importlib.util
 import pathlib
 import sys
 
-from fskd_jax import config
+from fskd_jax import buckets, config
 from fskd_jax.config import Config, library
 from fskd_jax.data.feed import Feed
 from fskd_jax.interop import state_dicts
@@ -45,11 +45,13 @@ def load_config(path: str) -> Config:
 def load_run(workdir: str) -> tuple[Model, int]:
   """Loads the newest checkpoint of a run, and returns the model and its step.
 
+  The run may be in a bucket, of which `buckets.local` makes a copy.
+
   Raises:
     FileNotFoundError: The folder is no run, or has no checkpoint.
     ValueError: No checkpoint can be read.
   """
-  with contextlib.closing(CheckpointStore(workdir)) as checkpoints:
+  with contextlib.closing(CheckpointStore(buckets.local(workdir))) as checkpoints:
     saved = checkpoints.restore_model()
   return Model(config.from_dict(saved.config), saved.variables), saved.step
 
