@@ -8,6 +8,9 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 quickstart: .venv/installed
 	$(BIN)/python train.py --config=configs/quickstart.py --workdir=runs/quickstart
 	$(BIN)/python evaluate.py --workdir=runs/quickstart
+	$(BIN)/fskd predict --support docs/photographs/horse.jpg \
+	  --keypoints docs/photographs/horse.json --query docs/photographs/others \
+	  --whole-images --out runs/quickstart/photographs
 
 test: .venv/installed
 	$(PYTEST)
