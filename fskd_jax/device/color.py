@@ -37,7 +37,7 @@ def jitter_batch(batch: EpisodeBatch, seed: int, strength: float) -> EpisodeBatc
 
 
 def grey_batch(batch: EpisodeBatch, seed: int, probability: float) -> EpisodeBatch:
-  """Takes the colours from some episodes: all views grey, of every second one inverted.
+  """Makes all views of some episodes grey, and of half of these inverted.
 
   That is what infrared, X-ray and depth images look like to a network that learned
   from photographs.
@@ -45,7 +45,8 @@ def grey_batch(batch: EpisodeBatch, seed: int, probability: float) -> EpisodeBat
   Args:
     batch: Episodes with pixels.
     seed: The seed of the run.
-    probability: Of an episode. What becomes of it depends on the seed and its index.
+    probability: The probability that an episode is grey; the draw depends on the seed
+      and the index of the episode alone.
   """
 
   def draw(index):

@@ -5,7 +5,7 @@ from typing import Any
 
 
 class _Entry:
-  """What is known of a process.
+  """Knowledge of a process.
 
   Attributes:
     name: Its number and host.

@@ -53,7 +53,7 @@ def beat() -> None:
 
 
 def leave() -> None:
-  """Says goodbye to the others, so that this process may end."""
+  """Leaves the watch: the others do not miss this process when it ends."""
   global _watch
   if _watch:
     _watch.leave()
