@@ -267,6 +267,9 @@ class TrainConfig:
 
   steps: int = count(20_000)
   episodes_per_step: int = number(2, 1, 10**6)  # over all devices
+  # The episodes of a device are computed in so many parts, one after the other, where
+  # all at once do not fit into its memory (docs/training.md#memory).
+  parts: int = number(1, 1, 10**6)
   shots: int = number(1, 1, 10_000)  # k
   queries: int = number(5, 1, 10_000)  # m
   # Every image of an episode serves as support once.

@@ -50,8 +50,8 @@ def start_processes(
   """
   limits = limits or TrainConfig()
   jax.config.update("jax_enable_preemption_service", True)
-  is_known = coordinator is not None and processes is not None and index is not None
-  if is_known:
+  is_known = None not in (coordinator, processes, index)
+  if coordinator is not None and processes is not None and index is not None:
     host, _, port = coordinator.rpartition(":")
     watch.start(host, int(port) + 1, processes, index, limits)
   jax.distributed.initialize(

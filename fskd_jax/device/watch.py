@@ -13,7 +13,7 @@ import selectors
 import socket
 import threading
 import time
-from typing import Any
+from typing import Any, cast
 
 from fskd_jax.config import TrainConfig
 from fskd_jax.device.roll import Roll
@@ -160,14 +160,15 @@ def _keep(roll: Roll, listener: socket.socket, join_seconds: float) -> None:
     ready.register(listener, selectors.EVENT_READ)
     while True:
       for key, _ in ready.select(_PERIOD):
-        if key.fileobj is listener:
+        line = cast(socket.socket, key.fileobj)
+        if line is listener:
           line, _ = listener.accept()
           line.settimeout(5)
           lines[line] = b""
           ready.register(line, selectors.EVENT_READ)
-        elif not _heard(roll, key.fileobj, lines):
-          ready.unregister(key.fileobj)
-          del lines[key.fileobj]
+        elif not _heard(roll, line, lines):
+          ready.unregister(line)
+          del lines[line]
       now = time.monotonic()
       if not is_joined and not roll.missing():
         is_joined = True

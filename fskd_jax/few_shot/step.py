@@ -39,6 +39,7 @@ def train_step(
   color_jitter: float = 0.0,
   grey_probability: float = 0.0,
   rates: Rates = (),
+  parts: int = 1,
   axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
   """Performs one update on this device's episodes.
@@ -58,6 +59,7 @@ def train_step(
     color_jitter: The strength of `color.jitter`.
     grey_probability: The probability of `color.grey_batch`.
     rates: The factors that `tx` was made with, see `optim.factors`.
+    parts: The number of parts of the episodes, see `training.state.update`.
     axis_name: The device axis; None for a single device.
 
   Returns:
@@ -69,14 +71,14 @@ def train_step(
   if grey_probability:
     batch = color.grey_batch(batch, seed, grey_probability)
 
-  def terms(params, batch_stats):
+  def terms(params, batch_stats, batch, part):
     output, mutated = detector.apply(
       {"params": params, "batch_stats": batch_stats},
       batch,
       train=True,
       rotate_support=rotate_support,
       mutable=["batch_stats"],
-      rngs={"dropout": dropout_key(seed, state.step, axis_name)},
+      rngs={"dropout": dropout_key(seed, state.step, axis_name, part)},
     )
     found = _loss_terms(output, batch, detector, loss, seed, rotate_support)
     return found, mutated.get("batch_stats", {})
@@ -88,10 +90,12 @@ def train_step(
   }
   return update(
     state,
+    batch,
     terms,
     weights,
     tx=tx,
     rates=rates,
+    parts=parts,
     axis_name=axis_name,
   )
 

@@ -59,6 +59,7 @@ class FewShotTask:
       color_jitter=self._cfg.data.color_jitter,
       grey_probability=self._cfg.data.grey_probability,
       rates=rates(self._cfg),
+      parts=self._cfg.train.parts,
     )
 
   def validator(self, feed: Feed) -> "FewShotValidator":

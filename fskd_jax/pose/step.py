@@ -30,6 +30,7 @@ def train_step(
   seed: int,
   color_jitter: float = 0.0,
   rates: Rates = (),
+  parts: int = 1,
   axis_name: str | None = None,
 ) -> tuple[train_state.TrainState, dict[str, Float[Array, ""]]]:
   """Performs one update on this device's persons.
@@ -43,6 +44,7 @@ def train_step(
     seed: The seed of dropout and colours.
     color_jitter: The strength of `color.jitter`.
     rates: The factors that `tx` was made with, see `optim.factors`.
+    parts: The number of parts of the episodes, see `training.state.update`.
     axis_name: The device axis; None for a single device.
 
   Returns:
@@ -52,13 +54,13 @@ def train_step(
   if color_jitter:
     batch = color.jitter_batch(batch, seed, color_jitter)
 
-  def terms(params, batch_stats):
+  def terms(params, batch_stats, batch, part):
     heatmaps, mutated = model.apply(
       {"params": params, "batch_stats": batch_stats},
       batch.query.images[:, 0],
       train=True,
       mutable=["batch_stats"],
-      rngs={"dropout": train_state.dropout_key(seed, state.step, axis_name)},
+      rngs={"dropout": train_state.dropout_key(seed, state.step, axis_name, part)},
     )
     sigma = loss.target_sigma * model.image_size[0]
     found = heatmap_loss(heatmaps, batch, sigma=sigma, kind=loss.heatmap)
@@ -67,10 +69,12 @@ def train_step(
   weights = {"loss_main": loss.main_weight}
   return train_state.update(
     state,
+    batch,
     terms,
     weights,
     tx=tx,
     rates=rates,
+    parts=parts,
     axis_name=axis_name,
   )
 

@@ -45,6 +45,7 @@ class PoseTask:
       seed=self._cfg.train.seed,
       color_jitter=self._cfg.data.color_jitter,
       rates=rates(self._cfg),
+      parts=self._cfg.train.parts,
     )
 
   def validator(self, feed: Feed) -> "PoseValidator":

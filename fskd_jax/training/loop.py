@@ -187,19 +187,21 @@ def _check_devices(cfg: Config) -> None:
       f"devices by process {dict(counts)}: every process must have the same number"
     )
   contrasts = cfg.task == "few_shot" and cfg.loss.mfcl_weight > 0
-  least = 2 if contrasts else 1
-  fitting = devices * max(least, -(-episodes // devices))
-  if episodes % devices:
+  least, parts = 2 if contrasts else 1, cfg.train.parts
+  fitting = devices * parts * max(least, -(-episodes // (devices * parts)))
+  if episodes % (devices * parts):
+    of_each = f" and train.parts = {parts} of each" if parts > 1 else ""
     raise ValueError(
       f"train.episodes_per_step = {episodes} episodes do not divide among {devices} "
-      f"devices: set train.episodes_per_step = {fitting}, or train.backend = 'single' "
-      "for one device"
+      f"devices{of_each}: set train.episodes_per_step = {fitting}, or train.backend = "
+      "'single' for one device"
     )
-  if episodes < least * devices:
+  if episodes < least * devices * parts:
     raise ValueError(
-      f"train.episodes_per_step = {episodes} on {devices} devices: loss.mfcl_weight > "
-      "0 contrasts episodes of the same device: set train.episodes_per_step = "
-      f"{fitting}, two a device, or loss.mfcl_weight = 0"
+      f"train.episodes_per_step = {episodes} on {devices} devices, train.parts = "
+      f"{parts}: loss.mfcl_weight > 0 contrasts episodes of the same part of the same "
+      f"device: set train.episodes_per_step = {fitting}, two of each, or "
+      "loss.mfcl_weight = 0"
     )
 
 

@@ -135,6 +135,30 @@ def test_statistics_are_updated_and_steps_repeat_bit_for_bit():
   assert (first.batch_stats["norm"]["mean"] != 0).any()
 
 
+def test_parts_of_the_episodes_are_all_of_them():
+  batch = tiny_detector.episodes()
+  start = train_state.init_state(_variables(), optax.sgd(1.0))
+  found = [
+    jax.jit(
+      functools.partial(
+        few_shot_step.train_step,
+        detector=DETECTOR.clone(is_frozen=True),
+        tx=optax.sgd(1.0),
+        loss=dataclasses.replace(LOSS, mfcl_weight=0.0),
+        seed=5,
+        rotate_support=True,
+        color_jitter=0.2,
+        parts=parts,
+      )
+    )(start, batch)
+    for parts in (1, 4)
+  ]
+  assert float(found[0][1]["gradient_norm"]) > 1e-3
+  jax.tree.map(
+    functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), *found
+  )
+
+
 def test_without_mfcl_nothing_of_it_is_computed():
   values = _train(tiny_detector.episodes(b=1), mfcl_weight=0.0)[1]
   assert "loss_mfcl" not in values

@@ -19,6 +19,7 @@ class TinyDetector(nn.Module):
   config: ModelConfig
   image_size: int
   axis_name: str | None = None
+  is_frozen: bool = False
 
   @nn.compact
   def __call__(self, batch, *, train, rotate_support=False):
@@ -26,7 +27,8 @@ class TinyDetector(nn.Module):
     shots, (b, t) = batch.support.visible.shape[1], views.images.shape[:2]
     images = views.images.astype(jnp.float32).reshape(b * t, SIDE, SIDE, 3) / 255
     x = nn.Conv(6, (4, 4), (4, 4), name="encoder")(images)
-    x = nn.BatchNorm(not train, axis_name=self.axis_name, name="norm")(x)
+    is_fixed = self.is_frozen or not train
+    x = nn.BatchNorm(is_fixed, axis_name=self.axis_name, name="norm")(x)
     x = nn.tanh(x).reshape(b, t, 4, 4, 6)
     roles = x, views.keypoints, views.visible
     if rotate_support:
