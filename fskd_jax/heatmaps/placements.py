@@ -16,9 +16,9 @@ PAIRS = 64
 CANDIDATES = 24
 """Surest keypoints of a support image, of which pairs are made."""
 
-BOX_SIGMAS = 1.0, 2.5, 5.0
-"""Spreads around copied coordinates, in units of sigma: some objects stand exactly
-alike, others only roughly."""
+BOX_SPREADS = 0.05, 0.125, 0.25
+"""Standard deviations around copied coordinates, parts of the map's longer side: some
+objects stand alike, others only roughly."""
 
 ENOUGH = 8
 """Other keypoints that the box needs to be believed as `SHARES` says; with fewer that
@@ -80,7 +80,7 @@ def hypotheses(
   """
   shots, types = visible.shape
   log_shots = jnp.log(jnp.maximum(visible.any(1).sum(), 1))
-  found = [_as_copied(copied, visible, log_shots, sigma)]
+  found = [_as_copied(copied, visible, log_shots, max(size))]
   # Padding the shots to a power of two, as predictions do, must not change anything.
   most = max(PAIRS >> (shots - 1).bit_length(), 1)
   for shot in range(shots) if types > 1 else ():
@@ -99,15 +99,15 @@ def _as_copied(
   copied: Float[Array, "k n 2"],
   visible: Bool[Array, "k n"],
   log_shots: Float[Array, ""],
-  sigma: float | Array,
+  side: int,
 ) -> Hypotheses:
   """Returns the hypotheses of the box, and the one that says nothing."""
-  (shots, types), widths = visible.shape, len(BOX_SIGMAS)
+  (shots, types), widths = visible.shape, len(BOX_SPREADS)
   others = visible.sum(1) - 1
   belief = jnp.clip(others / ENOUGH, 1e-6, 1.0) * SHARES["box"] / widths
   box_share = jnp.where(others > 0, jnp.log(belief) - log_shots, NEVER)
-  spread = np.repeat(np.array([*BOX_SIGMAS, 1.0]), [shots] * widths + [1])
-  variances = jnp.square(jnp.asarray(spread, jnp.float32) * sigma) + CELL_VARIANCE
+  spreads = side * np.repeat([*BOX_SPREADS, 1.0], [shots] * widths + [1])
+  variances = jnp.asarray(np.square(spreads) + CELL_VARIANCE, jnp.float32)
   places = jnp.concatenate([jnp.tile(copied, (widths, 1, 1)), copied[:1]])
   return Hypotheses(
     places,

@@ -77,11 +77,11 @@ def _slow(logits, shots, visible, copied, prior):
   real = [k for k in range(len(shots)) if visible[k].any()]
   rows = [(None, None, SHARES["nothing"], ())]
   for k in real:
-    for factor in placements.BOX_SIGMAS:
+    for spread in placements.BOX_SPREADS:
       belief = min((visible[k].sum() - 1) / placements.ENOUGH, 1.0)
-      share = belief * SHARES["box"] / len(placements.BOX_SIGMAS) / len(real)
+      share = belief * SHARES["box"] / len(placements.BOX_SPREADS) / len(real)
       at = copied[k] @ [1, 1j]
-      rows.append((at, np.full(count, (factor * sigma) ** 2 + 0.25), share, (), k))
+      rows.append((at, np.full(count, (spread * CELLS) ** 2 + 0.25), share, (), k))
     pairs = [
       p for p in itertools.combinations(range(count), 2) if visible[k][list(p)].all()
     ]
