@@ -3,6 +3,13 @@
 import setuptools
 
 setuptools.setup(
-  packages=[*setuptools.find_packages(include=["fskd_jax*"]), "fskd_jax.configs"],
-  package_dir={"fskd_jax.configs": "configs"},
+  packages=[
+    *setuptools.find_packages(include=["fskd_jax*"]),
+    "fskd_jax.configs",
+    "fskd_jax.configs.sweeps",
+  ],
+  package_dir={
+    "fskd_jax.configs": "configs",
+    "fskd_jax.configs.sweeps": "configs/sweeps",
+  },
 )

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import pathlib
 import sys
+from typing import Any
 
 from fskd_jax import buckets, config
 from fskd_jax.config import Config, library
@@ -17,12 +18,26 @@ from fskd_jax.training.checkpoint import CheckpointStore
 def load_config(path: str) -> Config:
   """Returns the configuration of a file in configs/ by running it.
 
-  The file may import its neighbours from the current folder.
-
   Raises:
     FileNotFoundError: The file does not exist.
     ValueError: The file has no get_config() that returns a `Config`, or that
       configuration is invalid.
+  """
+  cfg = run_file(path, "get_config")
+  if not isinstance(cfg, Config):
+    raise ValueError(f"{path}: expected get_config() that returns fskd_jax's Config")
+  config.validate(cfg)
+  return cfg
+
+
+def run_file(path: str, function: str) -> Any:
+  """Runs a Python file and returns what a function of it returns; None without one.
+
+  The file may import its neighbours from the current folder, and from configs/.
+
+  Raises:
+    FileNotFoundError: The file does not exist.
+    ValueError: It is no Python file.
   """
   if not pathlib.Path(path).is_file():
     raise FileNotFoundError(f"there is no configuration file {path}")
@@ -34,12 +49,8 @@ def load_config(path: str) -> Config:
     raise ValueError(f"{path}: expected a Python file")
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
-  get_config = getattr(module, "get_config", None)
-  cfg = get_config() if callable(get_config) else None
-  if not isinstance(cfg, Config):
-    raise ValueError(f"{path}: expected get_config() that returns fskd_jax's Config")
-  config.validate(cfg)
-  return cfg
+  found = getattr(module, function, None)
+  return found() if callable(found) else None
 
 
 def load_run(workdir: str) -> tuple[Model, int]:

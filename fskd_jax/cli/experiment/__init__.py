@@ -10,9 +10,9 @@ EXPERIMENTS = {
     _ROOM + "proposition1:add_arguments",
     "SMD approximates MDS: a toy study",
   ),
-  "ablation": (
-    _ROOM + "ablation:add_arguments",
-    "train and compare variants of a detector",
+  "sweep": (
+    _ROOM + "sweep:add_arguments",
+    "train and compare variants of a detector, on a grid and over seeds",
   ),
   "shots": (
     _ROOM + "shots:add_arguments",

@@ -1,4 +1,4 @@
-"""Reports ablations: paired differences from the baseline, as table and picture."""
+"""Reports sweeps: paired differences from the baseline, as table and picture."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from fskd_jax.analysis.ablation.run import BASELINE, VARIANTS
 from fskd_jax.metrics.intervals import Interval, crossed_bootstrap, format_points
 
 THRESHOLD = "0.1"
@@ -35,22 +34,25 @@ class Difference(NamedTuple):
   parameters: int
 
 
-def differences(lines: Sequence[Mapping[str, Any]]) -> list[Difference]:
-  """Compares every variant with the baseline, over the seeds that both have.
+def differences(
+  lines: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> list[Difference]:
+  """Compares every variant with the first, over the seeds that both have.
 
-  The result is in the order of `VARIANTS`.
+  Args:
+    lines: The lines of results.jsonl.
+    names: The variants, in the order of the result.
 
   Raises:
-    ValueError: There is no line of the baseline, or it has other episodes.
+    ValueError: There is no line of the first, or it has other episodes.
   """
   by_variant: dict[str, dict[int, Mapping[str, Any]]] = {}
   for line in lines:
     by_variant.setdefault(line["variant"], {})[line["seed"]] = line
-  if BASELINE not in by_variant:
-    raise ValueError(f"there is no result of the variant {BASELINE!r}: run it first")
-  baseline, found = by_variant[BASELINE], []
-  order = {name: place for place, name in enumerate(VARIANTS)}
-  for variant in sorted(by_variant, key=lambda name: order.get(name, len(order))):
+  if names[0] not in by_variant:
+    raise ValueError(f"there is no result of the variant {names[0]!r}: run it first")
+  baseline, found = by_variant[names[0]], []
+  for variant in [name for name in names if name in by_variant]:
     runs = by_variant[variant]
     seeds = sorted(set(runs) & set(baseline))
     if not seeds:
@@ -62,8 +64,8 @@ def differences(lines: Sequence[Mapping[str, Any]]) -> list[Difference]:
       }
       if len(manifests) > 1:
         raise ValueError(
-          f"{variant!r} and the baseline were scored on other episodes of {setting}; "
-          "expected the same --episodes and data for all results of a folder"
+          f"{variant!r} and {names[0]!r} were scored on other episodes of {setting}; "
+          "expected the same data, crops and eval.episodes for all of a sweep"
         )
       found.append(
         Difference(
@@ -86,7 +88,10 @@ def _scores(
 
 
 def markdown(found: Sequence[Difference]) -> str:
-  """Formats differences as a table: a row per variant, two columns per setting."""
+  """Formats differences as a table: a row per variant, two columns per setting.
+
+  The baseline is the first.
+  """
   settings = list(dict.fromkeys(x.setting for x in found))
   heads = [f"{s} | less the baseline" for s in settings]
   columns = ["variant", "seeds", *heads, "training, s", "parameters"]
@@ -101,7 +106,7 @@ def markdown(found: Sequence[Difference]) -> str:
       row = rows[setting]
       cells += [f"{100 * row.pck.mean:.1f}", _difference(row.less_baseline)]
     any_row = next(iter(rows.values()))
-    if variant == BASELINE:
+    if variant == found[0].variant:
       cells[1::2] = ["" for _ in settings]
     ends = [f"{any_row.train_seconds:.0f}", f"{any_row.parameters:,}"]
     lines.append("| " + " | ".join([variant, str(any_row.seeds), *cells, *ends]) + " |")
@@ -116,7 +121,7 @@ def _difference(interval: Interval) -> str:
 def draw(found: Sequence[Difference]) -> Figure:
   """Draws the differences with their intervals, one panel per setting."""
   settings = list(dict.fromkeys(x.setting for x in found))
-  variants = [v for v in dict.fromkeys(x.variant for x in found) if v != BASELINE]
+  variants = list(dict.fromkeys(x.variant for x in found))[1:]
   figure = Figure(
     figsize=(2.5 + 3.2 * len(settings), 1.2 + 0.27 * len(variants)),
     layout="constrained",

@@ -1,0 +1,201 @@
+import argparse
+import contextlib
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from helpers import shapes
+
+from configs import quickstart
+from configs.sweeps import creatures
+from fskd_jax import config
+from fskd_jax.analysis.sweep import plan, report, run
+from fskd_jax.analysis.sweep.plan import Sweep
+from fskd_jax.cli.experiment import sweep as sweep_command
+from fskd_jax.cli.main import main
+from fskd_jax.training.runs import run_file
+
+FILES = sorted(pathlib.Path(creatures.__file__).parent.glob("*.py"))
+NAMES = ["baseline", "MDS", "S = {3}"]
+
+
+@pytest.fixture
+def sweep():
+  """Three variants with two seeds."""
+  variants = {name: creatures.VARIANTS[name] for name in NAMES}
+  return Sweep(base=quickstart.get_config(), variants=variants, seeds=(0, 1))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_every_variant_of_every_file_is_another_configuration(path):
+  sweep = run_file(str(path), "get_sweep")
+  found = [job for job in plan.jobs(sweep) if job.seed == sweep.seeds[0]]
+  assert [job.name for job in found] == list(sweep.variants)
+  flat = [config.flatten(job.config) for job in found]
+  assert not found[0].changes  # the first is the configuration as it is
+  for job, values in zip(found[1:], flat[1:]):
+    changed = {k for k in values if values[k] != flat[0].get(k)}
+    assert changed, job.name
+    if not any("*" in name or name == "data.mixture" for name in job.changes):
+      assert changed <= set(job.changes)
+
+
+def test_a_grid_is_crossed_with_variants_and_seeds(sweep):
+  sweep = Sweep(
+    base=sweep.base,
+    variants=sweep.variants,
+    grid={"optim.learning_rate": (1e-3, 1e-2), "train.shots": (1, 2)},
+    seeds=(5, 6),
+  )
+  jobs = list(plan.jobs(sweep))
+  assert len({(job.name, job.seed) for job in jobs}) == len(jobs) == 3 * 4 * 2
+  job = next(x for x in jobs if "MDS, optim.learning_rate = 0.01, " in x.name)
+  cfg = job.config
+  assert (cfg.model.head, cfg.optim.learning_rate, cfg.train.seed) == ("mds", 1e-2, 5)
+  assert sweep.base.train.seed == 0  # the base stays as it is
+
+
+def test_fields_are_parsed_as_python_or_text():
+  found = plan.parse_fields(["a.b=(8, 16)", "a.c=1e-3", "a.d=../x=y", "a.e="])
+  assert found == {"a.b": (8, 16), "a.c": 1e-3, "a.d": "../x=y", "a.e": ""}
+  with pytest.raises(ValueError, match="FIELD=VALUE"):
+    plan.parse_fields(["steps"])
+
+
+def test_unknown_variants_are_refused_before_anything_runs(tmp_path, sweep):
+  with pytest.raises(ValueError, match="no such variant"):
+    run.run(sweep, tmp_path, ["baseline", "no such variant"])
+  assert not list(tmp_path.iterdir())
+
+
+def test_what_is_there_is_not_run_again_and_shards_share_the_rest(
+  tmp_path, monkeypatch, sweep
+):
+  ran = []
+
+  def run_one(job, folder):
+    ran.append((job.name, job.seed))
+    return _line(job.name, job.seed, [1.0])
+
+  monkeypatch.setattr(run, "run_one", run_one)
+  there = next(job for job in plan.jobs(sweep) if job[:2] == ("MDS", 1))
+  line = _line("MDS", 1, [0.5]) | {"config": config.to_dict(there.config)}
+  (tmp_path / run.FILE).write_text(json.dumps(line) + "\n")
+  run.run(sweep, tmp_path, shard=(0, 2))
+  assert ran and len(ran) < 5
+  monkeypatch.setattr(run, "_check_same", lambda job, line: None)  # `_line` has none
+  run.run(sweep, tmp_path, shard=(1, 2))
+  expected = {(v, s) for v in NAMES for s in (0, 1)} - {("MDS", 1)}
+  assert len(ran) == len(expected) and set(ran) == expected
+  assert len(run.read(tmp_path)) == 6
+
+
+def test_a_line_of_other_fields_is_named(tmp_path, sweep):
+  job = next(plan.jobs(sweep))
+  other = config.to_dict(job.config)
+  other["train"]["steps"] = 77
+  line = _line(job.name, job.seed, [0.5]) | {"config": other}
+  (tmp_path / run.FILE).write_text(json.dumps(line) + "\n")
+  with pytest.raises(ValueError, match=r"train\.steps = 77 instead of 8000"):
+    run.run(sweep, tmp_path)
+
+
+def test_a_damaged_line_is_named(tmp_path):
+  (tmp_path / run.FILE).write_text('{"variant": "baseline"}\n{"vari')
+  with pytest.raises(ValueError, match="line 2"):
+    run.read(tmp_path)
+
+
+SWEEP = """
+import os, json
+from fskd_jax import config
+from fskd_jax.analysis.sweep.plan import Sweep
+
+def get_sweep():
+  cfg = config.from_dict(json.load(open(os.path.join(os.path.dirname(__file__), "c"))))
+  return Sweep(base=cfg, grid={"loss.mfcl_weight": (0.0, 0.1)}, seeds=(3,))
+"""
+
+
+@pytest.mark.slow
+def test_the_command_trains_scores_and_reports(tmp_path, shapes_folder, capfd):
+  cfg = shapes.config(shapes_folder, steps=16, validate_every=16, picture_every=16)
+  cfg.eval.settings = ("unseen/novel",)
+  (tmp_path / "c").write_text(json.dumps(config.to_dict(cfg)))
+  (tmp_path / "mine.py").write_text(SWEEP)
+  out = tmp_path / "out"
+  command = ["experiment", "sweep", str(tmp_path / "mine.py"), "--out", str(out)]
+  command += ["--set", "train.steps=8"]
+  assert main([*command, "--shard", "0/2"]) == 0
+  (line,) = run.read(out)
+  assert line["config"]["train"]["seed"] == 3 and line["config"]["train"]["steps"] == 8
+  assert len(line["settings"]["unseen/novel"]["pck"]["0.1"]) == cfg.eval.episodes
+  other = next(x for x in plan.jobs(plan.load_sweep(command[2], {"train.steps": 8})))
+  assert other.name == line["variant"]
+  assert main([*command, "--report"]) == 0
+  assert "baseline, loss.mfcl_weight = 0.0 | 1" in capfd.readouterr().out
+  assert (out / "report.png").is_file()
+
+
+def test_shards_are_processes_that_get_the_whole_command(tmp_path, monkeypatch):
+  started = []
+
+  class Fake(contextlib.nullcontext):
+    def __init__(self, command, **_):
+      super().__init__(self)
+      started.append(command)
+
+    def wait(self):
+      return int(started[-1][-1] == "1/2")
+
+  monkeypatch.setattr(sweep_command.subprocess, "Popen", Fake)
+  command = ["experiment", "sweep", str(FILES[0]), "--out", str(tmp_path / "out")]
+  command += ["--seeds", "4", "--set", "train.steps=80", "--processes", "2"]
+  assert main(command) == 2  # the second process failed
+  assert [x[-1] for x in started] == ["0/2", "1/2"]
+  for whole in started:
+    parser = argparse.ArgumentParser()
+    sweep_command.add_arguments(parser)
+    args = parser.parse_args(whole[whole.index("sweep") + 1 :])
+    assert (args.file, args.seeds, args.set) == (str(FILES[0]), [4], ["train.steps=80"])
+
+
+def _line(variant, seed, scores, manifest="same"):
+  return {
+    "variant": variant,
+    "seed": seed,
+    "train_seconds": 10.0 + seed,
+    "parameters": 7,
+    "settings": {"unseen/novel": {"manifest": manifest, "pck": {"0.1": scores}}},
+  }
+
+
+def test_differences_are_of_the_same_seeds_and_episodes():
+  rng = np.random.default_rng(0)
+  base, other = rng.random((2, 3, 40))
+  other = base + 0.1 + 0.01 * other
+  lines = [_line("baseline", s, base[s].tolist()) for s in range(3)]
+  lines += [_line("MDS", s, other[s].tolist()) for s in (2, 0)]  # seed 1 is missing
+  found = {x.variant: x for x in report.differences(lines[::-1], NAMES)}
+  assert list(found) == ["baseline", "MDS"]  # in the order of the sweep
+  row = found["MDS"]
+  assert row.seeds == 2
+  expected = np.mean([other[s] - base[s] for s in (0, 2)])
+  np.testing.assert_allclose(row.less_baseline.mean, expected)
+  assert row.less_baseline.low > 0.1  # far narrower than the scores themselves
+  assert row.pck.high - row.pck.low > 10 * (
+    row.less_baseline.high - row.less_baseline.low
+  )
+  assert "**+10" in report.markdown(list(found.values()))
+
+
+def test_other_episodes_are_refused():
+  lines = [_line("baseline", 0, [0.0, 1.0]), _line("MDS", 0, [1.0, 1.0], "b")]
+  with pytest.raises(ValueError, match="other episodes"):
+    report.differences(lines, NAMES)
+
+
+def test_without_a_baseline_it_says_so():
+  with pytest.raises(ValueError, match="baseline"):
+    report.differences([_line("MDS", 0, [1.0])], NAMES)
