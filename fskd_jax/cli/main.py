@@ -21,6 +21,10 @@ COMMANDS = {
     _ROOM + "demo:add_arguments",
     "mark, find and correct keypoints on a local web page",
   ),
+  "doctor": (
+    _ROOM + "doctor:add_arguments",
+    "examine the devices and hosts of a run",
+  ),
   "data": (_ROOM + "data:add_arguments", "prepare, check and convert data sets"),
   "configs": (_ROOM + "configs:add_arguments", "list and copy configuration files"),
   "export": (_ROOM + "export:add_arguments", "write a run's detector to a file"),
