@@ -4,7 +4,8 @@ At 96 px the creatures and the step of the quickstart; at 384 px the creatures
 enlarged to JPEG files of the size of photographs, and the step of
 configs/lightweight.py; at 192 px a mixture of creatures, two fifths of the episodes
 self-supervised. "tf.data" reads, decodes and warps on the host; "resident"
-warps on the device what was decoded once. Streams are begun before a timed run.
+warps on the device what was decoded once; "grain" does as tf.data, in processes.
+Streams are begun before a timed run.
 """
 
 import contextlib
@@ -36,7 +37,11 @@ from fskd_jax.models.detector import FewShotDetector
 from fskd_jax.training import optim
 from fskd_jax.training import state as train_state
 
-_LIBRARIES = {"resident": ("resident", "jax"), "tf.data": ("tfdata", "tensorflow")}
+_LIBRARIES = {
+  "resident": ("resident", "jax"),
+  "tf.data": ("tfdata", "tensorflow"),
+  "grain": ("grain", "grain"),
+}
 EXECUTORS = {
   title: executor
   for title, (executor, library) in _LIBRARIES.items()
