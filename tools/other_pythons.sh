@@ -28,7 +28,6 @@ else
       "$release" "$place" http://deb.debian.org/debian
     cp /etc/ssl/certs/ca-certificates.crt "$place/etc/ssl/certs/"
     cp /etc/resolv.conf "$place/etc/"
-    [ ! -f /etc/pip.conf ] || cp /etc/pip.conf "$place/etc/"
   fi
   mountpoint -q "$place/dev" || mount --rbind /dev "$place/dev" # shared memory
   mountpoint -q "$place/proc" || mount -t proc proc "$place/proc"
@@ -43,7 +42,7 @@ rm -rf "$work/checkout"
 git clone --quiet "$root" "$work/checkout"
 [ ! -d "$shared" ] || [ -e "$work/shared" ] || cp -r "$shared" "$work/shared"
 python=$seen/venv/bin/python
-"${inside[@]}" bash -euc "
+"${inside[@]}" env PIP_CERT=/etc/ssl/certs/ca-certificates.crt bash -euc "
   [ -x $python ] || python$version -m venv $seen/venv
   cd $seen/checkout
   $python -m pip install --quiet --upgrade pip
