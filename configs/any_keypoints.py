@@ -1,12 +1,13 @@
 """Any keypoints: many data sets at once, for a detector of things it never saw.
 
   fskd data stamps --out data_cache/stamps
-  fskd data figures --out data_cache/figures
+  fskd data figures --out data_cache/figures --per-kind 800
   python train.py --config=configs/any_keypoints.py --workdir=runs/any \
       --config.data.path=../shared/data
   python evaluate.py --workdir=runs/any
 
-The detector that comes with the package (docs/model-card.md). `data.path` is a folder
+The detector that comes with the package, which was trained for longer on a GPU
+(docs/model-card.md). `data.path` is a folder
 with one folder per source (annotations.json and images/); sources that it lacks are
 left out with a warning. Drawn creatures and figures, and photographs whose licences
 allow passing on what was learned from them (MIT, GPL, LGPL); any_keypoints_research.py
@@ -76,7 +77,7 @@ def sources() -> tuple[SourceConfig, ...]:
       weight=3.0,
       name="synthetic_creatures",
       path="",
-      images_per_species=300,
+      images_per_species=400,
       heldout_fraction=0.0,
       validation_fraction=0.0,
       unseen_species=("fox", "zebra", "pig"),
@@ -116,10 +117,11 @@ def get_config() -> Config:
     executor="resident",
     image_size=192,
     color_jitter=0.4,
+    grey_probability=0.3,
   )
   cfg.model = ModelConfig(
-    encoder="efficientnet_lite0",
-    pretrained="efficientnet_lite0",
+    encoder="efficientnet_lite2",
+    pretrained="efficientnet_lite2",
     strides=(8,),
     freeze_until="stage7",
     batch_norm="frozen",
