@@ -36,7 +36,7 @@ from fskd_jax.data.labels.schema import Labels
 from fskd_jax.interop import weights
 from fskd_jax.pose import coco as pose_coco
 from fskd_jax.pose.detections import read_detections
-from fskd_jax.prediction import inputs, keypoint_files
+from fskd_jax.prediction import box_files, inputs, keypoint_files
 
 SECONDS = 10
 BYTES = 2**30
@@ -297,7 +297,7 @@ def _read_folder(folder: pathlib.Path) -> None:
 
 def _read_boxes(folder: pathlib.Path) -> None:
   query = inputs.Query(folder / "a.png", "a.png")
-  inputs.read_boxes(f"{folder}/f.json", [query])
+  box_files.read(f"{folder}/f.json", [query], 1)
 
 
 def _read_detections(folder: pathlib.Path) -> None:

@@ -15,8 +15,9 @@ import sys
 
 import numpy as np
 
-from fskd_jax.cli.arguments import add_detector, detector_path, probability
+from fskd_jax.cli.arguments import add_detector, detector_path
 from fskd_jax.prediction.folders import Summary, predict_folder
+from fskd_jax.prediction.thresholds import Thresholds
 
 UNLIKE = 0.3
 """Median confidence below which the summary warns that the images are unlike those
@@ -42,14 +43,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     nargs="+",
     required=True,
     metavar="IMAGE",
-    help="images, folders, 'patterns*.jpg' or videos",
+    help="images, videos, folders of both, or 'patterns*.jpg'",
   )
   where = parser.add_mutually_exclusive_group()
   where.add_argument(
     "--boxes",
     metavar="FILE",
-    help="JSON {file name: [x, y, width, height]} of the object in each query image; "
-    "without it the object is located automatically",
+    help="JSON {file name: [x, y, width, height]} of the object in each query image, "
+    "or the results of a detector of objects (COCO); without it the object is located "
+    "automatically",
   )
   where.add_argument(
     "--whole-images",
@@ -62,12 +64,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help="folder for the results, without those of an earlier run",
   )
   parser.add_argument(
+    "--objects",
+    type=_objects,
+    default=1,
+    metavar="N",
+    help="number of objects in an image, at most, or 'all' (%(default)s)",
+  )
+  parser.add_argument(
+    "--names",
+    nargs="+",
+    metavar="NAME",
+    help="keypoints to write, as nose,tail; the others still help to find the object "
+    "(default: all that are marked)",
+  )
+  parser.add_argument(
     "--min-confidence",
-    type=probability,
-    default=0.5,
+    type=_thresholds,
+    default=Thresholds(),
     metavar="P",
     help="keypoints with lower confidence are drawn as rings and have v = 0 in "
-    "predictions.json (%(default)s)",
+    "predictions.json; tail=0.6,0.4 is 0.6 for the tail and 0.4 for the others "
+    "(%(default)s)",
+  )
+  parser.add_argument(
+    "--smooth",
+    action="store_true",
+    help="write smoothed.csv, too: keypoints of videos, judged from all frames",
+  )
+  parser.add_argument(
+    "--resume",
+    action="store_true",
+    help="go on with a run that was killed, to the same results",
   )
   parser.set_defaults(run=run)
 
@@ -83,23 +110,31 @@ def run(args: argparse.Namespace) -> int:
     args.out,
     boxes=args.boxes,
     whole_images=args.whole_images,
+    objects=args.objects,
+    names=args.names,
     min_confidence=args.min_confidence,
+    smooth=args.smooth,
+    resume=args.resume,
   )
   for kind, problems in summary.problems.items():
     for problem in problems:
       print(f"{kind}: {problem}", file=sys.stderr)
+  for clip in summary.clips:
+    print(clip)
   print(f"{args.out}: {_last_line(summary, args.min_confidence)}")
   return 1 if any(summary.problems.values()) else 0
 
 
-def _last_line(summary: Summary, least: float) -> str:
+def _last_line(summary: Summary, least: Thresholds) -> str:
   text = f"{summary.predicted} of {summary.queries} queries predicted"
   confidences = summary.confidences
+  if summary.empty:
+    text += f", nothing found in {summary.empty} of {summary.images} images"
   if not len(confidences):
     return text
-  above, median = int((confidences >= least).sum()), np.median(confidences)
+  median = np.median(confidences)
   text += (
-    f", {above} of {len(confidences)} keypoints above {least:g} "
+    f", {summary.kept} of {len(confidences)} keypoints above {least} "
     f"(median confidence {median:.2f})"
   )
   if median < UNLIKE and summary.is_calibrated:
@@ -108,3 +143,18 @@ def _last_line(summary: Summary, least: float) -> str:
       "docs/prediction.md#confidence"
     )
   return text
+
+
+def _objects(text: str) -> int | None:
+  if text == "all":
+    return None
+  if not (text.isascii() and text.isdigit() and int(text) > 0):
+    raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0, or all")
+  return int(text)
+
+
+def _thresholds(text: str) -> Thresholds:
+  try:
+    return Thresholds.parse(text)
+  except ValueError as error:
+    raise argparse.ArgumentTypeError(str(error)) from error

@@ -49,6 +49,8 @@ class Marks(NamedTuple):
     filled: bool [n], whether each keypoint is a dot; the others are rings.
     covariance: [n 2 2], drawn as ellipses of two standard deviations, or None.
     skeleton: Pairs of keypoint numbers, joined by lines if both are dots.
+    label: A text beside the keypoints, such as the number of the object.
+    others: Further objects of the image; their titles and images are not used.
   """
 
   title: str
@@ -57,6 +59,8 @@ class Marks(NamedTuple):
   filled: Bool[np.ndarray, " n"]
   covariance: Float[np.ndarray, "n 2 2"] | None = None
   skeleton: Sequence[tuple[int, int]] = ()
+  label: str = ""
+  others: tuple["Marks", ...] = ()
 
 
 def draw_prediction(
@@ -121,9 +125,18 @@ def draw_marks(marks: Marks, side: int) -> Image.Image:
     (size[0] * finer, size[1] * finer), Image.Resampling.BICUBIC
   )
   draw = ImageDraw.Draw(picture, "RGBA")
+  radius = finer * max(side / 90, 2.5)
+  for found in (marks, *marks.others):
+    _draw_object(draw, found, zoom, radius)
+  return picture.reduce(finer)
+
+
+def _draw_object(
+  draw: ImageDraw.ImageDraw, marks: Marks, zoom: np.ndarray, radius: float
+) -> None:
+  """Draws the keypoints of one object; `zoom` is in pixels of the picture."""
   points = (marks.keypoints + 0.5) * zoom - 0.5
   colors = [tuple(c) for c in (255 * keypoint_colors(len(points))).astype(int).tolist()]
-  radius = finer * max(side / 90, 2.5)
   for a, b in marks.skeleton:
     if marks.filled[[a, b]].all() and np.isfinite(points[[a, b]]).all():
       line = [*points[a], *points[b]]
@@ -135,7 +148,14 @@ def draw_marks(marks: Marks, side: int) -> Image.Image:
       outline = _ellipse(points[n], marks.covariance[n] * np.outer(zoom, zoom))
       draw.polygon(outline, fill=(*colors[n], 60), outline=(*colors[n], 220))
     _dot(draw, points[n], radius, colors[n], bool(marks.filled[n]))
-  return picture.reduce(finer)
+  there = points[np.isfinite(points).all(-1)]
+  if marks.label and len(there):
+    font = _font(round(6 * radius))
+    corner = there.min(0) - 7 * radius
+    place = tuple(np.maximum(corner, 0).tolist())
+    draw.text(
+      place, marks.label, _PAPER, font, stroke_width=round(radius), stroke_fill=_INK
+    )
 
 
 def _dot(

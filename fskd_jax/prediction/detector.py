@@ -9,6 +9,7 @@ data says: the centre of the first pixel is (0, 0).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -233,7 +234,7 @@ class KeypointDetector:
 
 
 def _queries(
-  images: Sequence[Photograph], boxes: Sequence[Boxes] | None
+  images: Sequence[Photograph], boxes: Sequence[Any] | None
 ) -> tuple[list[str], Sequence[Boxes]]:
   """Checks that there are query images; returns their labels and boxes."""
   require_list(images, "query_images")

@@ -1,8 +1,9 @@
 """Writes predictions: a table that grows row by row, and COCO keypoints at the end.
 
-A row is added to predictions.csv as soon as an image is predicted, so the rows survive
-if the program is killed. Both files hold every coordinate with its confidence; `fskd
-data convert` and `--keypoints` read both.
+A row of each object is added to predictions.csv as soon as an image is predicted: the
+rows survive if the program is killed; an image without objects has a row without
+keypoints. Both files hold every coordinate with its confidence; `fskd data convert` and
+`--keypoints` read both.
 """
 
 import csv
@@ -15,7 +16,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from fskd_jax.data.labels import coco, completion, tables
+from fskd_jax.data import coco_values
+from fskd_jax.data.labels import coco, tables
 from fskd_jax.data.labels.schema import (
   Category,
   Keypoint,
@@ -25,28 +27,42 @@ from fskd_jax.data.labels.schema import (
 )
 from fskd_jax.files import append_text, write_json
 from fskd_jax.messages import printable
+from fskd_jax.prediction.clip_results import ClipResults
+from fskd_jax.prediction.journal import JOURNAL
 from fskd_jax.prediction.results import Prediction
 
 TABLE, COCO = "predictions.csv", "predictions.json"
+SMOOTHED, CLIPS = "smoothed.csv", "clips.json"
+FILES = (TABLE, COCO, SMOOTHED, CLIPS)
 
 SPECIES = "object"
 """Category of all predictions."""
 
 
-def new_folder(path: pathlib.Path, others: Sequence[str] = ()) -> pathlib.Path:
+def new_folder(
+  path: pathlib.Path, others: Sequence[str] = (), *, resume: bool = False
+) -> pathlib.Path:
   """Creates a folder for results, or accepts one that holds none.
 
   Args:
     path: Path of the folder.
-    others: Names of further results, beside the two files.
+    others: Names of further results, beside the tables and the COCO file.
+    resume: Whether the results of a run that did not end are replaced: its journal
+      holds what they were made of.
 
   Raises:
     ValueError: The folder holds results of an earlier run.
   """
-  found = [name for name in (TABLE, COCO, *others) if (path / name).exists()]
-  if found:
+  found = [name for name in (*FILES, *others) if (path / name).exists()]
+  is_unfinished = (path / JOURNAL).exists()
+  if resume and is_unfinished:
+    for name in FILES:
+      (path / name).unlink(missing_ok=True)
+  elif found or is_unfinished:
+    what = "did not end: go on with --resume, name" if is_unfinished else "ended: name"
+    listed = ", ".join(found or [JOURNAL])
     raise ValueError(
-      f"{path} holds the results of an earlier run ({', '.join(found)}): name another "
+      f"{path} holds the results of an earlier run ({listed}), which {what} another "
       "folder, or remove it"
     )
   path.mkdir(parents=True, exist_ok=True)
@@ -70,29 +86,43 @@ class PredictionFiles:
 
   Types that no support image shows are missing: blank in the table, 0, 0, 0 and null in
   the COCO file.
+
+  Attributes:
+    images: Number of images and frames added.
+    empty: Number of those in which no keypoint is confident enough.
+    confident: Number of keypoints that are confident enough.
   """
 
-  def __init__(self, folder: pathlib.Path, names: Sequence[str], min_confidence: float):
+  def __init__(
+    self,
+    folder: pathlib.Path,
+    names: Sequence[str],
+    min_confidence: float | Float[np.ndarray, " n"],
+  ):
     """Opens the table.
 
     Args:
       folder: Folder of both files.
       names: Names of the keypoint types.
-      min_confidence: Confidence below which a keypoint has v = 0 in the COCO file.
+      min_confidence: Confidence below which a keypoint has v = 0 in the COCO file, of
+        all types or of each.
 
     Raises:
       FileExistsError: The folder holds a table.
     """
-    self._folder, self._min_confidence = folder, min_confidence
+    self._folder, self._least = folder, min_confidence
     self._names = tuple(map(printable, names))
     self._images: list[LabelledImage] = []
-    self._more: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    self._more: list[dict[str, Any]] = []
+    self._of_objects: list[dict[str, Any]] = []
     self._confidence: list[Float[np.ndarray, " n"]] = []
+    self.images = self.empty = self.confident = 0
     if (folder / TABLE).exists():
       raise FileExistsError(f"{folder / TABLE} is there already")
     parts = ("x", "y", "confidence")
     columns = [f"{name}.{part}" for name in self._names for part in parts]
-    self._write_row(["image", "frame", "width", "height", *columns])
+    about = ["image", "frame", "time", "object", "width", "height"]
+    append_row(folder / TABLE, [*about, *columns])
 
   def __enter__(self) -> "PredictionFiles":
     return self
@@ -102,7 +132,7 @@ class PredictionFiles:
 
   def kept(self, prediction: Prediction) -> Bool[np.ndarray, "r n"]:
     """Returns whether each keypoint is shown by the support and confident enough."""
-    return prediction.is_shown() & (prediction.confidence >= self._min_confidence)
+    return prediction.is_shown() & (prediction.confidence >= self._least)
 
   def confidences(self) -> Float[np.ndarray, " k"]:
     """Returns the confidences of all keypoints added that the support shows."""
@@ -113,61 +143,125 @@ class PredictionFiles:
     name: str,
     size: tuple[int, int],
     prediction: Prediction,
-    frame: int | None = None,
-    box: Sequence[float] | None = None,
+    frame: tuple[int, float] | None = None,
+    *,
+    boxes: Sequence[Sequence[float]] | None = None,
+    identities: Sequence[int] | None = None,
   ) -> None:
-    """Adds the prediction of a single object, with its keypoints moved into the image.
+    """Adds the objects of one image, with their keypoints moved into it.
 
     Args:
       name: Name of the file, or of the video.
       size: (width, height) of the image.
-      prediction: One object (r = 1).
-      frame: Number of the frame, from 0, where the file is a video.
-      box: (x, y, width, height) of the object, if it was given.
+      prediction: The objects.
+      frame: Number of the frame, from 0, and its time in seconds, where the file is a
+        video.
+      boxes: (x, y, width, height) of each object, if they were given.
+      identities: Numbers of the objects; by default 1, 2, ... in their order.
     """
-    name = printable(name)
-    (points,), (confidence,) = inside(prediction, size).keypoints, prediction.confidence
-    (covariance,), (shown,) = prediction.covariance, prediction.is_shown()
-    cells = []
-    for (x, y), sure, is_shown in zip(points, confidence, shown):
-      cells += [f"{x:.4f}", f"{y:.4f}", f"{sure:.4f}"] if is_shown else ["", "", ""]
-    self._write_row([name, "" if frame is None else frame, *size, *cells])
-    self._confidence.append(confidence[shown])
-    values = zip(self._names, points.tolist(), confidence.tolist(), shown)
-    keypoints = {n: Keypoint(*p, confidence=c) for n, p, c, there in values if there}
-    self._images.append(
-      LabelledImage(
-        name if frame is None else tables.frame_name(name, frame),
-        size,
-        (LabelledObject(keypoints, SPECIES, tuple(box) if box is not None else None),),  # pyright: ignore[reportArgumentType]
+    name, number = printable(name), "" if frame is None else frame[0]
+    time = "" if frame is None else f"{frame[1]:.4f}"
+    count = len(prediction)
+    identities = [*range(1, count + 1)] if identities is None else identities
+    found, kept = inside(prediction, size), self.kept(prediction)
+    for row, identity in enumerate(identities):
+      cells = [name, number, time, identity, *size, *_cells(found[row])]
+      append_row(self._folder / TABLE, cells)
+    if not count:
+      append_row(self._folder / TABLE, [name, number, time, "", *size])
+    self.images, self.empty = self.images + 1, self.empty + (not kept.any())
+    self.confident += int(kept.sum())
+    self._confidence.append(prediction.confidence[prediction.is_shown()])
+    objects = []
+    for row, identity in enumerate(identities):
+      objects.append(
+        self._object(found[row], kept[row], size, boxes and tuple(boxes[row]))
       )
-    )
-    kept = self.kept(prediction)[0]
-    spread = np.where(shown[:, None], covariance.reshape(-1, 4)[:, [0, 1, 3]], 0)
-    about = {
-      "score": float(confidence[kept].mean().round(4)) if kept.any() else 0.0,
-      "covariances": spread.ravel().round(4).tolist(),
-    }
-    self._more.append(({} if frame is None else {"video": name, "frame": frame}, about))
+      about = _about(found[row], kept[row])
+      about |= {} if frame is None else {"track_id": int(identity)}
+      self._of_objects.append(about)
+    called = name if frame is None else tables.frame_name(name, frame[0])
+    self._images.append(LabelledImage(called, size, tuple(objects)))
+    of_frame = {} if frame is None else {"video": name, "frame": number, "time": time}
+    self._more.append(of_frame)
 
   def close(self) -> None:
     """Writes predictions.json with every row added."""
     categories = {SPECIES: Category(self._names)}
-    labels = Labels(tuple(self._images), categories, self._min_confidence)
-    boxed = tuple(
-      image._replace(
-        objects=tuple(completion.with_box(x, image.size, labels) for x in image.objects)
-      )
-      for image in labels.images
-    )
-    content = coco.content(labels._replace(images=boxed))
-    entries = zip(content["images"], content["annotations"], self._more)
-    for image, annotation, (of_image, of_annotation) in entries:
-      image |= of_image
-      annotation |= of_annotation
+    content = coco.content(Labels(tuple(self._images), categories, 0.0))
+    for image, more in zip(content["images"], self._more):
+      image |= more | ({"time": float(more["time"])} if more else {})
+    for annotation, about in zip(content["annotations"], self._of_objects):
+      kept = about.pop("kept")
+      values = annotation["keypoints"]
+      values[2::3] = [v * bool(k) for v, k in zip(values[2::3], kept)]
+      annotation["num_keypoints"] = int(kept.sum())
+      annotation |= about
     write_json(self._folder / COCO, content, indent=None)
 
-  def _write_row(self, cells: Sequence[object]) -> None:
-    text = io.StringIO(newline="")
-    csv.writer(text).writerow(cells)
-    append_text(self._folder / TABLE, text.getvalue())
+  def _object(
+    self,
+    found: Prediction,
+    kept: Bool[np.ndarray, " n"],
+    size: tuple[int, int],
+    box: tuple[float, ...] | None,
+  ) -> LabelledObject:
+    """Returns one object with a box: given, or made around its keypoints."""
+    (points,), (confidence,), (shown,) = (
+      found.keypoints, found.confidence, found.is_shown(),
+    )  # fmt: skip
+    values = zip(self._names, points.tolist(), confidence.tolist(), shown)
+    keypoints = {n: Keypoint(*p, confidence=c) for n, p, c, there in values if there}
+    around = points[kept] if kept.any() else points[shown]
+    box = box or coco_values.box_around([*map(tuple, around.tolist())], size)
+    return LabelledObject(keypoints, SPECIES, box)  # pyright: ignore[reportArgumentType]
+
+
+def write_smoothed(
+  path: pathlib.Path, names: Sequence[str], results: ClipResults
+) -> None:
+  """Appends the smoothed keypoints of a video to a table, which starts with a header.
+
+  The column `sd` is a standard deviation in pixels; the confidence is the measured one,
+  blank where the object was not found.
+  """
+  if not path.exists():
+    parts = ("x", "y", "confidence", "sd")
+    columns = [f"{printable(name)}.{part}" for name in names for part in parts]
+    append_row(path, ["image", "frame", "time", "object", *columns])
+  for number, identity, points, deviation, sure in results.smoothed():
+    values = np.column_stack([points, sure, deviation]).ravel()
+    cells = ["" if np.isnan(value) else f"{value:.4f}" for value in values]
+    time = f"{results.times[number]:.4f}"
+    append_row(path, [printable(results.name), number, time, identity, *cells])
+
+
+def append_row(path: pathlib.Path, cells: Sequence[object]) -> None:
+  """Appends a row to a table, in one call to the system."""
+  text = io.StringIO(newline="")
+  csv.writer(text).writerow(cells)
+  append_text(path, text.getvalue())
+
+
+def _cells(found: Prediction) -> list[str]:
+  """Returns x, y and confidence of each keypoint of one object as text."""
+  cells = []
+  (points,), (confidence,), (shown,) = (
+    found.keypoints, found.confidence, found.is_shown(),
+  )  # fmt: skip
+  for (x, y), sure, is_shown in zip(points, confidence, shown):
+    cells += [f"{x:.4f}", f"{y:.4f}", f"{sure:.4f}"] if is_shown else ["", "", ""]
+  return cells
+
+
+def _about(found: Prediction, kept: Bool[np.ndarray, " n"]) -> dict[str, Any]:
+  """Returns what predictions.json says of an object beside the COCO keypoints."""
+  (confidence,), (covariance,), (shown,) = (
+    found.confidence, found.covariance, found.is_shown(),
+  )  # fmt: skip
+  spread = np.where(shown[:, None], covariance.reshape(-1, 4)[:, [0, 1, 3]], 0)
+  return {
+    "kept": kept,
+    "score": float(confidence[kept].mean().round(4)) if kept.any() else 0.0,
+    "covariances": spread.ravel().round(4).tolist(),
+  }

@@ -1,4 +1,4 @@
-"""Collects query files, their boxes, and annotated support images."""
+"""Collects query files and annotated support images."""
 
 import glob
 import os
@@ -6,16 +6,16 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from fskd_jax.data import coco_file
-from fskd_jax.data.labels import paths
-from fskd_jax.files import read_json
-from fskd_jax.messages import join_first, printable, shown
+from fskd_jax.messages import printable, shown
 from fskd_jax.prediction import keypoint_files, photographs
 from fskd_jax.prediction.keypoint_files import Marked
 from fskd_jax.prediction.photographs import Decoded
 
 IMAGE_SUFFIXES = ".jpg .jpeg .png .bmp .gif .tif .tiff .webp .ppm .pgm".split()
-"""Suffixes of the files that are taken from a folder."""
+"""Suffixes of the images that are taken from a folder."""
+
+VIDEO_SUFFIXES = ".mp4 .mov .avi .mkv .webm .m4v".split()
+"""Suffixes of the files that are read as videos."""
 
 
 class Query(NamedTuple):
@@ -28,6 +28,11 @@ class Query(NamedTuple):
 
   path: pathlib.Path
   name: str
+
+  @property
+  def is_video(self) -> bool:
+    """Whether the suffix is that of a video."""
+    return self.path.suffix.lower() in VIDEO_SUFFIXES
 
 
 class Annotated(NamedTuple):
@@ -48,11 +53,11 @@ def gather_queries(items: Iterable[str | os.PathLike]) -> list[Query]:
   """Returns the files that arguments name, each once.
 
   Args:
-    items: Files, folders of images, or patterns, as for `find_queries`.
+    items: Files, folders of images and videos, or patterns, as for `find_queries`.
 
   Raises:
     FileNotFoundError: A file does not exist.
-    ValueError: There are no items, or a folder holds no images.
+    ValueError: There are no items, or a folder holds no images and videos.
   """
   if isinstance(items, (str, os.PathLike)):
     raise ValueError(f"queries: got {shown(items)}, expected a list of paths")
@@ -71,17 +76,18 @@ def find_queries(item: str | os.PathLike) -> list[pathlib.Path]:
   """Returns the files that an argument names, sorted.
 
   Args:
-    item: A file, a folder of images, or a pattern such as "cats/*.jpg".
+    item: A file, a folder of images and videos, or a pattern such as "cats/*.jpg".
 
   Raises:
     FileNotFoundError: The file does not exist.
-    ValueError: The folder holds no images.
+    ValueError: The folder holds no images and videos.
   """
   path = pathlib.Path(item)
   if path.is_dir():
-    found = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    suffixes = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+    found = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes)
     if not found:
-      raise ValueError(f"folder {item} has no images ({' '.join(IMAGE_SUFFIXES)})")
+      raise ValueError(f"folder {item} has no images or videos ({' '.join(suffixes)})")
     return found
   if path.exists():
     return [path]
@@ -90,47 +96,6 @@ def find_queries(item: str | os.PathLike) -> list[pathlib.Path]:
   if not found:
     raise FileNotFoundError(f"there is no file {item}")
   return found
-
-
-def read_boxes(
-  path: str | os.PathLike, queries: Sequence[Query]
-) -> dict[pathlib.Path, tuple[float, ...]]:
-  """Reads boxes by file name: {"cat.jpg": [x, y, width, height]}.
-
-  Args:
-    path: Path of the JSON file.
-    queries: Queries of the boxes. A file name is the end of a query's path, with as
-      many folders as make it unique.
-
-  Returns:
-    Boxes (x, y, width, height) by path of the query, pixels.
-
-  Raises:
-    FileNotFoundError: The file does not exist.
-    ValueError: The file has another content, or a name fits no query, or several.
-  """
-  content = read_json(pathlib.Path(path))
-  what = "expected JSON {file name: [x, y, width, height]}"
-  if not isinstance(content, dict):
-    raise ValueError(f"{path}: {what}, got {shown(content)}")
-  by_path = {os.path.abspath(query.path): query for query in queries}
-  known = paths.PathIndex(by_path)
-  boxes = {}
-  for name, box in content.items():
-    if not (isinstance(box, list) and len(box) == 4 and coco_file.are_finite(box)):
-      raise ValueError(f"{path}: {shown(name)} is {shown(box)}, {what}")
-    near = known.nearest(name)
-    found = [by_path[path] for path in near.paths if near.whole]
-    if len(found) != 1:
-      names = join_first(shown(query.name) for query in found or queries)
-      raise ValueError(
-        f"{path}: {shown(name)} is the name of {len(found)} of the {len(queries)} "
-        f"queries; expected one of {names}"
-      )
-    if found[0].path in boxes:
-      raise ValueError(f"{path}: there are two boxes for {shown(found[0].name)}")
-    boxes[found[0].path] = tuple(map(float, box))
-  return boxes
 
 
 def read_supports(
@@ -182,4 +147,6 @@ def skeleton(
 ) -> list[tuple[int, int]]:
   """Returns the bones of all skeletons marked, as pairs of indices into `names`."""
   pairs = dict.fromkeys(pair for x in supports for pair in x.marked.skeleton)
-  return [(names.index(a), names.index(b)) for a, b in pairs]
+  return [
+    (names.index(a), names.index(b)) for a, b in pairs if a in names and b in names
+  ]

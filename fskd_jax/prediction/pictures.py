@@ -67,7 +67,7 @@ class Pictures:
     self._folder, self._supports, self._names = folder, supports, names
     self._report, self._sheets = report, 0
     self._thumbnails: list[tuple[str, Image.Image]] = []
-    (folder / OVERLAYS).mkdir()
+    (folder / OVERLAYS).mkdir(exist_ok=True)
 
   def add(self, number: int, marks: Marks, confidence: Float[np.ndarray, " n"]) -> None:
     """Draws the support beside a query, and keeps a thumbnail of the query.
@@ -78,10 +78,11 @@ class Pictures:
       confidence: Confidence of each keypoint, 0..1.
     """
     with self._reporting(marks.title):
-      picture = draw_prediction(self._supports, marks, self._names, confidence)
       path = self._folder / OVERLAYS / f"{_stem(number, marks.title)}.jpg"
-      write_picture(path, picture, quality=92)
-      thumbnail = draw_marks(marks._replace(covariance=None), THUMBNAIL)
+      if not path.exists():  # a run that goes on
+        picture = draw_prediction(self._supports, marks, self._names, confidence)
+        write_picture(path, picture, quality=92)
+      thumbnail = draw_marks(_plain(marks), THUMBNAIL)
       self._thumbnails.append((marks.title, thumbnail))
     if len(self._thumbnails) == SHEET:
       self._draw_sheet()
@@ -94,22 +95,25 @@ class Pictures:
   @contextlib.contextmanager
   def video(
     self, number: int, name: str, rate: fractions.Fraction
-  ) -> Iterator[Callable[[Marks], None]]:
-    """Opens a copy of a video, and yields a function that draws and adds a frame."""
+  ) -> Iterator[Callable[[Marks, float], None]]:
+    """Opens a copy of a video, and yields a function that draws and adds a frame.
+
+    The function takes the frame's marks and its time in seconds.
+    """
     opened, add_frame = contextlib.ExitStack(), None
     with self._reporting(name):
       path = self._folder / f"{_stem(number, name)}.mp4"
       unfinished = opened.enter_context(atomic_path(path))
       add_frame = opened.enter_context(videos.writing(unfinished, rate))
 
-    def add(marks: Marks) -> None:
+    def add(marks: Marks, time: float) -> None:
       nonlocal add_frame
       if add_frame is None:
         return
       add_frame, write = None, add_frame  # no frames after one that failed
       with self._reporting(name):
-        drawn = draw_marks(marks._replace(covariance=None), max(marks.image.shape))
-        write(np.asarray(drawn))
+        drawn = draw_marks(_plain(marks), max(marks.image.shape))
+        write(videos.Frame(np.asarray(drawn), time))
         add_frame = write
 
     try:
@@ -131,6 +135,12 @@ class Pictures:
       yield
     except Exception as error:  # any, because a picture must not stop the prediction
       self._report(f"{name}: {type(error).__name__}: {error}")
+
+
+def _plain(marks: Marks) -> Marks:
+  """Returns marks without ellipses, which hide small pictures."""
+  others = tuple(other._replace(covariance=None) for other in marks.others)
+  return marks._replace(covariance=None, others=others)
 
 
 def _stem(number: int, name: str) -> str:

@@ -10,21 +10,35 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
+TICKS = 90_000
+"""Units of time in a second of the videos that are written, as in MPEG."""
+
+
+class Frame(NamedTuple):
+  """A frame of a video.
+
+  Attributes:
+    pixels: RGB, rotated to be upright.
+    time: The time at which it is shown, seconds from the first frame; later than that
+      of the frame before. Frames may come at a variable rate.
+  """
+
+  pixels: UInt8[np.ndarray, "h w 3"]
+  time: float
 
 
 class Video(NamedTuple):
   """An open video.
 
   Attributes:
-    rate: Frames per second.
+    rate: Frames per second, on average.
     count: Number of frames by the file's header, 0 if it has none.
-    frames: RGB frames, rotated to be upright.
+    frames: The frames in their order.
   """
 
   rate: fractions.Fraction
   count: int
-  frames: Iterator[UInt8[np.ndarray, "h w 3"]]
+  frames: Iterator[Frame]
 
 
 def require() -> Any:
@@ -57,7 +71,7 @@ def reading(path: pathlib.Path) -> Iterator[Video]:
       stream = container.streams.video[0]
       stream.thread_type = "AUTO"
       rate = stream.average_rate or fractions.Fraction(25)
-      yield Video(rate, stream.frames, _frames(container, path))
+      yield Video(rate, stream.frames, _timed(_frames(container, path), rate))
   except av.FFmpegError as error:
     raise ValueError(f"{path}: not a video, or a broken one: {error}") from error
 
@@ -65,24 +79,34 @@ def reading(path: pathlib.Path) -> Iterator[Video]:
 @contextlib.contextmanager
 def writing(
   path: pathlib.Path, rate: fractions.Fraction
-) -> Iterator[Callable[[UInt8[np.ndarray, "h w 3"]], None]]:
-  """Opens an MP4 file, and yields a function that adds a frame to it.
+) -> Iterator[Callable[[Frame], None]]:
+  """Opens an MP4 file, and yields a function that adds a frame at its time.
 
   All frames have the size of the first; an odd row or column is cut off.
+
+  Args:
+    path: The file.
+    rate: Frames per second, on average.
   """
   av = require()
   with av.open(str(path), "w", format="mp4") as container:
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     stream = container.add_stream(codec, rate=rate)
     stream.pix_fmt = "yuv420p"
+    stream.codec_context.time_base = fractions.Fraction(1, TICKS)
     is_empty = True
 
-    def add(frame: UInt8[np.ndarray, "h w 3"]) -> None:
+    def add(frame: Frame) -> None:
       nonlocal is_empty
       if is_empty:
-        stream.height, stream.width = (n // 2 * 2 for n in frame.shape[:2])
-      even = np.ascontiguousarray(frame[: stream.height, : stream.width])
-      container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
+        stream.height, stream.width = (n // 2 * 2 for n in frame.pixels.shape[:2])
+      even = np.ascontiguousarray(frame.pixels[: stream.height, : stream.width])
+      drawn = av.VideoFrame.from_ndarray(even, format="rgb24")
+      drawn.pts, drawn.time_base = (
+        round(frame.time * TICKS),
+        fractions.Fraction(1, TICKS),
+      )
+      container.mux(stream.encode(drawn))
       is_empty = False
 
     yield add
@@ -90,8 +114,23 @@ def writing(
       container.mux(stream.encode())
 
 
-def _frames(container: Any, path: pathlib.Path) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-  """Yields all frames that can be decoded, then raises if some were lost.
+def _timed(
+  frames: Iterator[tuple[np.ndarray, float | None]], rate: fractions.Fraction
+) -> Iterator[Frame]:
+  """Yields frames with times that grow: where a file has none, by the rate."""
+  first, last = None, -float(1 / rate)
+  for pixels, time in frames:
+    if time is not None and first is None:
+      first = time - last - float(1 / rate)
+    seconds = last if time is None or first is None else time - first
+    last = seconds if seconds > last else last + float(1 / rate)
+    yield Frame(pixels, last)
+
+
+def _frames(
+  container: Any, path: pathlib.Path
+) -> Iterator[tuple[UInt8[np.ndarray, "h w 3"], float | None]]:
+  """Yields frames that can be decoded with their times, then raises if some were lost.
 
   Raises:
     ValueError: Packets or seconds are missing, or frames are damaged.
@@ -110,7 +149,7 @@ def _frames(container: Any, path: pathlib.Path) -> Iterator[UInt8[np.ndarray, "h
       shown, damaged = shown + 1, damaged + frame.is_corrupt
       end = max(end, frame.time or 0.0)
       quarters = round(frame.rotation / 90)  # counterclockwise, as np.rot90 counts
-      yield np.rot90(frame.to_ndarray(format="rgb24"), quarters)
+      yield np.rot90(frame.to_ndarray(format="rgb24"), quarters), frame.time
   if not shown:
     raise ValueError(f"{path}: a video without frames")
   whole = stream.frames or _estimate(container, stream, end) or packets

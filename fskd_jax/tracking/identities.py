@@ -1,4 +1,4 @@
-"""Tells which object of a frame is which of the frames before.
+"""Finds the objects of a frame again among those of the frames before.
 
 Each object has a Kalman filter for each of its keypoints. The objects of a frame are
 assigned to those known so that the sum of their distances, in units of the predicted

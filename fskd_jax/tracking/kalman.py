@@ -74,7 +74,7 @@ def updated(
   spread: Float[np.ndarray, "*n 2 2"],
 ) -> Belief:
   """Returns the belief after a measurement; unchanged for points that are NaN."""
-  seen = np.isfinite(points).all(-1)
+  seen = np.asarray(np.isfinite(points).all(-1))
   points = np.where(seen[..., None], points, belief.points)
   spread = np.where(seen[..., None, None], spread, np.eye(2))
   total = belief.spread + spread

@@ -17,7 +17,7 @@ from PIL import Image
 
 from fskd_jax.cli import main
 from fskd_jax.data.labels import formats
-from fskd_jax.prediction import folders, keypoint_files, pictures, videos
+from fskd_jax.prediction import folders, keypoint_files, pictures, rows, session, videos
 from fskd_jax.prediction.supports import Support
 
 NAMES = ("nose", "left eye", "tail, base", "never shown")
@@ -46,14 +46,22 @@ class Detector:
     shown = np.array([name != "never shown" for name in NAMES])
     return Support(NAMES, shown, np.zeros((1, len(NAMES), 2)), (), None)
 
-  def predict(self, support, images, boxes):
+  def predict(self, support, images, boxes, objects=1):
     time.sleep(self._pause)
     shape = (len(images), len(NAMES))
     points = self._rng.uniform(-20, 60, (*shape, 2))
     confidence = self._rng.uniform(*self._range, shape)
     points[:, ~support.shown], confidence[:, ~support.shown] = np.nan, 0
-    self.boxes += boxes
+    self.boxes += [
+      box for entry in boxes for box in ([None] if entry is None else entry)
+    ]
     return of_points(points, confidence, NAMES)
+
+  def locate(self, support, images, boxes, labels, objects=1):
+    return rows.placed([(0, 0, *SIZE)], [SIZE], labels, None)
+
+  def detect(self, support, images, rows):
+    return self.predict(support, images, [None]), np.ones(1)
 
 
 @pytest.fixture
@@ -278,7 +286,11 @@ BOXES = {
   "twice": ({"img2.png": [0, 0, 9, 9], "a/img2.png": [0, 0, 9, 9]}, "two boxes for"),
   "short": ({"img2.png": [0, 0, 9]}, "'img2.png' is [0, 0, 9], expected"),
   "huge": ({"img2.png": [0, 0, 9, 10**400]}, "'img2.png' is [0, 0, 9, "),
-  "a list": ([1], "got [1]"),
+  "a list": ([1], "entry 0 is 1, expected"),
+  "too many": (
+    {"img2.png": [[0, 0, 9, 9]] * 2},
+    "2 boxes for 'img2.png', but 1 object",
+  ),
 }
 
 
@@ -329,13 +341,13 @@ def test_results_of_an_earlier_run_are_kept_apart(run, folder, capsys):
 def test_the_bar_counts_what_is_written(run, folder, monkeypatch):
   seen = []
 
-  class Bar(folders.tqdm):
+  class Bar(session.tqdm):
     def update(self, n=1):
       super().update(n)
       self.n = self.n if self.disable is False else self.n + n
       seen.append((self.n, len(rows_of(folder / "out"))))
 
-  monkeypatch.setattr(folders, "tqdm", Bar)
+  monkeypatch.setattr(session, "tqdm", Bar)
   for number in range(20):
     Image.new("RGB", SIZE).save(folder / "a" / f"x{number}.png")
   (folder / "a" / "broken.png").write_text("no image")
@@ -356,7 +368,8 @@ def test_the_last_line_counts_and_warns(
   rows = rows_of(folder / "out")
   sure = [float(row[f"{n}.confidence"]) for row in rows for n in NAMES[:3]]
   above = sum(value >= 0.5 for value in sure)
-  assert f"2 of 2 queries predicted, {above} of 6 keypoints above 0.5" in last
+  nothing = ", nothing found in 2 of 2 images" * (not above)
+  assert f"2 of 2 queries predicted{nothing}, {above} of 6 keypoints above 0.5" in last
   assert f"(median confidence {np.median(sure):.2f})" in last
   assert ("unlike those that the detector was trained on" in last) == unlike
 
@@ -365,10 +378,10 @@ def test_an_interrupted_run_closes_its_files(run, folder):
   class Interrupted(Detector):
     calls = itertools.count()
 
-    def predict(self, *args):
+    def predict(self, *args, **options):
       if next(self.calls):
         raise KeyboardInterrupt
-      return super().predict(*args)
+      return super().predict(*args, **options)
 
   for number in range(20):
     Image.new("RGB", SIZE).save(folder / "a" / f"x{number}.png")

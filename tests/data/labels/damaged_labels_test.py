@@ -17,7 +17,7 @@ from fskd_jax.data.checks import doctor
 from fskd_jax.data.labels import formats, h5, xml_file
 from fskd_jax.pose import coco as pose_coco
 from fskd_jax.pose.detections import read_detections
-from fskd_jax.prediction import inputs, keypoint_files
+from fskd_jax.prediction import box_files, keypoint_files
 
 HUGE = int("1" + "0" * 400)
 
@@ -296,7 +296,7 @@ def test_deep_json_is_refused_by_every_reader(text, tmp_path):
     formats.read,
     coco_file.examine,
     lambda path: keypoint_files.read(path, "a.png"),
-    lambda path: inputs.read_boxes(str(path), []),
+    lambda path: box_files.read(str(path), [], 1),
   ):
     with pytest.raises(ValueError) as error:
       read(path)
@@ -324,7 +324,7 @@ def test_numbers_that_no_computer_number_holds(tmp_path):
       keypoint_files.read(_write(path, content), "a.png")
     assert str(path) in str(error.value)
   with pytest.raises(ValueError, match=r"'g.png' is \[0, 0, inf, 1\]"):
-    inputs.read_boxes(str(_write(path, {"g.png": [0, 0, HUGE, 1]})), [])
+    box_files.read(str(_write(path, {"g.png": [0, 0, HUGE, 1]})), [], 1)
   exact = [2**63 - 1, -(2**63), 123456789012345678]
   assert files.read_json(_write(path, exact)) == exact
 

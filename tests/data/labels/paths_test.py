@@ -11,7 +11,7 @@ from PIL import Image
 
 from fskd_jax.cli import main
 from fskd_jax.data.labels import formats, paths, tables
-from fskd_jax.prediction import inputs, keypoint_files
+from fskd_jax.prediction import box_files, inputs, keypoint_files
 
 DEEPLABCUT = """scorer,,,me,me
 bodyparts,,,nose,nose
@@ -133,11 +133,11 @@ def test_boxes_go_by_as_much_of_the_path_as_is_needed(clips, tmp_path):
   queries = inputs.gather_queries([tmp_path / "labeled-data" / "*" / "*.png"])
   for name in ("clip2/img001.png", "labeled-data/clip2/img001.png", str(clips[1])):
     file = _write(tmp_path / "b.json", json.dumps({name: [1, 2, 3, 4]}))
-    assert inputs.read_boxes(file, queries) == {clips[1]: (1, 2, 3, 4)}
+    assert box_files.read(file, queries, 1) == {clips[1]: [(1, 2, 3, 4)]}
   for name in ("img001.png", "clip3/img001.png"):
     file = _write(tmp_path / "b.json", json.dumps({name: [1, 2, 3, 4]}))
     with pytest.raises(ValueError, match="clip1/img001.png"):
-      inputs.read_boxes(file, queries)
+      box_files.read(file, queries, 1)
 
 
 def test_files_of_equal_names_in_several_sources_stay_apart(clips, tmp_path):
