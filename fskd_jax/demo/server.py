@@ -20,6 +20,7 @@ _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 _FILES = {
   f"/{path.name}".replace("/index.html", "/"): path for path in PAGE.glob("*.*")
 }
+_SKIPPED = 2**30  # bytes
 _SECONDS = 60  # a visitor who sends nothing any more
 
 _log = logging.getLogger(__name__)
@@ -80,7 +81,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     length = self.headers.get("Content-Length", "")
     most = self.server.most
     if not length.isdecimal() or int(length) > most:
-      self.close_connection = True  # the content is not read
+      self.close_connection = True
+      self._skip(int(length) if length.isdecimal() else 0)
       text = f"The file has more than {most // 10**6} MB (--max-upload)."
       self._send(_error(text), 413 if length.isdecimal() else 411)
     elif self._is_welcome():
@@ -88,6 +90,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
       parts = urllib.parse.urlsplit(self.path)
       words = dict(urllib.parse.parse_qsl(parts.query))
       self._answer(lambda: self.server.session.act(parts.path, content, words))
+
+  def _skip(self, length: int) -> None:
+    """Reads content that is refused: browsers listen only when they have sent it."""
+    left = min(length, _SKIPPED)
+    while left > 0 and (part := self.rfile.read(min(left, 2**16))):
+      left -= len(part)
 
   def _is_welcome(self) -> bool:
     headers = self.headers
