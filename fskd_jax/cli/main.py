@@ -25,6 +25,14 @@ COMMANDS = {
     _ROOM + "doctor:add_arguments",
     "examine the devices and hosts of a run",
   ),
+  "adapt": (
+    _ROOM + "adapt:add_arguments",
+    "adapt the package's detector to 1 to 50 labelled images",
+  ),
+  "suggest": (
+    _ROOM + "suggest:add_arguments",
+    "name the frames that are most worth labelling next",
+  ),
   "data": (_ROOM + "data:add_arguments", "prepare, check and convert data sets"),
   "configs": (_ROOM + "configs:add_arguments", "list and copy configuration files"),
   "export": (_ROOM + "export:add_arguments", "write a run's detector to a file"),

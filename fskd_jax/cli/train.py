@@ -41,11 +41,11 @@ def run(args: argparse.Namespace) -> int:
   logging.basicConfig(format="%(message)s", level=logging.INFO)
   logging.getLogger("absl").setLevel(logging.WARNING)
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-  from fskd_jax import own_labels
   from fskd_jax.device import preemption
+  from fskd_jax.own_labels import training
 
   with preemption.listening():
-    outcome = own_labels.train_on_labels(
+    outcome = training.train_on_labels(
       args.data, args.workdir, minutes=args.minutes, start=args.weights
     )
   print(outcome)

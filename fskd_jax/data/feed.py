@@ -110,6 +110,14 @@ class Feed:
       name: processes.main_first(lambda own=own: sources.load_dataset(own))
       for name, own in data.items()
     }
+    return cls.of_sources(datasets, cfg, backend)
+
+  @classmethod
+  def of_sources(
+    cls, datasets: Mapping[str, KeypointDataset], cfg: DataConfig, backend: str
+  ) -> "Feed":
+    """Splits sources of a mixture in memory, given by name; else as `open`."""
+    data = {s.name: source_data(cfg, s) for s in cfg.mixture if s.name in datasets}
     mixture = combine(datasets, {s.name: s.aliases for s in cfg.mixture})
     _check_same(mixture.whole)
     store = _load_store(mixture.whole, cfg, backend)

@@ -1,10 +1,11 @@
 """Chooses how to train a detector on somebody's labels, and says why."""
 
 import copy
+import dataclasses
 import re
 from typing import NamedTuple
 
-from fskd_jax.config import Config
+from fskd_jax.config import Config, DataConfig, SelfSupervisedConfig, SourceConfig
 from fskd_jax.data import sides
 from fskd_jax.data.annotations import KeypointDataset
 
@@ -13,6 +14,9 @@ SETTING = "validation/base"
 
 CHECKED = 0.2
 """The part of the images or clips that is not trained on."""
+
+LABELS, UNLABELLED = "labels", "unlabelled"
+"""The sources of `choose_gently`."""
 
 LEAST_IMAGES = 6
 LEAST_GROUPS = 4
@@ -53,30 +57,76 @@ def choose(dataset: KeypointDataset, path: str, base: Config) -> Recipe:
   cfg.model.pretrained = ""
   data = cfg.data
   data.mixture, data.holdout, data.slots = (), (), 0
-  data.name, data.path, data.executor = "coco_keypoints", path, "resident"
-  data.base, data.novel, data.auxiliary_paths = dataset.keypoint_names, (), ()
-  data.validation_fraction, data.heldout_fraction = CHECKED, 0.0
-  data.unseen_species = data.validation_species = ()
-  choices = [f"types: all {len(data.base)} are trained on"]
+  data.executor, data.heldout_fraction = "resident", 0.0
+  types, mirrored = _labelled(data, dataset, path)
+  data.validation_fraction = CHECKED
   data.group_pattern, said = _groups(dataset, images)
-  choices.append(said)
-  found = sides.find(dataset.keypoint_names)
-  alone = [*found.alone, *(" = ".join(pair) for pair in found.doubtful)]
-  data.flip_probability = 0.0 if alone else 0.5
-  choices.append(
-    f"mirrored images: none, {', '.join(alone)} would be on the wrong side"
-    if alone
-    else f"mirrored images: half of them, {len(found.pairs)} pairs of sides exchanged"
-  )
-  data.rotation_probability, data.rotation_degrees = 0.5, 20.0
   data.scale_range, data.shift = (0.6, 1.2), 0.1
-  data.min_support_types = data.min_query_types = min(2, len(data.base))
   checked = max(2, round(CHECKED * images))
   cfg.eval.settings = (SETTING,)
   cfg.eval.shots, cfg.eval.queries = 1, min(5, checked - 1)
   cfg.eval.episodes, cfg.eval.search_episodes = 100, 0
   cfg.optim.learning_rate, cfg.optim.schedule = 1e-3, "cosine"
-  return Recipe(cfg, tuple(choices))
+  return Recipe(cfg, (types, said, mirrored))
+
+
+def choose_gently(
+  dataset: KeypointDataset, path: str, unlabelled: str, base: Config
+) -> Recipe:
+  """Chooses how a few labelled images change a detector a little.
+
+  The labels are one source of a mixture, `LABELS`. Photographs without labels are the
+  other, `UNLABELLED`, whose episodes ask that points of a photograph are found again in
+  other views of it.
+
+  Args:
+    dataset: The labelled images.
+    path: Where they were read from.
+    unlabelled: Folder of the photographs, or "".
+    base: The configuration of the detector to start from.
+  """
+  cfg = copy.deepcopy(base)
+  cfg.name = "adapted"
+  cfg.model.pretrained = ""
+  views = SelfSupervisedConfig(share=0.2, region="box", rotation_degrees=30.0)
+  labels = DataConfig(crop="box", crop_margin=base.data.crop_margin)
+  types, mirrored = _labelled(labels, dataset, path)
+  if not sides.find(dataset.keypoint_names).pairs:
+    # Corners named 1 to 4 have no sides, but change places in a mirror all the same.
+    labels.flip_probability = 0.0
+    mirrored = "mirrored images: none, as no names are a left and a right one"
+  labels.scale_range, labels.shift, labels.tilt_degrees = (0.7, 1.2), 0.1, 20.0
+  labels.self_supervised, labels.class_mode = views, "mix_class"  # names count
+  sources = [SourceConfig(name=LABELS, data=labels)]
+  if unlabelled:
+    views = dataclasses.replace(views, share=1.0, region="image")
+    data = DataConfig(name="unlabelled", path=unlabelled, self_supervised=views)
+    sources.append(SourceConfig(name=UNLABELLED, weight=0.5, data=data))
+  data = cfg.data
+  data.name, data.path, data.executor = "coco_keypoints", "/", "resident"
+  data.base = data.novel = data.holdout = ()
+  data.mixture, data.slots = tuple(sources), max(8, len(dataset.keypoint_names))
+  data.color_jitter = max(data.color_jitter, 0.3)
+  cfg.eval.settings, cfg.eval.search_episodes = ("unseen/base",), 0
+  cfg.optim.learning_rate, cfg.optim.schedule = 2e-3, "cosine"
+  return Recipe(cfg, (types, mirrored))
+
+
+def _labelled(data: DataConfig, dataset: KeypointDataset, path: str) -> tuple[str, str]:
+  """Sets what labels alone decide, types and mirrored images; returns two sentences."""
+  data.name, data.path = "coco_keypoints", path
+  data.base, data.novel, data.auxiliary_paths = dataset.keypoint_names, (), ()
+  data.unseen_species = data.validation_species = ()
+  data.rotation_probability, data.rotation_degrees = 0.5, 20.0
+  data.min_support_types = data.min_query_types = min(2, len(data.base))
+  found = sides.find(dataset.keypoint_names)
+  alone = [*found.alone, *(" = ".join(pair) for pair in found.doubtful)]
+  data.flip_probability = 0.0 if alone else 0.5
+  return f"types: all {len(data.base)} are trained on", (
+    f"mirrored images: none, {', '.join(alone)} would be on the wrong side"
+    if alone
+    else f"mirrored images: half of them, {len(found.pairs)} pairs of sides exchanged"
+  )
 
 
 def with_steps(cfg: Config, steps: int) -> Config:
@@ -88,6 +138,17 @@ def with_steps(cfg: Config, steps: int) -> Config:
   return cfg
 
 
+def clips(dataset: KeypointDataset) -> str:
+  """Returns a regular expression of the clip in the names of images, or ""."""
+  images = len({instance.image for instance in dataset.instances})
+  for pattern in _CLIPS:
+    found = [re.search(pattern, name) for name in dataset.image_names]
+    several = {match[1] for match in found if match}
+    if all(found) and LEAST_GROUPS <= len(several) <= images / 2:
+      return pattern
+  return ""
+
+
 def _groups(dataset: KeypointDataset, images: int) -> tuple[str, str]:
   """Returns `data.group_pattern`, and what it means."""
   categories = {instance.species for instance in dataset.instances}
@@ -96,12 +157,11 @@ def _groups(dataset: KeypointDataset, images: int) -> tuple[str, str]:
       f"checked on: {CHECKED:.0%} of the {len(categories)} categories, whole ones and "
       "at least one"
     )
-  for pattern in _CLIPS:
+  if pattern := clips(dataset):
     found = [re.search(pattern, name) for name in dataset.image_names]
-    clips = {match[1] for match in found if match}
-    if all(found) and LEAST_GROUPS <= len(clips) <= images / 2:
-      return pattern, (
-        f"checked on: {CHECKED:.0%} of {len(clips)} clips, whole ones, as frames of a "
-        "clip are alike"
-      )
+    count = len({match[1] for match in found if match})
+    return pattern, (
+      f"checked on: {CHECKED:.0%} of {count} clips, whole ones, as frames of a clip "
+      "are alike"
+    )
   return "", f"checked on: {CHECKED:.0%} of {images} images, drawn at random"

@@ -140,6 +140,20 @@ class FewShotDetector(nn.Module):
     coarsest = min(features, key=lambda x: x.shape[2])
     return DetectorOutput(heatmaps, coarsest.astype(jnp.float32))
 
+  def encode(
+    self, images: Num[Array, "b t l l 3"]
+  ) -> tuple[Float[Array, "b t h w c"], ...]:
+    """Returns the feature maps of images, one of each stride.
+
+    Args:
+      images: RGB, 0..255.
+
+    Raises:
+      ValueError: The images are not of `image_size`.
+    """
+    _check("encoded", self.image_size, images)
+    return self._encode(normalize_for(self.config, images), train=False)
+
   def encode_support(
     self,
     images: Num[Array, "b k l l 3"],

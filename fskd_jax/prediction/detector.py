@@ -8,7 +8,8 @@ Coordinates are pixel indices of the picture as a viewer shows it, turned as its
 data says: the centre of the first pixel is (0, 0).
 """
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,12 @@ class KeypointDetector:
       )
     self.config, self.calibration = cfg, calibrated
     self._network = Network(model, calibrated)
+
+  def with_variables(self, variables: Mapping[str, Any]) -> "KeypointDetector":
+    """Returns a detector with other variables, which shares the compiled programs."""
+    other = copy.copy(self)
+    other._network = self._network.with_variables(variables)
+    return other
 
   def support(
     self,
@@ -201,6 +208,26 @@ class KeypointDetector:
     scores = np.nanmean(mass, axis=1)
     arrays = rows.numbers, rows.boxes, keypoints, confidence, covariance
     return Prediction(*arrays, names=support.names), scores
+
+  def features(
+    self, images: Sequence[Photograph], boxes: Sequence[Box]
+  ) -> Float[np.ndarray, "q c"]:
+    """Returns a description of each object: its mean features, of length 1.
+
+    Args:
+      images: Images, as for `predict`.
+      boxes: Box of the object in each image, pixels.
+
+    Raises:
+      FileNotFoundError, ValueError: As for `predict`.
+    """
+    labels, boxes = _queries(images, boxes)
+    found = []
+    for part in batches.slices(len(labels)):
+      known = np.array(boxes[part], np.float64)
+      crops, _ = batches.cut(_read(images[part], labels[part]), known, self.config.data)
+      found.append(self._network.describe(crops))
+    return np.concatenate(found)
 
   def heatmaps(
     self,

@@ -6,7 +6,9 @@ import pathlib
 
 from fskd_jax import buckets
 from fskd_jax.few_shot import calibration
+from fskd_jax.few_shot.calibration import Calibration
 from fskd_jax.interop.weights import read_config
+from fskd_jax.models.build import Model
 from fskd_jax.prediction.detector import KeypointDetector
 from fskd_jax.training.runs import load_file, load_run
 
@@ -36,13 +38,20 @@ def load(path: str | os.PathLike | None = None) -> KeypointDetector:
     ValueError: The file is damaged or carries no configuration,
       or the run is of another task.
   """
+  return KeypointDetector(*load_model(path))
+
+
+def load_model(
+  path: str | os.PathLike | None = None,
+) -> tuple[Model, Calibration | None]:
+  """Returns the model and the calibration of a detector; arguments as for `load`."""
   path = PACKAGED if path is None else buckets.local(path)
   if not path.is_dir():
     if read_config(path) is None:
       raise ValueError(
         f"{path} carries no configuration: make a run of it (fskd import --config)"
       )
-    return KeypointDetector(load_file(str(path), None), calibration.load_file(path))
+    return load_file(str(path), None), calibration.load_file(path)
   model, step = load_run(str(path))
   calibrated = calibration.load(path)
   if calibrated is not None and calibrated.step != step:
@@ -50,4 +59,4 @@ def load(path: str | os.PathLike | None = None) -> KeypointDetector:
       "%s: calibrated at step %d, but this is step %d (evaluate.py calibrates again)",
       path, calibrated.step, step,
     )  # fmt: skip
-  return KeypointDetector(model, calibrated)
+  return model, calibrated

@@ -1,10 +1,12 @@
 """Runs the network of a detector on crops of images, in batches of a few sizes."""
 
+import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
@@ -57,8 +59,25 @@ class Network:
       )
       return jax.tree.map(lambda x: x[0], found), fused
 
+    def describe(variables, images):
+      maps: Any = detector.apply(variables, images, method=detector.encode)
+      mean = maps[-1][0].astype(jnp.float32).mean((1, 2))
+      return mean / jnp.linalg.norm(mean, axis=-1, keepdims=True)
+
     self._encode_support, self._detect = jax.jit(encode_support), jax.jit(detect)
+    self._describe = jax.jit(describe)
     self._has_warned = False
+
+  def with_variables(self, variables: Mapping[str, Any]) -> "Network":
+    """Returns a network with other weights, which shares the compiled programs."""
+    other = copy.copy(self)
+    other._variables = jax.device_put(variables, jax.local_devices()[0])
+    return other
+
+  def describe(self, crops: UInt8[np.ndarray, "q l l 3"]) -> Float[np.ndarray, "q c"]:
+    """Returns the mean features of at most `QUERY_BATCH` crops, of length 1."""
+    images = padded(crops, (QUERY_BATCH,))[None]
+    return np.asarray(self._describe(self._variables, images))[: len(crops)]
 
   def encode(
     self,

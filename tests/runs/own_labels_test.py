@@ -13,14 +13,14 @@ import pytest
 from helpers import shapes
 
 import fskd_jax
-from fskd_jax import own_labels
 from fskd_jax.cli import main
 from fskd_jax.data.annotations import read_coco
 from fskd_jax.few_shot import recipe
 from fskd_jax.interop.weights import read_config
+from fskd_jax.own_labels import adapting, engine, holding_out, training, tuning
 from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.training.records import Records
-from fskd_jax.training.runs import load_config
+from fskd_jax.training.runs import load_config, load_run
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_a_run_is_trained_and_checked_and_left_alone_if_that_does_not_help(
   labels, start, trained, tmp_path, monkeypatch, capsys
 ):
   scores = iter([0.5, 0.5, 0.2])  # before, after, copied
-  monkeypatch.setattr(own_labels, "_score", lambda *_: next(scores))
+  monkeypatch.setattr(training, "_score", lambda *_: next(scores))
   workdir = tmp_path / "run"
   command = ["train", "--data", str(labels), "--workdir", str(workdir)]
   command += ["--minutes", "0.01", "--weights", start]
@@ -109,5 +109,46 @@ def test_a_run_is_trained_and_checked_and_left_alone_if_that_does_not_help(
 
 
 def test_only_what_is_better_is_kept():
-  better = own_labels.Outcome(pathlib.Path("run"), 0.2, 0.5, 0.6, True)
+  better = training.Outcome(pathlib.Path("run"), 0.2, 0.5, 0.6, True)
   assert str(better).endswith("after 60.0%; run holds the trained detector")
+
+
+def test_adapting_moves_the_detector_or_leaves_it_alone(
+  labels, start, trained, tmp_path, monkeypatch
+):
+  fits, fit = [], tuning.Tuner.fit
+
+  def fit_once(self, rows, steps):
+    fits.append(fits[0] if fits else fit(self, rows, steps))
+    return fits[0]
+
+  monkeypatch.setattr(tuning.Tuner, "fit", fit_once)
+  monkeypatch.setattr(engine, "seconds_per_step", lambda *_: 1.0)
+  monkeypatch.setattr(adapting, "LEAST", 2)
+  monkeypatch.setattr(holding_out, "best", lambda scores: 2)
+  told, unlabelled = [], labels / "images"
+  moved = fskd_jax.adapt(
+    labels, tmp_path / "moved", minutes=0.01, start=start, unlabelled=unlabelled,
+    tell=told.append,
+  )  # fmt: skip
+  assert moved.share == 1 and moved.steps == 2
+  assert [line[:4] for line in told[-4:]] == ["turn"] * 3 + ["view"]
+  monkeypatch.setattr(holding_out, "best", lambda scores: 0)
+  adapter = adapting.Adapter(read_coco(labels), start=start, tell=told.append)
+  kept = adapter.adapt(2)
+  assert kept.share == 0 and "no sure gain" in str(kept)
+  adapter.keep(kept, tmp_path / "kept")
+  # Nothing can be left out of a single clip.
+  assert "cannot tell" in str(adapter.adapt(2, rows=[0, 1]))
+  before = jax.tree.leaves(trained[2].params)
+  same, other = (
+    [np.array_equal(a, b) for a, b in zip(jax.tree.leaves(x), before)]
+    for x in (
+      load_run(str(tmp_path / name))[0].variables["params"]
+      for name in ("kept", "moved")
+    )
+  )
+  assert all(same) and not all(other)
+  assert fskd_jax.load(tmp_path / "moved").config.name == "adapted"
+  with pytest.raises(ValueError, match="holds a run already"):
+    fskd_jax.adapt(labels, tmp_path / "kept", start=start)

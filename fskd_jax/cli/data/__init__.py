@@ -7,6 +7,7 @@ from fskd_jax.cli.lazy import add_commands
 _ROOM = "fskd_jax.cli.data."
 COMMANDS = {
   "doctor": (_ROOM + "doctor:add_arguments", "check a data set"),
+  "check": (_ROOM + "check:add_arguments", "find labels that are probably wrong"),
   "convert": (
     _ROOM + "convert:add_arguments",
     "convert labels of annotation tools",

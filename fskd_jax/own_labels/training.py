@@ -1,14 +1,10 @@
 """Trains the package's detector on somebody's labels, if that helps."""
 
-import contextlib
 import os
 import pathlib
 import pprint
-import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-
-import jax
 
 from fskd_jax import config, experiment
 from fskd_jax.config import Config
@@ -18,11 +14,10 @@ from fskd_jax.few_shot import recipe
 from fskd_jax.files import read_json, write_json, write_text
 from fskd_jax.interop.weights import read_config
 from fskd_jax.metrics import results
+from fskd_jax.own_labels import engine
 from fskd_jax.prediction.load import PACKAGED
 from fskd_jax.training import loop
-from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.training.runs import load_config
-from fskd_jax.training.state import TrainState
 
 BEFORE = "before"
 """Folder of the run with the scores of the detector that it started from."""
@@ -33,7 +28,6 @@ PLAN = "config.py"
 OUTCOME = "outcome.json"
 """File of the scores; it names the workdir once everything is done."""
 
-_TIMED = 6  # steps, after the first, which compiles
 _LEAST, _MOST = 50, 20_000  # steps
 
 
@@ -97,8 +91,7 @@ def train_on_labels(
   state = loop.new_state(task, cfg)
   scored = results.results_folder(workdir / BEFORE, cfg.eval) / "results.json"
   if not scored.exists():
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    task.evaluate(variables, 0, workdir / BEFORE)
+    task.evaluate(engine.variables_of(state), 0, workdir / BEFORE)
   outcome = _outcome(workdir)
   if outcome is None:
     experiment.train(cfg, workdir)
@@ -109,7 +102,9 @@ def train_on_labels(
     outcome = Outcome(workdir, copied, score_before, score_after, is_kept)
     write_json(workdir / OUTCOME, outcome._asdict() | {"workdir": ""})
   if not outcome.is_kept:
-    _keep(cfg, state, workdir)
+    # The detector before training becomes the newest of the run, and is calibrated.
+    engine.keep(cfg, state, cfg.train.steps + 1, workdir)
+    experiment.evaluate(workdir)
   write_json(workdir / OUTCOME, outcome._asdict() | {"workdir": str(workdir)})
   return outcome
 
@@ -153,7 +148,7 @@ def _plan(
   print("\n".join(chosen.choices), flush=True)
   cfg = recipe.with_steps(chosen.config, _MOST)
   state = loop.new_state(experiment.make_task(cfg), cfg)
-  seconds = _seconds_per_step(recipe.with_steps(cfg, 1 + _TIMED), state)
+  seconds = engine.seconds_per_step(cfg, Feed.open(cfg.data), state)
   steps = int(min(max(minutes * 60 / seconds, _LEAST), _MOST))
   cfg = recipe.with_steps(chosen.config, steps)
   print(f"steps: {steps}, {seconds:.2f} s each", flush=True)
@@ -168,30 +163,10 @@ def _outcome(workdir: pathlib.Path) -> Outcome | None:
   return Outcome(**read_json(workdir / OUTCOME) | {"workdir": workdir})
 
 
-def _seconds_per_step(cfg: Config, state: TrainState) -> float:
-  """Returns the time of a step on this machine, of a few that are forgotten."""
-  times = []
-
-  def after_step(step: int, state: TrainState, metrics: Mapping[str, Any]) -> None:
-    jax.block_until_ready(metrics)
-    times.append(time.perf_counter())
-
-  feed = Feed.open(cfg.data, cfg.train.backend)
-  loop.fit(experiment.make_task(cfg), feed, state, cfg, after_step=after_step)
-  return (times[-1] - times[0]) / (len(times) - 1)
-
-
 def _score(content: Mapping[str, Any], baseline: str = "") -> float:
   found = content["settings"][recipe.SETTING]
   found = found["baselines"][baseline] if baseline else found
   return found["pck"]["0.1"]["mean"]
-
-
-def _keep(cfg: Config, state: TrainState, workdir: pathlib.Path) -> None:
-  """Makes the detector before training the newest of the run, and calibrates it."""
-  with contextlib.closing(CheckpointStore(workdir, keep=1)) as checkpoints:
-    checkpoints.save(cfg.train.steps + 1, state, config.to_dict(cfg))
-  experiment.evaluate(workdir)
 
 
 def _file(cfg: Config, choices: tuple[str, ...]) -> str:

@@ -1,0 +1,1 @@
+"""Measures what `fskd adapt`, `fskd suggest` and `fskd data check` are worth."""

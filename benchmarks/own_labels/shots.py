@@ -1,0 +1,67 @@
+"""Measures support alone and adapting, by the number of labelled images.
+
+  python -m benchmarks.own_labels.shots --root ../shared/data \
+      --sources key_tool fly_wings doors --shots 1 5 20
+
+PCK@0.1 in % on objects of other clips or images, boxes given; all labels are the
+support. ± is a 95 % interval over the test objects.
+"""
+
+import argparse
+import pathlib
+import time
+
+import numpy as np
+
+from benchmarks.own_labels.sources import divided
+from fskd_jax.device import compilation_cache
+from fskd_jax.own_labels.adapting import Adapter
+from fskd_jax.own_labels.examples import Examples
+from fskd_jax.own_labels.holding_out import scores_of
+
+
+def main() -> None:
+  """Prints the table, a line as soon as it is there."""
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument("--root", type=pathlib.Path, required=True)
+  parser.add_argument("--sources", nargs="+", required=True)
+  parser.add_argument("--shots", type=int, nargs="+", default=[1, 2, 5, 10, 20])
+  parser.add_argument("--steps", type=int, default=80)
+  parser.add_argument("--test", type=int, default=60, help="test objects, at most")
+  parser.add_argument("--seed", type=int, default=0)
+  args = parser.parse_args()
+  compilation_cache.enable()
+  print("| source | labels | support only | adapted | of the way | seconds |")
+  print("|---|---|---|---|---|---|")
+  for source in args.sources:
+    pool, test = divided(args.root / source, args.seed, max(args.shots), args.test)
+    adapter = Adapter(pool, tell=lambda line: None)
+    examples, tested = Examples(pool), Examples(test)
+    every = range(len(test.instances))
+
+    def score(variables, rows, examples=examples, tested=tested, every=every):
+      detector = adapter.detector.with_variables(variables)  # noqa: B023
+      support = examples.support(detector, rows)
+      found = tested.predict(detector, support, every)
+      pck = scores_of(tested.distances(found, every)).pck
+      pck = pck[np.isfinite(pck)]
+      error = 196 * pck.std(ddof=1) / np.sqrt(len(pck))
+      return f"{100 * pck.mean():.1f} ± {error:.1f}"
+
+    for shots in args.shots:
+      if shots > len(pool.instances):
+        continue
+      rows, begin = range(shots), time.perf_counter()
+      adapted = adapter.adapt(args.steps, rows)
+      seconds = time.perf_counter() - begin
+      before = score(adapter.start, rows)
+      after = score(adapted.variables, rows) if adapted.share else before
+      print(
+        f"| {source} | {shots} | {before} | {after} | {adapted.share:.0%} "
+        f"| {seconds:.0f} |",
+        flush=True,
+      )
+
+
+if __name__ == "__main__":
+  main()

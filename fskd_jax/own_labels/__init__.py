@@ -1,0 +1,1 @@
+"""From somebody's labels to their detector: train, adapt, suggest, check."""

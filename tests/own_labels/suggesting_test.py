@@ -1,0 +1,65 @@
+"""Which frames are suggested, and that tools read back what is written."""
+
+import pathlib
+
+import numpy as np
+import pytest
+from helpers import shapes
+
+from fskd_jax.data.annotations import read_coco
+from fskd_jax.data.labels import formats
+from fskd_jax.own_labels import suggesting, suggestion_files
+from fskd_jax.own_labels.suggestion_files import Suggestion
+from fskd_jax.prediction.inputs import Query
+from fskd_jax.prediction.results import Prediction
+
+
+def _at(*degrees):
+  angles = np.deg2rad(degrees)
+  return np.stack([np.cos(angles), np.sin(angles)], -1)
+
+
+def test_doubtful_frames_that_differ_and_stand_for_others_are_chosen_first():
+  features = _at(0, 1, 39, 40, 41, 80)
+  doubtful = np.full(6, 0.5)
+  chosen = suggesting.choose(doubtful, features, _at(0), 2)
+  # 3 is in the middle of three; then what is left is far at 80 degrees.
+  assert [frame for frame, _ in chosen] == [3, 5]
+  assert chosen[0][1] == pytest.approx(2 * np.sin(np.deg2rad(20)))
+  sure_of_three = np.array([0.5, 0.5, 0.99, 0.99, 0.99, 0.5])
+  assert suggesting.choose(sure_of_three, features, _at(0), 1)[0][0] == 5
+  every = suggesting.choose(doubtful, _at(0, 0, 0, 0, 90, 90), _at(0), 5)
+  assert len(every) == 1  # the others are copies
+
+
+def test_evenly_keeps_both_ends():
+  assert suggesting.evenly([*range(10)], 4) == [0, 3, 6, 9]
+  assert suggesting.evenly("ab", 4) == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", suggestion_files.TOOLS)
+def test_tools_read_the_predicted_points_back(name, tmp_path):
+  if name == "sleap.slp":
+    pytest.importorskip("sleap_io", reason="SLEAP's files need the extra `sleap`")
+  dataset = read_coco(shapes.write_folder(tmp_path / "labels", images_per_species=1))
+  count = len(dataset.keypoint_names)
+  points = np.random.default_rng(0).uniform(5, 40, (count, 2)).round(1)
+  found = Prediction(
+    np.zeros(1, int), np.array([[0, 0, 60, 48.0]]), points[None],
+    np.full((1, count), 0.3), np.ones((1, count, 2, 2)), dataset.keypoint_names,
+  )  # fmt: skip
+  path = tmp_path / "labels" / "images" / "001.png"
+  frame = Suggestion(Query(path, "images/001.png"), shapes.SIZE, found, 0.3, 1.0)
+  out = tmp_path / "out"
+  out.mkdir()
+  suggestion_files.write([frame], dataset, out)
+  assert {p.name for p in out.iterdir()} <= {*suggestion_files.NAMES}
+  file = out / name
+  if name == "deeplabcut":  # for refinement, beside what persons placed
+    (file,) = file.rglob("machinelabels-iter0.csv")
+  read = formats.read(file)
+  (image,) = read.images
+  assert pathlib.PurePosixPath(str(image.name)).name == "001.png"
+  got = image.objects[0].keypoints
+  for point, key in zip(points, dataset.keypoint_names):
+    np.testing.assert_allclose((got[key].x, got[key].y), point, atol=0.02)
