@@ -41,6 +41,9 @@ def main() -> int:
   parser = argparse.ArgumentParser("python -m benchmarks.reliability.kills")
   parser.add_argument("--seconds", type=float, default=600, help="after which to end")
   parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
+  parser.add_argument(
+    "--kinds", nargs="+", choices=_STARTS, default=[*_STARTS], help="what is killed"
+  )
   parser.add_argument("--seed", type=int, default=0)
   args = parser.parse_args()
   os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -48,13 +51,13 @@ def main() -> int:
   rng, begun = random.Random(args.seed), time.monotonic()
   with tempfile.TemporaryDirectory(prefix="fskd_kills_") as scratch:
     place = _place(pathlib.Path(scratch))
-    whole = {n: _whole(place, n) for n in args.processes}
+    whole = {n: _whole(place, n, args.kinds) for n in args.processes}
     longest = time.monotonic() - begun
     print(f"runs that nothing interrupted: {longest:.0f} s", flush=True)
     number = 0
     while time.monotonic() - begun < args.seconds:
       processes = args.processes[number % len(args.processes)]
-      kind = ("train", "evaluate")[number // len(args.processes) % 2]
+      kind = args.kinds[number // len(args.processes) % len(args.kinds)]
       number += 1
       try:
         kills = _trial(place, kind, processes, whole[processes], rng, number)
@@ -74,15 +77,16 @@ def _place(scratch: pathlib.Path) -> Place:
   for name in ("work", "common"):
     (scratch / name).mkdir()
   os.environ["JAX_COMPILATION_CACHE_DIR"] = str(scratch / "compiled")
+  os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
   tree = pathlib.Path(__file__).parents[2]
   return Place(tree, scratch / "work", scratch / "common", is_full=True)
 
 
-def _whole(place: Place, processes: int) -> pathlib.Path:
-  """Returns the workdir of a run that nothing interrupts, evaluated."""
+def _whole(place: Place, processes: int, kinds: Sequence[str]) -> pathlib.Path:
+  """Returns the workdir of a run that nothing interrupts, evaluated if need be."""
   workdir = place.common / f"whole_{processes}"
-  for start in (_training, _evaluation):
-    codes = _wait(start(place, workdir, processes))
+  for kind in dict.fromkeys(("train", *kinds)):
+    codes = _wait(_STARTS[kind](place, workdir, processes))
     check(codes == {0}, f"the run without kills ended with {codes}")
   return workdir
 
@@ -96,11 +100,10 @@ def _trial(
   number: int,
 ) -> list[str]:
   """Kills a run until it ends by itself, and compares it; returns the signals sent."""
-  workdir, start = place.work / f"run_{number}", _training
+  workdir, start = place.work / f"run_{number}", _STARTS[kind]
   if kind == "evaluate":
     shutil.copytree(whole, workdir)
     shutil.rmtree(workdir / "eval")
-    start = _evaluation
   kills: list[str] = []
   while len(kills) < _KILLS:
     programs = start(place, workdir, processes)
@@ -166,6 +169,9 @@ def _compare(
   check(steps[0] == steps[1], f"lines of metrics.jsonl: {steps[0]}, not {steps[1]}")
   if processes == 1:
     runs.check_same(workdir, whole)
+
+
+_STARTS = {"train": _training, "evaluate": _evaluation}
 
 
 if __name__ == "__main__":

@@ -189,8 +189,8 @@ def _check_devices(cfg: Config) -> None:
   contrasts = cfg.task == "few_shot" and cfg.loss.mfcl_weight > 0
   least, parts = 2 if contrasts else 1, cfg.train.parts
   fitting = devices * parts * max(least, -(-episodes // (devices * parts)))
+  of_each = f" and train.parts = {parts} of each" if parts > 1 else ""
   if episodes % (devices * parts):
-    of_each = f" and train.parts = {parts} of each" if parts > 1 else ""
     raise ValueError(
       f"train.episodes_per_step = {episodes} episodes do not divide among {devices} "
       f"devices{of_each}: set train.episodes_per_step = {fitting}, or train.backend = "
@@ -198,10 +198,9 @@ def _check_devices(cfg: Config) -> None:
     )
   if episodes < least * devices * parts:
     raise ValueError(
-      f"train.episodes_per_step = {episodes} on {devices} devices, train.parts = "
-      f"{parts}: loss.mfcl_weight > 0 contrasts episodes of the same part of the same "
-      f"device: set train.episodes_per_step = {fitting}, two of each, or "
-      "loss.mfcl_weight = 0"
+      f"train.episodes_per_step = {episodes} on {devices} devices{of_each}: "
+      "loss.mfcl_weight > 0 contrasts episodes of the same device and part: set "
+      f"train.episodes_per_step = {fitting}, two of each, or loss.mfcl_weight = 0"
     )
 
 
