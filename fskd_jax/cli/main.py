@@ -48,6 +48,10 @@ COMMANDS = {
     _ROOM + "plot:add_arguments",
     "draw runs, their data and their models",
   ),
+  "report": (
+    _ROOM + "report:add_arguments",
+    "write a run's report and model card",
+  ),
   "compare-runs": (
     _ROOM + "compare_runs:add_arguments",
     "test which of two evaluated runs is better",

@@ -1,0 +1,116 @@
+"""The tables of a run's report, as rows of text."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from fskd_jax.analysis.run_report.collect import RunContent
+from fskd_jax.config import Config, flatten
+from fskd_jax.metrics.results import headline, percent
+
+
+class Table(NamedTuple):
+  """A table with a title.
+
+  Attributes:
+    title: The title.
+    head: The names of the columns.
+    rows: The rows, each as long as `head`.
+  """
+
+  title: str
+  head: tuple[str, ...]
+  rows: list[tuple[str, ...]]
+
+
+def facts(run: RunContent) -> Table:
+  """Returns what the run is, how long it took and on what."""
+  model, train = run.cfg.model, run.cfg.train
+  rows = [
+    ("task", run.cfg.task),
+    ("encoder", model.encoder),
+    ("weights it started from", model.pretrained or train.init_from or "none: random"),
+    ("parameters", f"{run.parameters:,}"),
+    ("input", f"{run.cfg.data.image_size} px"),
+    ("steps", f"{run.step:,}"),
+    ("training time", _minutes(run.seconds)),
+    ("images per second", _number(run.images_per_second)),
+    ("device of the evaluation", (run.results or {}).get("device", "not evaluated")),
+    ("seed", str(train.seed)),
+  ]
+  return Table("Run", ("", ""), rows)
+
+
+def sources(run: RunContent) -> Table:
+  """Returns the data sets with their licences."""
+  rows = [
+    (x.name, x.path or "–", x.terms, "kept aside" if x.is_held_out else "trained on")
+    for x in run.sources
+  ]
+  return Table("Data and licences", ("data set", "folder", "licences", "use"), rows)
+
+
+def configuration(run: RunContent) -> Table:
+  """Returns the fields that differ from the defaults."""
+  usual = flatten(Config())
+  rows = [
+    (name, repr(value), repr(usual[name]) if name in usual else "–")
+    for name, value in flatten(run.cfg).items()
+    if name != "data.mixture" and (name not in usual or usual[name] != value)
+  ]
+  return Table("Configuration", ("field", "value", "default"), rows)
+
+
+def scores(run: RunContent) -> Table | None:
+  """Returns the scores of every setting with those of the baselines.
+
+  None where the run is no evaluated few-shot detector.
+  """
+  found = _few_shot_settings(run)
+  if not found:
+    return None
+  key = f"{headline(run.cfg.eval):g}"
+  rows = []
+  for setting, entry in found.items():
+    baselines = entry["baselines"]
+    error = entry.get("calibration_error")
+    rows.append(
+      (
+        setting,
+        f"{entry['episodes']}",
+        percent(entry["pck"][key]),
+        *(
+          percent(baselines[name]["pck"][key]) if name in baselines else "–"
+          for name in ("copy_support", "untrained_encoder")
+        ),
+        "–" if error is None else f"{100 * error:.1f}",
+      )
+    )
+  head = ("setting", "episodes", "detector", "copied", "untrained", "calibration error")
+  return Table(f"PCK@{key} in %, with 95 % intervals over episodes", head, rows)
+
+
+def groups(run: RunContent) -> Iterator[Table]:
+  """Yields the scores of every kind and keypoint of every setting, the worst first."""
+  key = f"{headline(run.cfg.eval):g}"
+  for setting, entry in _few_shot_settings(run).items():
+    for group, noun in (("per_species", "kind"), ("per_keypoint", "keypoint")):
+      ordered = sorted(
+        entry[group].items(), key=lambda item: item[1]["pck"][key]["mean"] or 0.0
+      )
+      rows = [(name, percent(x["pck"][key]), f"{x['count']}") for name, x in ordered]
+      if rows:
+        title = f"{setting}: PCK@{key} in % by {noun}"
+        yield Table(title, (noun, "PCK", "number"), rows)
+
+
+def _few_shot_settings(run: RunContent) -> Mapping[str, Any]:
+  settings = (run.results or {}).get("settings", {})
+  return {name: x for name, x in settings.items() if "per_keypoint" in x and "pck" in x}
+
+
+def _minutes(seconds: float | None) -> str:
+  return "not recorded" if seconds is None else f"{seconds / 60:.1f} minutes"
+
+
+def _number(value: float | None) -> str:
+  return "not recorded" if value is None else f"{value:.1f}"
