@@ -96,6 +96,17 @@ def write_picture(
     OSError: As `write_bytes`.
   """
   kind = path.suffix.removeprefix(".").lower() or "png"
+  write_bytes(path, encode_picture(picture, kind, **options))
+
+
+def encode_picture(
+  picture: "np.ndarray | Image.Image | Figure", kind: str = "png", **options: Any
+) -> bytes:
+  """Returns the content of a picture's file; arguments as for `write_picture`.
+
+  Raises:
+    ValueError, KeyError: There is no such format, or it has no such option.
+  """
   content = io.BytesIO()
   if isinstance(picture, np.ndarray):
     picture = Image.fromarray(picture)
@@ -103,7 +114,7 @@ def write_picture(
     picture.save(content, {"jpg": "jpeg"}.get(kind, kind), **options)
   else:
     picture.savefig(content, format=kind, **options)
-  write_bytes(path, content.getvalue())
+  return content.getvalue()
 
 
 def append_text(path: pathlib.Path, text: str) -> None:

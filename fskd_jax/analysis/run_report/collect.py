@@ -36,7 +36,7 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class RunContent:
-  """What a report tells of a run.
+  """Content of a run's report.
 
   Attributes:
     workdir: The folder of the run.

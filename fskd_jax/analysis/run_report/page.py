@@ -2,15 +2,13 @@
 
 import base64
 import html
-import io
 import pathlib
 from collections.abc import Iterator
-
-from matplotlib.figure import Figure
 
 from fskd_jax.analysis.run_report import tables
 from fskd_jax.analysis.run_report.collect import RunContent
 from fskd_jax.analysis.run_report.tables import Table
+from fskd_jax.files import encode_picture
 from fskd_jax.pictures.curves import draw_curves
 from fskd_jax.training.writer import METRICS_FILE
 
@@ -64,7 +62,9 @@ def _parts(run: RunContent) -> Iterator[str]:
   yield _table(tables.sources(run))
   if any("train/loss" in line for line in run.lines):
     figure = draw_curves({run.cfg.name: run.workdir / METRICS_FILE})
-    yield "<h2>Curves</h2>" + _image(_png(figure), "training and validation curves")
+    yield "<h2>Curves</h2>" + _image(
+      encode_picture(figure), "training and validation curves"
+    )
   scores = tables.scores(run)
   if scores:
     yield _table(scores)
@@ -107,9 +107,3 @@ def _markdown(table: Table) -> str:
 def _image(content: bytes, text: str) -> str:
   code = base64.b64encode(content).decode()
   return f'<img alt="{html.escape(text)}" src="data:image/png;base64,{code}">'
-
-
-def _png(figure: Figure) -> bytes:
-  content = io.BytesIO()
-  figure.savefig(content, format="png")
-  return content.getvalue()
