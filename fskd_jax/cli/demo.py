@@ -4,7 +4,7 @@ The page loads nothing from other servers and sends nothing to them. Pictures th
 added on it are kept in memory until the command ends (Ctrl-C).
 
   fskd demo
-  fskd demo --images frames --labels frames.json
+  fskd demo --images frames --labels frames/labels.json
 """
 
 import argparse
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
   pictures = Gallery(args.images)
   finder = Finder(load(detector_path(args)))
-  session = Session(finder, pictures, args.labels)
+  session = Session(finder, pictures, args.labels, detector_path(args))
   with Server(session, args.host, args.port, args.max_upload) as server:
     print(f"fskd demo: http://{args.host}:{args.port} (Ctrl-C ends it)", flush=True)
     try:

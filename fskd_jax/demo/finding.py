@@ -21,6 +21,11 @@ class Finder:
     self._lock = threading.Lock()
     self._last: tuple[Any, Support] | None = None
 
+  def use(self, detector: KeypointDetector) -> None:
+    """Takes another detector from now on."""
+    with self._lock:
+      self.detector, self._last = detector, None
+
   def find(
     self, marks: Marks, queries: Sequence[Picture], is_whole: bool
   ) -> list[dict[str, Any]]:

@@ -40,6 +40,10 @@ class Picture(NamedTuple):
   size: tuple[int, int]
   source: pathlib.Path | bytes
 
+  def content(self) -> bytes:
+    """Returns the content of its file."""
+    return self.source if isinstance(self.source, bytes) else self.source.read_bytes()
+
   def read(self) -> Decoded:
     """Reads the pixels.
 

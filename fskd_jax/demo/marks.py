@@ -8,7 +8,7 @@ it or null if a person did, and whether it is occluded.
 
 import collections
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fskd_jax.data import coco_values, names
@@ -65,6 +65,26 @@ class Marks(NamedTuple):
   skeleton: tuple[tuple[str, str], ...]
   pictures: tuple[Marked, ...]
 
+  def by_hand(self) -> "Marks":
+    """Returns the pictures with points of a person, and those points alone."""
+    pictures = tuple(
+      one._replace(points=points) for one in self.pictures if (points := one.by_hand())
+    )
+    return self._replace(pictures=pictures)
+
+  def file_names(self) -> list[str]:
+    """Returns names for the files of the pictures: of equal names, each has a folder.
+
+    A browser sends no folders, so that the second and third picture called a.jpg are
+    2/a.jpg and 3/a.jpg.
+    """
+    counts = collections.Counter(one.picture.name for one in self.pictures)
+    names = (one.picture.name for one in self.pictures)
+    return [
+      name if counts[name] == 1 else f"{place}/{name}"
+      for place, name in enumerate(names, 1)
+    ]
+
 
 def from_json(content: Any, gallery: Gallery) -> Marks:
   """Reads the JSON of the page.
@@ -103,17 +123,16 @@ def to_labels(marks: Marks) -> Labels:
   Raises:
     ValueError: Nothing is marked yet.
   """
-  marked = [one for one in marks.pictures if one.points or one.box]
-  if not marks.names or not marked:
+  marks = _marked(marks)
+  if not marks.names or not marks.pictures:
     raise ValueError("Nothing is marked yet.")
-  files = file_names(one.picture for one in marked)
   found = tuple(
     LabelledImage(
       name,
       one.picture.size,
       (LabelledObject(one.points, marks.species, one.object_box()),),
     )
-    for name, one in zip(files, marked)
+    for name, one in zip(marks.file_names(), marks.pictures)
   )
   categories = {marks.species: Category(marks.names, marks.skeleton)}
   return completion.complete(Labels(found, categories), None, "the page").labels
@@ -134,16 +153,12 @@ def write(marks: Marks, kind: str, out: pathlib.Path) -> None:
   """
   form = formats.FORMATS[kind]
   if "confidence" not in form.keeps:
-    pictures = tuple(one._replace(points=one.by_hand()) for one in marks.pictures)
-    marks = marks._replace(pictures=pictures)
-  labels = to_labels(marks)
-  form.write(labels, out, out)
+    marks = marks.by_hand()
+  form.write(to_labels(marks), out, out)
   if form.place:
-    marked = [one.picture for one in marks.pictures if one.points or one.box]
-    for image, picture in zip(labels.images, marked):
-      source = picture.source
-      content = source if isinstance(source, bytes) else source.read_bytes()
-      write_bytes(out / form.place(str(image.name), out), content)
+    marks = _marked(marks)
+    for name, one in zip(marks.file_names(), marks.pictures):
+      write_bytes(out / form.place(name, out), one.picture.content())
 
 
 def from_labels(path: pathlib.Path, gallery: Gallery) -> dict[str, Any]:
@@ -181,18 +196,10 @@ def from_labels(path: pathlib.Path, gallery: Gallery) -> dict[str, Any]:
   }
 
 
-def file_names(pictures: Iterable[Picture]) -> list[str]:
-  """Returns names for files: of pictures of equal names, each gets a folder.
-
-  A browser sends no folders, so that the second and third picture called a.jpg are
-  2/a.jpg and 3/a.jpg.
-  """
-  pictures = [*pictures]
-  counts = collections.Counter(picture.name for picture in pictures)
-  return [
-    picture.name if counts[picture.name] == 1 else f"{place}/{picture.name}"
-    for place, picture in enumerate(pictures, 1)
-  ]
+def _marked(marks: Marks) -> Marks:
+  """Returns the pictures with a point or a box."""
+  pictures = tuple(one for one in marks.pictures if one.points or one.box)
+  return marks._replace(pictures=pictures)
 
 
 def _picture_json(

@@ -48,6 +48,11 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     self.session, self.guard, self.most = session, Guard(host), max_upload * 10**6
     super().__init__((host, port), _Handler)
 
+  def server_close(self) -> None:
+    """Stops to listen, and ends the session."""
+    super().server_close()
+    self.session.close()
+
   def handle_error(self, request: Any, client_address: Any) -> None:
     """Logs what failed, unless the visitor has left."""
     if not isinstance(sys.exception(), ConnectionError):

@@ -1,5 +1,6 @@
 """Answers of the server; the marks themselves live in the visitor's browser."""
 
+import itertools
 import json
 import pathlib
 import shutil
@@ -9,9 +10,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fskd_jax.data.labels import formats
-from fskd_jax.demo import example, gallery, marks
+from fskd_jax.demo import example, gallery, learning, marks
 from fskd_jax.demo.finding import Finder
 from fskd_jax.demo.gallery import Gallery, Picture
+from fskd_jax.demo.jobs import Jobs
 from fskd_jax.messages import join_first
 
 _AT_ONCE = 8
@@ -30,7 +32,11 @@ class Session:
   """The pictures, the detector and the file of labels of one server."""
 
   def __init__(
-    self, finder: Finder, pictures: Gallery, labels: pathlib.Path | None = None
+    self,
+    finder: Finder,
+    pictures: Gallery,
+    labels: pathlib.Path | None = None,
+    start: str | None = None,
   ):
     """Reads the labels, if their file is there.
 
@@ -38,12 +44,14 @@ class Session:
       finder: The detector.
       pictures: The pictures.
       labels: A COCO file that holds the labels, written after every change.
+      start: The path of the detector, as for `load`.
 
     Raises:
       ValueError: `marks.from_labels` cannot take the labels.
     """
     self._finder, self._gallery, self._labels = finder, pictures, labels
-    self._writing = threading.Lock()
+    self._writing, self._jobs, self._start_from = threading.Lock(), Jobs(), start
+    self._scratch = tempfile.TemporaryDirectory(prefix="fskd_demo_")
     if labels and labels.exists():
       marks.from_labels(labels, pictures)
 
@@ -81,6 +89,9 @@ class Session:
       "/find": self._find,
       "/save": self._save,
       "/download": self._download,
+      "/suggest": self._suggest,
+      "/adapt": self._adapt,
+      "/job": lambda _: _json(self._jobs.progress._asdict()),
     }
     if path not in actions:
       raise LookupError(f"there is no {path}")
@@ -154,6 +165,39 @@ class Session:
       if out.is_dir():
         out = pathlib.Path(shutil.make_archive(f"{folder}/{kind}", "zip", out))
       return Answer(out.read_bytes(), "application/octet-stream", out.name)
+
+  def _suggest(self, asked: dict[str, Any]) -> Answer:
+    marked = marks.from_json(asked.get("marks"), self._gallery)
+    among = [self._gallery.get(key) for key in _strings(asked.get("among"))]
+    if not among or not marked.by_hand().pictures:
+      raise ValueError("Mark points on a picture, and add others to choose from.")
+    is_whole = bool(asked.get("whole"))
+    self._jobs.start(
+      lambda job: learning.suggest(self._finder, marked, among, is_whole, job)
+    )
+    return _json({})
+
+  def _adapt(self, asked: dict[str, Any]) -> Answer:
+    marked = marks.from_json(asked.get("marks"), self._gallery)
+    if not marked.by_hand().pictures:
+      raise ValueError("Mark points on a picture first.")
+    among = [self._gallery.get(key) for key in _strings(asked.get("among"))]
+    path, workdir = self._start_from, self._new_run()
+    self._jobs.start(
+      lambda job: learning.adapt(self._finder, marked, among, path, workdir, job)
+    )
+    return _json({})
+
+  def _new_run(self) -> pathlib.Path:
+    """Returns a new folder beside the file of labels, or one that ends with this."""
+    place = self._labels or pathlib.Path(self._scratch.name) / "labels"
+    numbers = itertools.count(1)
+    runs = (place.with_name(f"{place.stem}_run_{number}") for number in numbers)
+    return next(run for run in runs if not run.exists())
+
+  def close(self) -> None:
+    """Removes the runs that nobody keeps."""
+    self._scratch.cleanup()
 
 
 def _about(picture: Picture) -> dict[str, Any]:

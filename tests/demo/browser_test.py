@@ -8,6 +8,7 @@ import pytest
 from helpers.demo_page import png, served
 
 from fskd_jax.data.labels import formats
+from fskd_jax.demo import learning
 
 playwright = pytest.importorskip(
   "playwright.sync_api", reason="no Playwright: make test-browser installs it"
@@ -195,6 +196,28 @@ def test_zoomed_clicks_mean_the_pixel_below(tab, tmp_path):
   _near(points["nose"], 29.5, 19.5, atol=0.2)
 
 
+def test_suggested_pictures_are_shown_first(tab, monkeypatch):
+  def suggest(finder, marked, among, is_whole, job):
+    assert [picture.key for picture in among] == keys[3:] and not is_whole
+    return {"next": keys[3:]}
+
+  monkeypatch.setattr(learning, "suggest", suggest)
+  monkeypatch.setattr(learning, "adapt", lambda *_: {"told": "adapted"})
+  buffer = png(SIZE, 9)
+  new = {"name": "new.png", "mimeType": "image/png", "buffer": buffer}
+  tab.set_input_files("#files", [new])
+  playwright.expect(tab.locator("#strip button")).to_have_count(4)
+  images = tab.locator("#strip img").all()
+  keys = [image.get_attribute("src").rpartition("/")[2] for image in images]
+  tab.locator("#strip button").first.click()
+  tab.click("#suggest")
+  playwright.expect(tab.locator("#strip span").nth(3)).to_contain_text("★1")
+  playwright.expect(tab.locator("#shown")).to_have_text("4 of 4: new.png")
+  playwright.expect(tab.locator("#told")).to_contain_text("star")
+  tab.click("#adapt")
+  playwright.expect(tab.locator("#told")).to_have_text("adapted")
+
+
 def test_errors_are_told_and_vanish(tab):
   error = tab.locator("#error")
   notes = {"name": "notes.png", "mimeType": "image/png", "buffer": b"no picture"}
@@ -202,6 +225,30 @@ def test_errors_are_told_and_vanish(tab):
   playwright.expect(error).to_contain_text("notes.png")
   tab.click("#find-all")
   playwright.expect(error).to_have_text("")
+
+
+@pytest.mark.parametrize("event", ("drop", "paste"))
+def test_pictures_are_dropped_and_pasted(tab, event):
+  before = tab.locator("#strip button").count()
+  carried = tab.evaluate_handle(
+    """(bytes) => {
+      const carried = new DataTransfer();
+      const name = `${bytes.length}.png`, type = "image/png";
+      carried.items.add(new File([new Uint8Array(bytes)], name, {type}));
+      return carried;
+    }""",
+    [*png((40 + len(event), 30))],
+  )
+  name = "dataTransfer" if event == "drop" else "clipboardData"
+  tab.evaluate(
+    """([event, name, carried]) => {
+      const type = event === "drop" ? DragEvent : ClipboardEvent;
+      const made = new type(event, {[name]: carried, bubbles: true, cancelable: true});
+      document.body.dispatchEvent(made);
+    }""",
+    [event, name, carried],
+  )
+  playwright.expect(tab.locator("#strip button")).to_have_count(before + 1)
 
 
 def test_nothing_is_cut_off(tab):

@@ -59,7 +59,16 @@ def test_a_page_for_all_answers_for_addresses_and_its_own_name():
 
 
 def test_only_pictures_and_the_page_are_served(address):
-  for path in ("/", "/page.css", "/main.js", "/view.js", "/store.js", "/panel.js"):
+  for path in (
+    "/",
+    "/page.css",
+    "/main.js",
+    "/view.js",
+    "/store.js",
+    "/panel.js",
+    "/keys.js",
+    "/server.js",
+  ):
     assert _ask(address, "GET", path)[0] == 200
   for path in (
     *("/etc/passwd", "/../server.py", "/pictures/../../etc/passwd", "/pictures/"),

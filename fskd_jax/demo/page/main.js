@@ -1,6 +1,8 @@
 // The page: connects buttons, keys and the server with the store and the view.
 
+import {listenToKeys} from "./keys.js";
 import {drawPoints, drawStrip, hint} from "./panel.js";
+import {ask, saveFile} from "./server.js";
 import {NOTHING, Store} from "./store.js";
 import {View} from "./view.js";
 
@@ -10,16 +12,6 @@ const store = new Store(() => redraw());
 const view = new View(get("canvas"), store, 
   {select, box, bone, click: clicked, dropped: () => select(store.nextName(null))});
 let file = "", storage = "fskd", running = null, joined = null, saving = null, examples = 0;
-
-async function ask(action, content) {
-  const isFile = content instanceof Blob;
-  const answer = await fetch(action,
-    {method: "POST", body: isFile ? content : JSON.stringify(content)});
-  if (answer.headers.get("Content-Disposition")) return answer.blob();
-  const said = await answer.json();
-  if (!answer.ok) throw Error(said.error);
-  return said;
-}
 
 // Does something; an error is shown until the next success.
 async function attempt(act) {
@@ -46,9 +38,11 @@ function redraw() {
   const isMarked = pictures.some((p) => store.byHand(p.key));
   const disabled = {
     find: !isMarked || isComplete(store.key) || !!running,
-    "find-all": !running && (!isMarked || pictures.every((p) => isComplete(p.key))),
+    "find-all": running ? !running.pictures
+      : !isMarked || pictures.every((p) => isComplete(p.key)),
     accept: !points.some((p) => p.sure !== null), copy: store.shown < 1,
-    least: !pictures.some((p) => (store.least(p.key) ?? 1) < 1), download: !isMarked,
+    suggest: !isMarked || !!running || pictures.every((p) => store.byHand(p.key)),
+    adapt: !isMarked || !!running, least: !pictures.some((p) => (store.least(p.key) ?? 1) < 1), download: !isMarked,
     snapshot: !picture, undo: !store.past.length, redo: !store.future.length,
     clear: !points.length && !here.box, remove: !picture,
     previous: store.shown < 1, next: store.shown + 1 >= pictures.length,
@@ -57,7 +51,7 @@ function redraw() {
   for (const [id, is] of Object.entries(disabled)) get(id).disabled = is;
   for (const [id, is] of [["box", view.tool === "box"], ["bones", view.tool === "bones"],
     ["names", view.hasNames]]) get(id).setAttribute("aria-pressed", String(is));
-  get("find-all").textContent = running ? "Stop" : "Find in all";
+  get("find-all").textContent = running?.pictures ? "Stop" : "Find in all";
   get("empty").hidden = pictures.length > 0;
   get("hint").textContent = hint(store, view.tool, !get("whole").checked);
   keep();
@@ -131,9 +125,9 @@ function tool(kind) {
 }
 
 async function find(pictures) {
-  if (running) { running.isStopped = true; return; }
-  if (!pictures.length) return;
-  const run = running = {isStopped: false};
+  if (running) running.isStopped = true;
+  if (running || !pictures.length) return;
+  const run = running = {isStopped: false, pictures};
   const bar = get("progress");
   Object.assign(bar, {hidden: false, max: pictures.length});
   bar.removeAttribute("value");
@@ -164,6 +158,45 @@ function findHere() {
   if (store.picture && !isComplete(store.key)) find([store.picture]);
 }
 
+// Starts work on the server, and shows how far it is until it ends.
+async function work(action, content) {
+  if (running) return null;
+  running = {};
+  const bar = Object.assign(get("progress"), {hidden: false, max: 1});
+  let progress = null;
+  await attempt(async () => {
+    await ask(action, content);
+    do {
+      await new Promise((wake) => setTimeout(wake, 300));
+      progress = await ask("job", {});
+      if (progress.part === null) bar.removeAttribute("value");
+      else bar.value = progress.part;
+      get("told").textContent = progress.told;
+    } while (!progress.is_over);
+    if (progress.error) throw Error(progress.error);
+  });
+  running = null;
+  bar.hidden = true;
+  get("told").textContent = progress?.result?.told ?? "";
+  redraw();
+  return progress?.result;
+}
+
+// The marks, and the pictures that nobody has marked.
+function both() {
+  const among = store.pictures.filter((p) => !store.byHand(p.key)).map((p) => p.key);
+  return {marks: store.sent(), among, whole: get("whole").checked};
+}
+
+async function suggest() {
+  const result = await work("suggest", both());
+  if (!result?.next.length) return;
+  store.suggested = result.next;
+  show(store.pictures.findIndex((p) => p.key === result.next[0]));
+  await find(store.pictures.filter((p) => result.next.includes(p.key)));
+  get("told").textContent = "Label the pictures with a star next, ★1 first.";
+}
+
 function leastSure() {
   const sure = store.pictures.map((p) => store.least(p.key) ?? 2);
   show(sure.indexOf(Math.min(...sure)));
@@ -188,13 +221,6 @@ function join(pictures) {
   store.pictures = [...store.pictures, ...pictures.filter((p) => !known.has(p.key))];
 }
 
-function save(blob, name) {
-  const link = Object.assign(document.createElement("a"),
-    {href: URL.createObjectURL(blob), download: name});
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
-
 function download() {
   attempt(async () => {
     const kind = get("format").value;
@@ -203,7 +229,7 @@ function download() {
     const isZip = bytes[0] === 0x50 && bytes[1] === 0x4b;
     const suffix = {coco: "json", "label-studio": "json", cvat: "xml", slp: "slp",
       "deeplabcut-h5": "h5", sleap: "h5"}[kind] ?? "csv";
-    save(blob, `labels_${kind}.${isZip ? "zip" : suffix}`);
+    saveFile(blob, `labels_${kind}.${isZip ? "zip" : suffix}`);
   });
 }
 
@@ -220,9 +246,9 @@ function loadExample() {
 }
 
 const presses = {
-  example: loadExample, find: findHere, "find-all": findAll, accept: () => store.accept(),
+  example: loadExample, find: findHere, "find-all": findAll, suggest, adapt: () => work("adapt", both()), accept: () => store.accept(),
   copy: () => attempt(() => store.copyLast()), least: leastSure, download,
-  snapshot: () => get("canvas").toBlob((blob) => save(blob, "picture.png")),
+  snapshot: () => get("canvas").toBlob((blob) => saveFile(blob, "picture.png")),
   previous: () => show(store.shown - 1), next: () => show(store.shown + 1),
   box: () => tool("box"), bones: () => tool("bones"),
   names: () => { view.hasNames = !view.hasNames; redraw(); },
@@ -238,58 +264,21 @@ const presses = {
 };
 for (const [id, act] of Object.entries(presses)) get(id).addEventListener("click", act);
 
-function hide() {
-  const point = store.here.points[store.selected];
-  if (!point) return;
-  const points = {...store.here.points, [store.selected]: {...point, hidden: !point.hidden}};
-  store.set(store.with(store.key, {points}));
-}
-
-function nudge(dx, dy) {
-  const point = store.here.points[store.selected];
-  if (point) store.place(store.selected, point.x + dx, point.y + dy);
-}
-
 function placeInMiddle() {
-  const name = store.selected ?? store.nextName(null) ?? store.newName();
   if (!store.picture) return;
+  const name = store.selected ?? store.nextName(null) ?? store.newName();
   store.place(name, ...view.middle());
   select(name);
 }
 
-const keys = {
-  b: "box", s: "bones", a: "accept", c: "copy", u: "least", "+": "zoom-in", "=": "zoom-in",
-  "-": "zoom-out", 0: "fit", ArrowLeft: "previous", ArrowRight: "next",
-};
 const others = {
   Delete: () => store.selected && store.drop(store.selected),
-  Backspace: () => store.selected && store.drop(store.selected),
-  h: hide, n: () => select(store.nextName(store.selected)), p: placeInMiddle,
+  h: () => store.hide(), n: () => select(store.nextName(store.selected)), p: placeInMiddle,
   Escape: () => { view.tool = "point"; joined = null; select(null); },
 };
-const arrows = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
-
-window.addEventListener("keydown", (event) => {
-  const {target, key} = event;
-  const isTyping = target.matches("input:not([type=checkbox]), select");
-  const isButton = target.matches("button, label, input, select");
-  if (isTyping || event.altKey) return;
-  const lower = key.length === 1 ? key.toLowerCase() : key;
-  let act = null;
-  if (event.ctrlKey || event.metaKey) {
-    if (lower === "z") act = event.shiftKey ? presses.redo : presses.undo;
-    if (lower === "y") act = presses.redo;
-  } else if (event.shiftKey && arrows[key]) act = () => nudge(...arrows[key]);
-  else if (key === "Enter" && !isButton) act = event.shiftKey ? findAll : findHere;
-  else if (/^[1-9]$/.test(key)) {
-    const name = store.marks.names[key - 1];
-    if (name) act = () => select(name);
-  } else if (keys[lower]) act = () => get(keys[lower]).click();
-  else act = others[lower];
-  if (!act) return;
-  event.preventDefault();
-  act();
-});
+listenToKeys({press: (id) => get(id).click(), others, findHere, findAll,
+  nudge: (dx, dy) => store.nudge(dx, dy),
+  select: (place) => store.marks.names[place] && select(store.marks.names[place])});
 
 get("files").addEventListener("change", (event) => {
   add([...event.target.files]).then(() => { event.target.value = ""; });

@@ -90,9 +90,10 @@ export function drawStrip(strip, store, show) {
       if (isShown) button.scrollIntoView({block: "nearest", inline: "nearest"});
     }
     const least = store.least(key), badge = button.lastChild;
-    const isDone = store.isDone(key);
+    const isDone = store.isDone(key), turn = store.suggested.indexOf(key) + 1;
+    const state = isDone ? "✓" : least === null ? "" : `${Math.round(100 * least)} %`;
     badge.className = isDone ? "done" : "";
-    badge.textContent = isDone ? "✓" : least === null ? "" : `${Math.round(100 * least)} %`;
+    badge.textContent = turn && !isDone ? `★${turn} ${state}` : state;
   });
 }
 

@@ -11,6 +11,7 @@ export class Store {
     this.changed = changed;
     this.pictures = [];  // {key, name, width, height}
     this.marks = NOTHING;
+    this.suggested = [];  // keys, the most useful first
     this.looked = {};  // key -> box that the detector looked at
     this.shown = 0;
     this.selected = null;  // name of a point
@@ -81,6 +82,20 @@ export class Store {
     const marks = this.with(this.key, {points}, {...this.marks, names});
     if (isNew) this.set(marks);
     else this.replace(marks);
+  }
+
+  // Moves the selected point by some pixels.
+  nudge(dx, dy) {
+    const point = this.here.points[this.selected];
+    if (point) this.place(this.selected, point.x + dx, point.y + dy);
+  }
+
+  // Marks the selected point as hidden by something, or as not.
+  hide() {
+    const {[this.selected]: point, ...others} = this.here.points;
+    if (!point) return;
+    const points = {...others, [this.selected]: {...point, hidden: !point.hidden}};
+    this.set(this.with(this.key, {points}));
   }
 
   drop(name) {
