@@ -24,10 +24,10 @@ def warp(
   """
   # Only the part that is sampled is converted to floats: photographs can be large.
   ends = np.array([[0, size[1] - 1, 0, size[1] - 1], [0, 0, size[0] - 1, size[0] - 1]])
-  corners = matrix[:, :2] @ ends.astype(np.float32) + matrix[:, 2:]
+  reached = matrix[:, :2] @ ends.astype(np.float32) + matrix[:, 2:]
   last = np.array(image.shape[1::-1], np.float32) - 1
-  low = np.clip(np.floor(corners.min(1)) - 1, 0, last)
-  high = np.clip(np.floor(corners.max(1)) + 2, 0, last)
+  low = np.clip(np.floor(reached.min(1)) - 1, 0, last)
+  high = np.clip(np.floor(reached.max(1)) + 2, 0, last)
   (left, top), (right, bottom) = low.astype(int), high.astype(int)
   border = np.array(BORDER_COLOR, np.float32)
   part = image[top : bottom + 1, left : right + 1].astype(np.float32) - border
@@ -43,14 +43,20 @@ def warp(
   x1, y1 = x0 + 1, y0 + 1
 
   def places(at: Float32[np.ndarray, "h w"], count: int) -> np.ndarray:
-    return np.clip(at + 1, 0, count - 1).astype(np.int32)
+    return np.clip(at + 1, 0, count - 1).astype(np.intp)
 
-  flat = part.reshape(-1, 3)
   near, far = places(x0, columns), places(x1, columns)
   upper, lower = places(y0, rows) * columns, places(y1, rows) * columns
-  from_left, from_right = (x - x0)[..., None], (x1 - x)[..., None]
-  from_top, from_bottom = (y - y0)[..., None], (y1 - y)[..., None]
-  above = from_right * flat[upper + near] + from_left * flat[upper + far]
-  below = from_right * flat[lower + near] + from_left * flat[lower + far]
-  warped = from_bottom * above + from_top * below + border
-  return np.clip(np.round(warped), 0, 255).astype(np.uint8)
+  corners = (upper + near, upper + far, lower + near, lower + far)
+  from_left, from_right = x - x0, x1 - x
+  from_top, from_bottom = y - y0, y1 - y
+  # One colour at a time: NumPy is slow where the last axis is short.
+  planes = np.ascontiguousarray(part.reshape(-1, 3).T)
+  warped = np.empty((*size, 3), np.uint8)
+  for channel, plane in enumerate(planes):
+    a, b, c, d = (plane.take(at) for at in corners)
+    above = from_right * a + from_left * b
+    below = from_right * c + from_left * d
+    color = from_bottom * above + from_top * below + border[channel]
+    warped[..., channel] = np.clip(np.round(color), 0, 255)
+  return warped
