@@ -6,7 +6,7 @@ write it: [{"image_id": .., "bbox": [x, y, width, height], "score": ..}, ..].
 
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fskd_jax.data import coco_file
@@ -42,7 +42,7 @@ def read(path: str | os.PathLike, queries: Sequence[Query], most: int | None) ->
     ValueError: The file has another content or too many boxes without a score, or a
       name fits no query, or several.
   """
-  content = read_json(pathlib.Path(path))
+  content: Any = read_json(pathlib.Path(path))
   is_result = isinstance(content, list) and bool(content)
   if not (is_result or isinstance(content, dict)):
     raise ValueError(f"{path}: {_PLAIN}, got {shown(content)}")
@@ -130,7 +130,7 @@ def _is_box(value: Any) -> bool:
 
 
 def _plain(
-  path: str | os.PathLike, content: Mapping[str, Any]
+  path: str | os.PathLike, content: Any
 ) -> Iterator[tuple[str, list[tuple[float, ...]]]]:
   for name, value in content.items():
     boxes = [value] if _is_box(value) else value
@@ -140,11 +140,12 @@ def _plain(
 
 
 def _results(
-  path: str | os.PathLike, content: Sequence[Any]
+  path: str | os.PathLike, content: Any
 ) -> Iterator[tuple[str | int, float, tuple[float, ...]]]:
   for place, entry in enumerate(content):
-    values = entry if isinstance(entry, dict) else {}
-    name, score = values.get("file_name", values.get("image_id")), values.get("score")
+    values: dict[str, Any] = entry if isinstance(entry, dict) else {}
+    name: Any = values.get("file_name", values.get("image_id"))
+    score: Any = values.get("score")
     is_named = isinstance(name, (str, int)) and "image_id" in values
     if not (is_named and _is_box(values.get("bbox")) and coco_file.are_finite([score])):
       raise ValueError(f"{path}: entry {place} is {shown(entry)}, {_RESULT}")

@@ -149,7 +149,7 @@ class Clip:
       found.confidence,
       found.box[:, 2:].max(1, initial=0.0),
     )
-    for identity, score in zip(identities.tolist(), scores.tolist()):
+    for identity, score in zip(map(int, identities), map(float, scores)):
       before = self._usual.get(identity, score)
       if score >= FALLEN * before:
         self._usual[identity] = 0.9 * before + 0.1 * score

@@ -146,7 +146,7 @@ class PredictionFiles:
     frame: tuple[int, float] | None = None,
     *,
     boxes: Sequence[Sequence[float]] | None = None,
-    identities: Sequence[int] | None = None,
+    identities: Sequence[int] | np.ndarray | None = None,
   ) -> None:
     """Adds the objects of one image, with their keypoints moved into it.
 
@@ -175,7 +175,9 @@ class PredictionFiles:
     objects = []
     for row, identity in enumerate(identities):
       objects.append(
-        self._object(found[row], kept[row], size, boxes and tuple(boxes[row]))
+        self._object(
+          found[row], kept[row], size, None if boxes is None else tuple(boxes[row])
+        )
       )
       about = _about(found[row], kept[row])
       about |= {} if frame is None else {"track_id": int(identity)}

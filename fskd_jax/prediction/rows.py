@@ -1,14 +1,14 @@
 """Rows of objects in images: the boxes that a user gave, and those that were found."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from fskd_jax.prediction.support_points import Box, checked_box
 
-Boxes = Box | Sequence[Box] | None
+Boxes = Any
 """The box of an image's object, those of several, or None where it is not known."""
 
 
