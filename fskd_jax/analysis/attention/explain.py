@@ -34,7 +34,11 @@ class Explained(NamedTuple):
 
 
 def explain(
-  model: Model, crop: UInt8[np.ndarray, "H W 3"], kind: str, head: int | None = None
+  model: Model,
+  crop: UInt8[np.ndarray, "H W 3"],
+  kind: str,
+  head: int | None = None,
+  places: Float[np.ndarray, "p 2"] | None = None,
 ) -> Explained:
   """Predicts the keypoints of a crop, and maps the attention of their tokens.
 
@@ -43,6 +47,7 @@ def explain(
     crop: RGB, of the size that the configuration names.
     kind: A key of `MAPS`.
     head: The attention head; None for the mean of all.
+    places: Further places in pixels of the crop, which come after the keypoints.
   """
   cfg, variables = model
   size, grid = crop.shape[:2], token_grid(cfg)
@@ -52,6 +57,8 @@ def explain(
   heatmaps = step.score_maps(heatmaps, cfg.loss)
   found = step.keypoints_of(heatmaps[0], cfg.pose.decoding)
   points = np.asarray(found)[:, :2]
+  if places is not None:
+    points = np.concatenate([points, places])
   weights = np.asarray(weights)[:, 0]
   weights = weights.mean(1) if head is None else weights[:, head]
   tokens = [maps.token_at(point, size, grid) for point in points]

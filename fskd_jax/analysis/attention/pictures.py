@@ -70,16 +70,21 @@ def draw_sheet(
   maps: Float[np.ndarray, "layers n H W"],
   points: Float[np.ndarray, "n 2"],
   names: Sequence[str],
+  predicted: int,
   *,
   threshold: float,
   heading: str,
   label: str,
 ) -> Figure:
-  """Draws the maps of all layers (rows) and keypoints (columns); see `draw_maps`."""
+  """Draws the maps of all layers (rows) and keypoints (columns); see `draw_maps`.
+
+  Of the points, the first `predicted` are predictions; the others are places to compare
+  with.
+  """
   figure, panels = make_panels(len(maps), len(names) + 1, 1.05, image.shape, heading)
   norm = log_scale(maps, threshold)
   for layer, (axes, row) in enumerate(zip(panels, maps)):
-    draw_crop(axes[0], image, points, f"layer {layer}")
+    draw_crop(axes[0], image, points[:predicted], f"layer {layer}")
     for axis, values, point, name in zip(axes[1:], row, points, names):
       draw_overlay(axis, image, values, norm, threshold)
       draw_ring(axis, point)

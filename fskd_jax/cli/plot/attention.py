@@ -26,6 +26,9 @@ COLUMNS = "  pearson spearman    error"
 SEPARATOR = " · "
 """Separator of the parts of a heading."""
 
+RANDOM_PLACES = 2
+"""Columns of a sheet for random places, as in figure 3 of the supplement."""
+
 
 def add_dependency(parser: argparse.ArgumentParser) -> None:
   """Declares the arguments of `fskd plot dependency`."""
@@ -129,13 +132,16 @@ def _run_sheet(args: argparse.Namespace) -> int:
   cfg = model.config
   _check_head(args, cfg)
   crop = _crop(args, crop_size(cfg.data))
-  shown = explain.explain(model, crop, args.map, args.head)
+  rng = np.random.default_rng(0)  # the same places for every network
+  places = rng.uniform(0, crop.shape[1::-1], (RANDOM_PLACES, 2))
+  shown = explain.explain(model, crop, args.map, args.head, places)
   threshold, label = _scale(args, cfg)
   figure = pictures.draw_sheet(
     crop,
     shown.maps,
     shown.points,
-    cfg.data.base,
+    (*cfg.data.base, *["random"] * RANDOM_PLACES),
+    len(cfg.data.base),
     threshold=threshold,
     heading=_heading(args, cfg, "all layers"),
     label=label,

@@ -52,7 +52,7 @@ def test_every_map_has_the_scale_of_the_colour_bar(threshold):
     [0.1, 1.0, 5.0], (3, 1, 1, 1)
   )
   figure = pictures.draw_sheet(
-    IMAGE, maps, POINTS, NAMES, threshold=threshold, heading="a", label="weight"
+    IMAGE, maps, POINTS, NAMES, 1, threshold=threshold, heading="a", label="weight"
   )
   overlays = _overlays(figure)
   assert len(overlays) == 6
@@ -65,6 +65,8 @@ def test_every_map_has_the_scale_of_the_colour_bar(threshold):
     assert (image.norm.vmin, image.norm.vmax) == pytest.approx((low, high))
   titles = [axis.get_title() for axis in figure.axes]
   assert titles[:6] == ["layer 0", "nose", "tail", "layer 1", "", ""]
+  (dots,) = figure.axes[0].collections
+  assert len(dots.get_offsets()) == 1  # predictions alone
 
 
 def test_positions_lie_as_their_panels_do():

@@ -115,11 +115,22 @@ def test_maps_of_a_layer_and_a_head(run, photograph, tmp_path, monkeypatch, caps
     np.testing.assert_allclose(pixels[-4:, -4:], cells[-1, -1], rtol=1e-4)
 
 
-def test_sheet_and_gradients(run, photograph, tmp_path, capsys):
+def test_sheet_and_gradients(run, photograph, tmp_path, capsys, monkeypatch):
+  drawn, draw = [], pictures.draw_sheet
+
+  def spy(*args, **options):
+    drawn.append(args)
+    return draw(*args, **options)
+
+  monkeypatch.setattr(pictures, "draw_sheet", spy)
   source = ["--workdir", run, "--image", photograph]
   out = tmp_path / "sheet.svg"
   assert _plot("sheet", *source, "--map", "affected", "--out", out) == 0
   assert "<svg" in out.read_text()
+  ((_, maps, points, names, predicted),) = drawn
+  assert list(names) == [*NAMES, "random", "random"] and predicted == len(NAMES)
+  assert maps.shape[1] == len(points) == len(names)
+  assert (points[predicted:] >= 0).all() and (points[predicted:] <= SIZE[::-1]).all()
   out = tmp_path / "gradients.jpg"
   capsys.readouterr()
   assert _plot("gradients", *source, "--keypoint", "tail", "--out", out) == 0
