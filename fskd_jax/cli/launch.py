@@ -42,20 +42,32 @@ def run(main: Callable[[], None], *, later_flags: bool = False) -> None:
     try:
       _start()
       with preemption.listening():
-        main()
+        _main(main)
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
       if not _is_ours(error):
         raise
       print(f"{type(error).__name__}: {error}", file=sys.stderr)
       sys.exit(2)
-    finally:
-      watch.leave()
 
   def parse(argv: list[str]) -> list[str]:
     with _ending_on_wrong_flags():
       return _parse(argv, partly=later_flags)
 
   app.run(explained, flags_parser=parse)
+
+
+def _main(main: Callable[[], None]) -> None:
+  """Runs the program, and tells the other processes how it ended."""
+  try:
+    main()
+  except BaseException as error:
+    is_agreed = isinstance(error, preemption.Stopped) and preemption.is_agreed()
+    watch.leave("" if is_agreed else f"{type(error).__name__}: {error}")
+    if isinstance(error, preemption.Stopped) and not is_agreed and _DISTRIBUTED.value:
+      # JAX would wait for the others, who do not know of the signal, and abort.
+      os._exit(int(error.code or 0))
+    raise
+  watch.leave()
 
 
 def override(cfg: Config) -> Config:

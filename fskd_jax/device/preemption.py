@@ -103,6 +103,11 @@ def leave_if_requested() -> None:
     raise Interrupted
 
 
+def is_agreed() -> bool:
+  """Returns whether all processes have learnt of the signal, and stop together."""
+  return _is_reached
+
+
 def stopped() -> Stopped:
   """Returns the end of this process: 130 after Ctrl-C, 143 after other signals."""
   return Stopped(_status(_listener.came if _listener else None))

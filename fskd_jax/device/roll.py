@@ -3,6 +3,9 @@
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+GRACE = 5.0
+"""Seconds that the others have to end with the same error as a process that failed."""
+
 
 class _Entry:
   """Knowledge of a process.
@@ -12,6 +15,7 @@ class _Entry:
     heard: When it last said something.
     count: How far it has come.
     behind: Since when another one has been further; None if none is.
+    failure: The error that it ended with, "" without one.
     has_ended, has_left: Whether its connection ended, and whether on purpose.
   """
 
@@ -19,6 +23,7 @@ class _Entry:
     self.name, self.heard = name, now
     self.count, self.behind = 0, None
     self.has_ended = self.has_left = False
+    self.failure = ""
 
 
 class Roll:
@@ -41,7 +46,7 @@ class Roll:
 
     Args:
       line: The connection.
-      content: {"process", "host"} first, then {"count"}, and {"left"} at the end.
+      content: {"process", "host"} first, then {"count"}, and {"left", "failure"}.
       now: The time.
     """
     if not isinstance(content, Mapping):
@@ -56,6 +61,7 @@ class Roll:
     entry = self._entries[self._number_of[line]]
     entry.heard = now
     entry.has_left |= bool(content.get("left"))
+    entry.failure = entry.failure or str(content.get("failure") or "")
     if isinstance(count := content.get("count"), int) and count > entry.count:
       entry.count, entry.behind = count, None
 
@@ -83,6 +89,9 @@ class Roll:
 
   def lost(self, now: float) -> str:
     """Returns what happened to the first process that is lost, "" if none is."""
+    for entry in self._entries.values():
+      if entry.failure and now - entry.heard > GRACE:
+        return f"{entry.name} ended: {entry.failure}"
     there = [entry for entry in self._entries.values() if not entry.has_left]
     furthest = max((entry.count for entry in self._entries.values()), default=0)
     for entry in there:

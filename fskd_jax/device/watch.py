@@ -16,7 +16,7 @@ import time
 from typing import Any, cast
 
 from fskd_jax.config import TrainConfig
-from fskd_jax.device.roll import Roll
+from fskd_jax.device.roll import GRACE, Roll
 
 LOST = 75
 """Exit status after a loss (EX_TEMPFAIL): all are to be started again, and resume."""
@@ -52,11 +52,11 @@ def beat() -> None:
     _watch.count += 1
 
 
-def leave() -> None:
+def leave(failure: str = "") -> None:
   """Leaves the watch: the others do not miss this process when it ends."""
   global _watch
   if _watch:
-    _watch.leave()
+    _watch.leave(failure)
     _watch = None
 
 
@@ -87,10 +87,10 @@ class _Watch:
     threading.Thread(target=self._live, daemon=True).start()
     threading.Thread(target=self._listen, daemon=True).start()
 
-  def leave(self) -> None:
+  def leave(self, failure: str) -> None:
     self._is_leaving = True
     with contextlib.suppress(OSError):
-      self._send(left=True)
+      self._send(left=True, failure=failure[:500])
 
   def _send(self, **content: Any) -> None:
     self._line.sendall(json.dumps(content).encode() + b"\n")
@@ -102,15 +102,17 @@ class _Watch:
         time.sleep(_PERIOD)
 
   def _listen(self) -> None:
-    lost = ""
+    lost, gone = "", f"{self._place} has ended"
     try:
       while not lost:
         line = self._lines.readline()
-        lost = json.loads(line).get("lost", "") if line else f"{self._place} has ended"
+        lost = json.loads(line).get("lost", "") if line else gone
     except TimeoutError:
       lost = f"{self._place} has been silent for {self._silent:g} s"
     except (OSError, ValueError):
-      lost = f"{self._place} has ended"
+      lost = gone
+    if lost == gone:
+      time.sleep(GRACE)  # this process may be about to end with the same error
     if not self._is_leaving:
       told = f"{lost}; process {self._index} ends, too (start all again: they resume)"
       os.write(2, f"\n{told}\n".encode())  # loggers may be locked

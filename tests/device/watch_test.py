@@ -74,6 +74,16 @@ def test_a_process_that_dies_is_lost_and_one_that_leaves_is_not():
   assert roll.lost(12) == "process 2 of 3 on h2 died"
 
 
+def test_a_failure_is_lost_after_a_while_in_which_the_others_may_fail_alike():
+  roll = _complete()
+  roll.said("line 1", {"left": True, "failure": "OSError: disk full"}, 1)
+  roll.ended("line 1")
+  assert not _at(roll, 5, (1, None, 1))
+  assert (
+    _at(roll, 6.5, (1, None, 1)) == "process 1 of 3 on h1 ended: OSError: disk full"
+  )
+
+
 PROGRAM = """
 import sys, time
 from fskd_jax.config import TrainConfig
