@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-GRACE = 5.0
+GRACE = 20.0
 """Seconds that the others have to end with the same error as a process that failed."""
 
 
@@ -16,6 +16,7 @@ class _Entry:
     count: How far it has come.
     behind: Since when another one has been further; None if none is.
     failure: The error that it ended with, "" without one.
+    failed: When it said so.
     has_ended, has_left: Whether its connection ended, and whether on purpose.
   """
 
@@ -23,7 +24,7 @@ class _Entry:
     self.name, self.heard = name, now
     self.count, self.behind = 0, None
     self.has_ended = self.has_left = False
-    self.failure = ""
+    self.failure, self.failed = "", 0.0
 
 
 class Roll:
@@ -61,7 +62,8 @@ class Roll:
     entry = self._entries[self._number_of[line]]
     entry.heard = now
     entry.has_left |= bool(content.get("left"))
-    entry.failure = entry.failure or str(content.get("failure") or "")
+    if content.get("failure") and not entry.failure:
+      entry.failure, entry.failed = str(content["failure"]), now
     if isinstance(count := content.get("count"), int) and count > entry.count:
       entry.count, entry.behind = count, None
 
@@ -89,8 +91,8 @@ class Roll:
 
   def lost(self, now: float) -> str:
     """Returns what happened to the first process that is lost, "" if none is."""
-    for entry in self._entries.values():
-      if entry.failure and now - entry.heard > GRACE:
+    for entry in sorted(self._entries.values(), key=lambda entry: entry.failed):
+      if entry.failure and now - entry.failed > GRACE:
         return f"{entry.name} ended: {entry.failure}"
     there = [entry for entry in self._entries.values() if not entry.has_left]
     furthest = max((entry.count for entry in self._entries.values()), default=0)

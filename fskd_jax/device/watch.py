@@ -16,7 +16,7 @@ import time
 from typing import Any, cast
 
 from fskd_jax.config import TrainConfig
-from fskd_jax.device.roll import GRACE, Roll
+from fskd_jax.device.roll import Roll
 
 LOST = 75
 """Exit status after a loss (EX_TEMPFAIL): all are to be started again, and resume."""
@@ -88,7 +88,7 @@ class _Watch:
     threading.Thread(target=self._listen, daemon=True).start()
 
   def leave(self, failure: str) -> None:
-    self._is_leaving = True
+    self._is_leaving = not failure  # JAX may keep one that failed from ending
     with contextlib.suppress(OSError):
       self._send(left=True, failure=failure[:500])
 
@@ -112,7 +112,7 @@ class _Watch:
     except (OSError, ValueError):
       lost = gone
     if lost == gone:
-      time.sleep(GRACE)  # this process may be about to end with the same error
+      time.sleep(5 * _PERIOD)  # this process may be about to end with the same error
     if not self._is_leaving:
       told = f"{lost}; process {self._index} ends, too (start all again: they resume)"
       os.write(2, f"\n{told}\n".encode())  # loggers may be locked
