@@ -78,9 +78,9 @@ def test_a_failure_is_lost_after_a_while_in_which_the_others_may_fail_alike():
   roll = _complete()
   roll.said("line 1", {"left": True, "failure": "OSError: disk full"}, 1)
   roll.ended("line 1")
-  assert not _at(roll, 5, (1, None, 1))
+  assert not _at(roll, 20, (1, None, 1))
   assert (
-    _at(roll, 6.5, (1, None, 1)) == "process 1 of 3 on h1 ended: OSError: disk full"
+    _at(roll, 21.5, (1, None, 1)) == "process 1 of 3 on h1 ended: OSError: disk full"
   )
 
 
