@@ -53,7 +53,8 @@ class Marked(NamedTuple):
     if self.box or not points:
       return self.box
     if len(points) < _SIZED:
-      return (0.0, 0.0, *map(float, self.picture.size))
+      width, height = self.picture.size
+      return 0.0, 0.0, float(width), float(height)
     return coco_values.box_around(points, self.picture.size)
 
 

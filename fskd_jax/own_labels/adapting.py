@@ -198,12 +198,12 @@ class Adapter:
       fitted = self.tuner.fit(rows, steps)
       consistency = self._consistency(fitted, rows)
       self._tell(f"views of frames without labels: {_line(consistency)}")
-    if not scores and consistency is None:
-      return Adapted(self.start, 0.0, math.nan, math.nan, NOTHING, 0)
     if scores:
       judged = Scores(*(np.concatenate(x, axis=1) for x in zip(*scores)))
-    else:
+    elif consistency is not None:
       judged, left_out = consistency, "views of frames without labels"
+    else:
+      return Adapted(self.start, 0.0, math.nan, math.nan, NOTHING, 0)
     mean, pck = judged
     if consistency is not None:
       mean = np.where(holding_out.worse(consistency.mean)[:, None], -1.0, mean)

@@ -67,7 +67,7 @@ def doubts(examples: Examples, expected: Expected) -> list[Doubt]:
 def _of_object(examples: Examples, expected: Expected, row: int) -> Iterator[Doubt]:
   """Yields the doubts about an object: each label is in the most probable one."""
   names, points = examples.names, examples.points(row)
-  labelled = np.isfinite(points).all(-1)
+  labelled = np.asarray(np.isfinite(points).all(-1))
   log_density = np.full((len(names), len(names)), -np.inf)
   log_density[labelled] = expected.log_density(row, points[labelled])
   may_be = [

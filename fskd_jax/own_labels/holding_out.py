@@ -58,7 +58,7 @@ def folds(units: Int[np.ndarray, " i"], count: int, seed: int = 0) -> list[Fold]
   order = np.random.default_rng(seed).permutation(different)
   parts = np.array_split(order, min(count, len(different)))
   held = [np.isin(units, part) for part in parts]
-  return [Fold([*np.flatnonzero(~h)], [*np.flatnonzero(h)]) for h in held]
+  return [Fold(np.flatnonzero(~h).tolist(), np.flatnonzero(h).tolist()) for h in held]
 
 
 def scores_of(distances: Float[np.ndarray, "o n"]) -> Scores:
