@@ -91,10 +91,6 @@ def choose_gently(
   views = SelfSupervisedConfig(share=0.2, region="box", rotation_degrees=30.0)
   labels = DataConfig(crop="box", crop_margin=base.data.crop_margin)
   types, mirrored = _labelled(labels, dataset, path)
-  if not sides.find(dataset.keypoint_names).pairs:
-    # Corners named 1 to 4 have no sides, but change places in a mirror all the same.
-    labels.flip_probability = 0.0
-    mirrored = "mirrored images: none, as no names are a left and a right one"
   labels.scale_range, labels.shift, labels.tilt_degrees = (0.7, 1.2), 0.1, 20.0
   labels.self_supervised, labels.class_mode = views, "mix_class"  # names count
   sources = [SourceConfig(name=LABELS, data=labels)]
@@ -121,11 +117,18 @@ def _labelled(data: DataConfig, dataset: KeypointDataset, path: str) -> tuple[st
   data.min_support_types = data.min_query_types = min(2, len(data.base))
   found = sides.find(dataset.keypoint_names)
   alone = [*found.alone, *(" = ".join(pair) for pair in found.doubtful)]
-  data.flip_probability = 0.0 if alone else 0.5
-  return f"types: all {len(data.base)} are trained on", (
-    f"mirrored images: none, {', '.join(alone)} would be on the wrong side"
-    if alone
-    else f"mirrored images: half of them, {len(found.pairs)} pairs of sides exchanged"
+  types = f"types: all {len(data.base)} are trained on"
+  # Corners named 1 to 4 have no sides, but change places in a mirror all the same.
+  data.flip_probability = 0.5 if found.pairs and not alone else 0.0
+  if alone:
+    return (
+      types,
+      f"mirrored images: none, {', '.join(alone)} would be on the wrong side",
+    )
+  if not found.pairs:
+    return types, "mirrored images: none, as no names are a left and a right one"
+  return types, (
+    f"mirrored images: half of them, {len(found.pairs)} pairs of sides exchanged"
   )
 
 

@@ -55,7 +55,11 @@ def test_choices_follow_from_the_labels(labels, start):
   data = chosen.config.data
   assert data.base == dataset.keypoint_names and not data.novel
   assert "20% of 10 clips" in chosen.choices[1]
-  assert data.flip_probability == 0.5  # no name has a side
+  assert data.flip_probability == 0.0  # no name has a side: a mirror may exchange them
+  names = ("left ear", "right ear", *dataset.keypoint_names[2:])
+  sided = dataclasses.replace(dataset, keypoint_names=names)
+  chosen = recipe.choose(sided, str(labels), read_config(start))
+  assert chosen.config.data.flip_probability == 0.5
   names = ("left ear", *dataset.keypoint_names[1:])
   lone = dataclasses.replace(dataset, keypoint_names=names)
   chosen = recipe.choose(lone, str(labels), read_config(start))
