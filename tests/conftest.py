@@ -147,8 +147,8 @@ def trained(shapes_folder, tmp_path_factory):
 @pytest.fixture(scope="session")
 def bucket_ports():
   """Ports of servers of S3 and of Google's storage, by scheme."""
-  for library, extra in (("moto", "dev"), ("s3fs", "s3"), ("gcsfs", "gs")):
-    pytest.importorskip(library, reason=f"the extra [{extra}]")
+  for library in ("moto", "gcp_storage_emulator", "s3fs", "gcsfs"):
+    pytest.importorskip(library, reason=f"no {library}: the extra [buckets] has it")
   with bucket_servers.amazon() as s3, bucket_servers.google("store") as gs:
     yield {"s3": s3, "gs": gs}
 
