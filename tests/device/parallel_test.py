@@ -111,13 +111,13 @@ def test_frozen_parameters_have_no_gradient_to_exchange(backend):
   tx = optim.make_optimizer(OptimConfig(), 10, rates)
 
   def step(state, batch, *, axis_name):
-    def terms(params, batch_stats):
+    def terms(params, batch_stats, batch, part):
       total = sum(jnp.square(x).sum() for x in jax.tree.leaves(params))
       total *= batch.query.keypoints.sum()
       return {"total": (total, jnp.float32(1))}, batch_stats
 
     options = dict(tx=tx, rates=rates, axis_name=axis_name)
-    return train_state.update(state, terms, {"total": 1.0}, **options)
+    return train_state.update(state, batch, terms, {"total": 1.0}, **options)
 
   state = train_state.init_state({"params": params, "batch_stats": {}}, tx)
   train = parallel.parallelize_training(step, backend, SIZE)

@@ -25,5 +25,7 @@ def test_the_step_is_given_all_of_the_configuration(
     "seed": 9,
     "rotate_support": rotate_support,
     "color_jitter": 0.3,
+    "grey_probability": 0.0,
+    "parts": 1,
     "rates": (("encoder/", 0.5),),
   }

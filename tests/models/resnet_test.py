@@ -73,7 +73,7 @@ def test_freezing_stops_at_the_named_stage(monkeypatch):
   images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
   variables = seeded_variables(encoder.init, images, train=False)
 
-  def terms(params, batch_stats):
+  def terms(params, batch_stats, batch, part):
     maps, updates = encoder.apply(
       {"params": params["encoder"], "batch_stats": batch_stats},
       images,
@@ -86,7 +86,9 @@ def test_freezing_stops_at_the_named_stage(monkeypatch):
   rates = frozen(ModelConfig(freeze_until="layer1"))
   tx = optim.make_optimizer(OptimConfig(), 10, rates)
   state = init_state({**variables, "params": params}, tx)
-  step = functools.partial(update, terms=terms, weights={"loss": 1.0}, tx=tx)
+  step = functools.partial(
+    update, batch=None, terms=terms, weights={"loss": 1.0}, tx=tx
+  )
   freezing = jax.jit(functools.partial(step, rates=rates)).lower(state)
   new, _ = freezing.compile()(state)
   for name, tree in new.params["encoder"].items():

@@ -21,5 +21,6 @@ def test_the_step_is_given_all_of_the_configuration(monkeypatch, tmp_path):
     "loss": cfg.loss,
     "seed": 9,
     "color_jitter": 0.3,
+    "parts": 1,
     "rates": (("encoder/", 0.5),),
   }

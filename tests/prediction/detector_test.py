@@ -419,7 +419,7 @@ def test_predictions_can_be_the_next_support(folder, run, capsys):
   "change, message",
   [
     (("--query", "nowhere/*.jpg"), "there is no file"),
-    (("--query", "empty"), "has no images (.jpg"),
+    (("--query", "empty"), "has no images or videos (.jpg"),
     (("--support", "images/text.jpg"), "cannot be decoded: not an image"),
     (("--keypoints", "none.json"), "there is no keypoint file"),
     (("--workdir", "images"), "no workdir"),
