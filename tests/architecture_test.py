@@ -55,7 +55,6 @@ WRITERS = {
   "interop.published.download": "parts, which become the file when its digest is right",
   "interop.weights": "PyTorch's own format",
   "data.labels.deeplabcut": "a table of the csv module",
-  "demo.gallery": "a picture in memory, for the browser",
 }
 """The only modules that may call a function of `WRITES`, and why."""
 

@@ -12,13 +12,10 @@ that a right point has a higher confidence than a wrong one, or a visible one th
 absent one.
 """
 
-import argparse
-import pathlib
-
 import numpy as np
 from scipy import optimize, special, stats
 
-from benchmarks.own_labels.sources import divided
+from benchmarks.own_labels import sources
 from fskd_jax.device import compilation_cache
 from fskd_jax.few_shot.outcomes import THRESHOLD
 from fskd_jax.own_labels.examples import Examples
@@ -89,9 +86,7 @@ def aurc(score: np.ndarray, right: np.ndarray) -> float:
 
 def main() -> None:
   """Prints the table."""
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument("--root", type=pathlib.Path, required=True)
-  parser.add_argument("--sources", nargs="+", required=True)
+  parser = sources.parser(__doc__)
   parser.add_argument("--supports", type=int, default=8)
   parser.add_argument("--queries", type=int, default=16)
   args = parser.parse_args()
@@ -99,7 +94,7 @@ def main() -> None:
   detector = load()
   found = {}
   for source in args.sources:
-    examples = Examples(divided(args.root / source, 0, 1, 60).test)
+    examples = Examples(sources.divided(args.root / source, 0, 1, 60).test)
     found[source] = collect(detector, examples, args.supports, args.queries)
   print(
     "| source | points | wrong | absent | AURC | with cycle | AUROC right | with cycle "

@@ -7,13 +7,11 @@ PCK@0.1 in % on objects of other clips or images, boxes given; all labels are th
 support. ± is a 95 % interval over the test objects.
 """
 
-import argparse
-import pathlib
 import time
 
 import numpy as np
 
-from benchmarks.own_labels.sources import divided
+from benchmarks.own_labels import sources
 from fskd_jax.device import compilation_cache
 from fskd_jax.own_labels.adapting import Adapter
 from fskd_jax.own_labels.examples import Examples
@@ -22,9 +20,7 @@ from fskd_jax.own_labels.holding_out import scores_of
 
 def main() -> None:
   """Prints the table, a line as soon as it is there."""
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument("--root", type=pathlib.Path, required=True)
-  parser.add_argument("--sources", nargs="+", required=True)
+  parser = sources.parser(__doc__)
   parser.add_argument("--shots", type=int, nargs="+", default=[1, 2, 5, 10, 20])
   parser.add_argument("--steps", type=int, default=80)
   parser.add_argument("--test", type=int, default=60, help="test objects, at most")
@@ -34,7 +30,9 @@ def main() -> None:
   print("| source | labels | support only | adapted | of the way | seconds |")
   print("|---|---|---|---|---|---|")
   for source in args.sources:
-    pool, test = divided(args.root / source, args.seed, max(args.shots), args.test)
+    pool, test = sources.divided(
+      args.root / source, args.seed, max(args.shots), args.test
+    )
     adapter = Adapter(pool, tell=lambda line: None)
     examples, tested = Examples(pool), Examples(test)
     every = range(len(test.instances))

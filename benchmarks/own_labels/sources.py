@@ -1,5 +1,6 @@
 """Parts of a labelled data set: what may be labelled, and what is tested on."""
 
+import argparse
 import pathlib
 from typing import NamedTuple
 
@@ -10,6 +11,14 @@ from fskd_jax.data.any_labels import read_dataset
 from fskd_jax.few_shot import recipe
 from fskd_jax.own_labels.examples import units
 from fskd_jax.own_labels.tuning import part
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+  """Returns a parser of --root and --sources, for the docstring of a program."""
+  made = argparse.ArgumentParser(description=description)
+  made.add_argument("--root", type=pathlib.Path, required=True)
+  made.add_argument("--sources", nargs="+", required=True)
+  return made
 
 
 class Parts(NamedTuple):

@@ -8,12 +8,9 @@ support, mean over the seeds ± its standard error. Both begin with one random l
 suggestions are made anew after 5 and 10 labels. Boxes are given.
 """
 
-import argparse
-import pathlib
-
 import numpy as np
 
-from benchmarks.own_labels.sources import divided
+from benchmarks.own_labels import sources
 from fskd_jax.device import compilation_cache
 from fskd_jax.own_labels import suggesting
 from fskd_jax.own_labels.examples import Examples
@@ -25,9 +22,7 @@ AFTER = 5, 10, 20
 
 def main() -> None:
   """Prints the table."""
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument("--root", type=pathlib.Path, required=True)
-  parser.add_argument("--sources", nargs="+", required=True)
+  parser = sources.parser(__doc__)
   parser.add_argument("--seeds", type=int, default=3)
   parser.add_argument("--pool", type=int, default=150)
   parser.add_argument("--test", type=int, default=60)
@@ -39,12 +34,10 @@ def main() -> None:
   for source in args.sources:
     found = {}
     for seed in range(args.seeds):
-      parts = divided(args.root / source, seed, args.pool, args.test)
+      parts = sources.divided(args.root / source, seed, args.pool, args.test)
       pool, test = map(Examples, parts)
       every = range(len(pool.instances))
-      features = np.concatenate(
-        [suggesting.described(detector, pool, [row]) for row in every]
-      )
+      features = suggesting.described(detector, pool, every)
 
       def score(rows, pool=pool, test=test):
         support = pool.support(detector, rows)

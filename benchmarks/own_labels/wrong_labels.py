@@ -10,13 +10,12 @@ doubts that are about a fault that was put in. Other doubts count as wrong, alth
 labels hold faults of their own.
 """
 
-import argparse
 import dataclasses
-import pathlib
 import time
 
 import numpy as np
 
+from benchmarks.own_labels import sources
 from fskd_jax.data import sides
 from fskd_jax.data.annotations import KeypointDataset
 from fskd_jax.data.any_labels import read_dataset
@@ -88,9 +87,7 @@ def measure(dataset: KeypointDataset, detector, seed: int) -> str:
 
 def main() -> None:
   """Prints the table."""
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument("--root", type=pathlib.Path, required=True)
-  parser.add_argument("--sources", nargs="+", required=True)
+  parser = sources.parser(__doc__)
   parser.add_argument(
     "--objects", type=int, default=120, help="of each source, at most"
   )

@@ -49,10 +49,11 @@ def episode_input(cfg: Config, setting: str, index: int) -> EpisodeInput:
     )
   with feed.batches(sampler, [[index]], 1) as batches:
     batch = store.with_pixels(next(batches), feed.store, crop_size(cfg.data))
-  if setting == TRAINING and cfg.data.color_jitter:
-    batch = color.jitter_batch(batch, cfg.train.seed, cfg.data.color_jitter)
-  if setting == TRAINING and cfg.data.grey_probability:
-    batch = color.grey_batch(batch, cfg.train.seed, cfg.data.grey_probability)
+  if setting == TRAINING:
+    data = cfg.data
+    batch = color.changed(
+      batch, cfg.train.seed, data.color_jitter, data.grey_probability
+    )
   views = episode.all_views(batch)
   pooling, targets = _maps(cfg, batch)
   return EpisodeInput(

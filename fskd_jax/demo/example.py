@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from PIL import Image
-
 from fskd_jax.data.creatures import render, skeleton
-from fskd_jax.demo.gallery import Gallery, Picture, encoded
+from fskd_jax.demo.gallery import Gallery, Picture
+from fskd_jax.files import encode_picture
 
 _SPECIES = ("horse", "horse", "zebra", "fox")
 
@@ -22,9 +21,7 @@ def make(gallery: Gallery, number: int) -> tuple[list[Picture], dict[str, Any]]:
   """
   drawn = [(kind, render.render(kind, (number, i))) for i, kind in enumerate(_SPECIES)]
   pictures = [
-    gallery.add(
-      f"{kind}_{number}_{i}.png", encoded(Image.fromarray(picture.image), "PNG")
-    )
+    gallery.add(f"{kind}_{number}_{i}.png", encode_picture(picture.image))
     for i, (kind, picture) in enumerate(drawn)
   ]
   first = drawn[0][1]

@@ -1,7 +1,6 @@
 """Pictures of the page: those of a folder, and those that visitors add."""
 
 import hashlib
-import io
 import pathlib
 import threading
 import time
@@ -10,6 +9,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from fskd_jax.data import images
+from fskd_jax.files import encode_picture
 from fskd_jax.messages import printable
 from fskd_jax.prediction import photographs
 from fskd_jax.prediction.inputs import IMAGE_SUFFIXES
@@ -137,14 +137,7 @@ def for_browser(picture: Picture, is_small: bool) -> bytes:
   image = Image.fromarray(picture.read().pixels)
   side = _THUMBNAIL if is_small else _LARGEST
   image.thumbnail((side, side))
-  return encoded(image, "JPEG", quality=80 if is_small else 92)
-
-
-def encoded(image: Image.Image, kind: str, **options: int) -> bytes:
-  """Returns the content of a file of an image, in a format of PIL."""
-  content = io.BytesIO()
-  image.save(content, kind, **options)
-  return content.getvalue()
+  return encode_picture(image, "jpeg", quality=80 if is_small else 92)
 
 
 def _files(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -12,6 +12,24 @@ _GREY_STREAM = 7919
 """Added to the seed, so that greyness does not depend on what `jitter` draws."""
 
 
+def changed(
+  batch: EpisodeBatch, seed: int, strength: float, grey_probability: float = 0.0
+) -> EpisodeBatch:
+  """Returns a batch with the colours of training: jittered, and then perhaps grey.
+
+  Args:
+    batch: Episodes with pixels.
+    seed: The seed of the run.
+    strength: As for `jitter_batch`; 0 leaves it out.
+    grey_probability: As for `grey_batch`; 0 leaves it out.
+  """
+  if strength:
+    batch = jitter_batch(batch, seed, strength)
+  if grey_probability:
+    batch = grey_batch(batch, seed, grey_probability)
+  return batch
+
+
 def jitter_batch(batch: EpisodeBatch, seed: int, strength: float) -> EpisodeBatch:
   """Jitters the colours of every image of a batch independently.
 

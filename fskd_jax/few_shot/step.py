@@ -66,10 +66,7 @@ def train_step(
     The new state and metrics: loss, its terms, and the norm of the gradient.
   """
   detector = detector.clone(axis_name=axis_name)
-  if color_jitter:
-    batch = color.jitter_batch(batch, seed, color_jitter)
-  if grey_probability:
-    batch = color.grey_batch(batch, seed, grey_probability)
+  batch = color.changed(batch, seed, color_jitter, grey_probability)
 
   def terms(params, batch_stats, batch, part):
     output, mutated = detector.apply(

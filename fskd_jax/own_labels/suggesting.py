@@ -17,7 +17,7 @@ from fskd_jax.data.any_labels import read_dataset
 from fskd_jax.own_labels import suggestion_files
 from fskd_jax.own_labels.examples import Examples
 from fskd_jax.own_labels.suggestion_files import Suggestion
-from fskd_jax.prediction import files, inputs, photographs
+from fskd_jax.prediction import batches, files, inputs, photographs
 from fskd_jax.prediction.detector import KeypointDetector
 from fskd_jax.prediction.inputs import Query
 from fskd_jax.prediction.load import load
@@ -97,7 +97,7 @@ def suggest(
     for query in progress(queries)
   ]
   every = range(len(examples.instances))
-  labelled = np.concatenate([described(detector, examples, [row]) for row in every])
+  labelled = described(detector, examples, every)
   confidence = np.array([_sureness(frame.found) for frame in seen])
   features = np.stack([frame.features for frame in seen])
   chosen = choose(confidence, features, labelled, number)
@@ -154,8 +154,12 @@ def described(
   detector: KeypointDetector, examples: Examples, rows: Sequence[int]
 ) -> Float[np.ndarray, "r c"]:
   """Returns the descriptions of labelled objects."""
-  boxes = [examples.instances[row].box for row in rows]
-  return detector.features([examples.pixels(row) for row in rows], boxes)
+  found = []
+  for part in batches.slices(len(rows)):  # so that few images are in memory
+    pixels = [examples.pixels(row) for row in rows[part]]
+    boxes = [examples.instances[row].box for row in rows[part]]
+    found.append(detector.features(pixels, boxes))
+  return np.concatenate(found)
 
 
 def evenly(items: Sequence, most: int) -> list:

@@ -114,8 +114,7 @@ def _planned(
 ) -> Config | None:
   """Returns the configuration of a run that was stopped; None for a new folder."""
   if not (workdir / PLAN).exists():
-    if (workdir / "checkpoints").exists():
-      raise ValueError(f"{workdir} holds a run already; name a new folder")
+    engine.new_run(workdir)
     return None
   cfg = load_config(str(workdir / PLAN))
   given = {"data.path": str(labels), "train.init_from": str(weights)}

@@ -51,8 +51,7 @@ def train_step(
     The new state and metrics: loss, its only term, and the norm of the gradient.
   """
   model = model.clone(axis_name=axis_name)
-  if color_jitter:
-    batch = color.jitter_batch(batch, seed, color_jitter)
+  batch = color.changed(batch, seed, color_jitter)
 
   def terms(params, batch_stats, batch, part):
     heatmaps, mutated = model.apply(

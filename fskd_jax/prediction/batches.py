@@ -32,6 +32,11 @@ def slices(count: int) -> list[slice]:
   return [slice(start, start + QUERY_BATCH) for start in starts]
 
 
+def usual_size(count: int) -> int:
+  """Returns the size that a batch is padded to: two programs serve any number."""
+  return 1 if count == 1 else QUERY_BATCH
+
+
 def power_of_two(count: int, smallest: int) -> int:
   """Returns the next power of two that is at least `smallest`."""
   return max(smallest, 1 << (count - 1).bit_length())

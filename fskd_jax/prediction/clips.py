@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, UInt8
 from fskd_jax.prediction import search
 from fskd_jax.prediction.detector import KeypointDetector
 from fskd_jax.prediction.objects import LEAST
-from fskd_jax.prediction.results import Prediction
+from fskd_jax.prediction.results import ARRAYS, Prediction
 from fskd_jax.prediction.rows import Boxes, Rows, placed
 from fskd_jax.prediction.search import to_boxes
 from fskd_jax.prediction.supports import Support
@@ -52,12 +52,8 @@ class Sighting(NamedTuple):
 
   def arrays(self) -> dict[str, np.ndarray]:
     """Returns the content as arrays, for the journal."""
-    found = self.found
     return {
-      "box": found.box,
-      "keypoints": found.keypoints,
-      "confidence": found.confidence,
-      "covariance": found.covariance,
+      **{name: getattr(self.found, name) for name in ARRAYS[1:]},
       "scores": self.scores,
       "searched": np.array([self.searched, self.helped]),
     }
@@ -65,7 +61,7 @@ class Sighting(NamedTuple):
   @staticmethod
   def of(arrays: dict[str, np.ndarray], names: tuple[str, ...]) -> "Sighting":
     """Returns the sighting of such arrays."""
-    fields = [arrays[key] for key in ("box", "keypoints", "confidence", "covariance")]
+    fields = [arrays[name] for name in ARRAYS[1:]]  # all are of the one frame
     found = Prediction(np.zeros(len(fields[0]), np.int64), *fields, names=names)
     return Sighting(found, arrays["scores"], *arrays["searched"].tolist())
 
@@ -230,6 +226,5 @@ def _nothing(names: tuple[str, ...]) -> Prediction:
 
 
 def _joined(one: Prediction, other: Prediction) -> Prediction:
-  fields = ("image", "box", "keypoints", "confidence", "covariance")
-  arrays = [np.concatenate([getattr(x, f) for x in (one, other)]) for f in fields]
+  arrays = [np.concatenate([getattr(x, f) for x in (one, other)]) for f in ARRAYS]
   return Prediction(*arrays, names=one.names)

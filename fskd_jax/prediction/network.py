@@ -18,7 +18,7 @@ from fskd_jax.models.build import Model, make_detector
 from fskd_jax.models.detector import fuse_heatmaps
 from fskd_jax.models.kernels import Kernels
 from fskd_jax.prediction import batches, search
-from fskd_jax.prediction.batches import QUERY_BATCH, padded, power_of_two
+from fskd_jax.prediction.batches import padded, power_of_two, usual_size
 from fskd_jax.prediction.rows import Rows
 from fskd_jax.prediction.supports import Support
 
@@ -75,8 +75,8 @@ class Network:
     return other
 
   def describe(self, crops: UInt8[np.ndarray, "q l l 3"]) -> Float[np.ndarray, "q c"]:
-    """Returns the mean features of at most `QUERY_BATCH` crops, of length 1."""
-    images = padded(crops, (QUERY_BATCH,))[None]
+    """Returns the mean features of at most `batches.QUERY_BATCH` crops, of length 1."""
+    images = padded(crops, (usual_size(len(crops)),))[None]
     return np.asarray(self._describe(self._variables, images))[: len(crops)]
 
   def encode(
@@ -102,10 +102,9 @@ class Network:
       support: The keypoint types.
       shapes: As `Places.query_boxes`; None reads every keypoint out for itself, without
         the prior.
-      size: Number of images with the padding; by default 1 or `QUERY_BATCH`, so that
-        folders of any size need two programs.
+      size: Number of images with the padding; by default `usual_size`.
     """
-    size = size or (1 if len(crops) == 1 else QUERY_BATCH)
+    size = size or usual_size(len(crops))
     places = None
     if shapes is not None and self.calibration and self.calibration.prior:
       shapes = padded(shapes.astype(np.float32), (size,))[None]

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+ARRAYS = ("image", "box", "keypoints", "confidence", "covariance")
+"""Fields of a `Prediction` that have a row for each object."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prediction:
@@ -59,12 +62,8 @@ class Prediction:
     """
     if isinstance(rows, (int, np.integer)):
       rows = [rows]
-    arrays = {
-      field.name: getattr(self, field.name)[rows]
-      for field in dataclasses.fields(self)
-      if field.name != "names"
-    }
-    return Prediction(**arrays, names=self.names)
+    arrays = (getattr(self, name)[rows] for name in ARRAYS)
+    return Prediction(*arrays, names=self.names)
 
   def __iter__(self) -> Iterator["Prediction"]:
     """Yields the objects one by one, each as a prediction of one row."""

@@ -19,7 +19,7 @@ from fskd_jax.prediction.files import PredictionFiles
 from fskd_jax.prediction.inputs import Query
 from fskd_jax.prediction.journal import Journal
 from fskd_jax.prediction.pictures import Pictures
-from fskd_jax.prediction.results import Prediction
+from fskd_jax.prediction.results import ARRAYS, Prediction
 from fskd_jax.prediction.support_points import checked_box
 from fskd_jax.prediction.supports import Support
 
@@ -31,8 +31,6 @@ LEAST_SIDE = 8
 LOST, CUT, BARE = "not predicted", "predicted in part", "no picture"
 """Kinds of problems: a query could not be read; a video ends early or is damaged; a
 picture could not be drawn."""
-
-_ARRAYS = ("image", "box", "keypoints", "confidence", "covariance")
 
 Boxes = list[tuple[float, ...]]
 
@@ -115,10 +113,10 @@ class Session:
     def compute() -> dict[str, np.ndarray]:
       pixels = [image for *_, image in batch]
       found = self.detector.predict(self.support, pixels, boxes, self.objects)
-      return {name: getattr(found, name) for name in _ARRAYS}
+      return {name: getattr(found, name) for name in ARRAYS}
 
     found = self.journal.step([query.name for _, query, _ in batch], compute)
-    whole = Prediction(*(found[name] for name in _ARRAYS), names=self.support.names)
+    whole = Prediction(*(found[name] for name in ARRAYS), names=self.support.names)
     return whole.of_types(self.names)
 
   def _read(self, query: Query) -> np.ndarray:

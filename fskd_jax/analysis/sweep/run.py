@@ -54,23 +54,23 @@ def run(
     ValueError: A variant does not exist, its configuration is invalid, or the folder
       holds it with another one; raised before anything is run.
   """
-  listed = list(plan.jobs(sweep, names))
+  listed, lines = list(plan.jobs(sweep, names)), read(folder)
   for job in listed:
     if job.config.task != "few_shot":
       raise ValueError(
         f"{job.name!r}: task {job.config.task!r} has no episodes to score"
       )
-    _check_same(job, _find(folder, job))
+    _check_same(job, _find(lines, job))
   index, count = shard
   for job in listed[index::count]:
-    if _find(folder, job):
+    if _find(read(folder), job):  # another shard may have added lines
       continue
     _log.info("%s, seed %d", job.name, job.seed)
     append_text(folder / FILE, json.dumps(run_one(job, folder)) + "\n")
 
 
-def _find(folder: pathlib.Path, job: plan.Job) -> dict[str, Any] | None:
-  for line in read(folder):
+def _find(lines: Sequence[dict[str, Any]], job: plan.Job) -> dict[str, Any] | None:
+  for line in lines:
     if (line["variant"], line["seed"]) == (job.name, job.seed):
       return line
   return None
