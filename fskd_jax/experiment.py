@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fskd_jax import config
+from fskd_jax.buckets import mirror
 from fskd_jax.config import Config
 from fskd_jax.data import fingerprint
 from fskd_jax.device import processes
@@ -14,7 +15,7 @@ from fskd_jax.few_shot import transfer
 from fskd_jax.few_shot.task import FewShotTask
 from fskd_jax.pose.task import PoseTask
 from fskd_jax.prediction import search_evaluation
-from fskd_jax.training import loop, mirror
+from fskd_jax.training import loop
 from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.training.state import TrainState
 from fskd_jax.training.task import Task
@@ -37,7 +38,7 @@ def train(
 
   Args:
     cfg: The experiment.
-    workdir: Folder of the run, or an address gs:// or s3:// (`training.mirror`);
+    workdir: Folder of the run, or an address gs:// or s3:// (`buckets.mirror`);
       created if it does not exist.
     profile_steps: Steps to profile into profile/ below the workdir, such as "100:110".
 

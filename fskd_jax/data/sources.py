@@ -7,7 +7,7 @@ import logging
 import os
 import pathlib
 
-from fskd_jax import buckets
+from fskd_jax.buckets import copies
 from fskd_jax.config import DataConfig, SourceConfig, source_data
 from fskd_jax.data.annotations import KeypointDataset, read_coco
 from fskd_jax.data.any_labels import read_dataset
@@ -29,16 +29,16 @@ def load_dataset(cfg: DataConfig) -> KeypointDataset:
     ValueError: The name or executor is unknown, there is no path, or the annotations
       have a fault.
     FileNotFoundError: Annotations or images are missing.
-    ImportError: As `check_executor` and `buckets.local`, of which an address is a path.
+    ImportError: As `check_executor` and `copies.local`, of which an address is a path.
   """
   check_executor(cfg.executor)
-  if buckets.is_address(cfg.cache_dir):
+  if copies.is_address(cfg.cache_dir):
     raise ValueError(
       f"data.cache_dir = {cfg.cache_dir!r}: expected a folder of this machine; "
       "data.path may be in a bucket"
     )
   if cfg.path:
-    cfg = dataclasses.replace(cfg, path=str(buckets.local(cfg.path)))
+    cfg = dataclasses.replace(cfg, path=str(copies.local(cfg.path)))
   with_tfds = cfg.executor != "resident"
   if cfg.name == "synthetic_creatures":
     if with_tfds:
@@ -110,8 +110,8 @@ def present_sources(cfg: DataConfig) -> list[SourceConfig]:
 
 def _is_there(path: str) -> bool:
   """Whether there is a file or folder, or one that fits a pattern."""
-  if buckets.is_address(path):
-    return bool(buckets.Bucket(path).listing())
+  if copies.is_address(path):
+    return bool(copies.Bucket(path).listing())
   return os.path.exists(path) or bool(glob.glob(path))
 
 
@@ -119,4 +119,4 @@ def annotation_folder(cfg: DataConfig) -> pathlib.Path:
   """Returns the folder or file of labels that `load_dataset` reads."""
   if cfg.name == "synthetic_creatures":
     return dataset.rendered_folder(cfg.cache_dir, cfg.images_per_species)
-  return buckets.local(cfg.path)
+  return copies.local(cfg.path)

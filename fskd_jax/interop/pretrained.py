@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from flax import traverse_util
 
-from fskd_jax import buckets
+from fskd_jax.buckets import copies
 from fskd_jax.config import ModelConfig
 from fskd_jax.config.encoders import is_wrapped
 from fskd_jax.interop import entries
@@ -47,7 +47,7 @@ def pretrained_variables(
       f"model.pretrained = {str(path)!r}: expected a file that ends in .safetensors or "
       f".pth, or one of the names {', '.join(PUBLISHED)}"
     )
-  tensors = read_weights(buckets.local(path))
+  tensors = read_weights(copies.local(path))
   try:
     loaded, unused = load_pretrained(tensors, variables, config)
   except ValueError as error:

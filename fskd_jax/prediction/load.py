@@ -4,7 +4,7 @@ import logging
 import os
 import pathlib
 
-from fskd_jax import buckets
+from fskd_jax.buckets import copies
 from fskd_jax.few_shot import calibration
 from fskd_jax.few_shot.calibration import Calibration
 from fskd_jax.interop.weights import read_config
@@ -45,7 +45,7 @@ def load_model(
   path: str | os.PathLike | None = None,
 ) -> tuple[Model, Calibration | None]:
   """Returns the model and the calibration of a detector; arguments as for `load`."""
-  path = PACKAGED if path is None else buckets.local(path)
+  path = PACKAGED if path is None else copies.local(path)
   if not path.is_dir():
     if read_config(path) is None:
       raise ValueError(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax import traverse_util
 
-from fskd_jax import buckets
+from fskd_jax.buckets import copies
 from fskd_jax.config import Config
 from fskd_jax.device import processes
 from fskd_jax.interop import entries, state_dicts
@@ -67,7 +67,7 @@ def first_variables(variables: Mapping[str, Any], cfg: Config) -> Mapping[str, A
   path = cfg.train.init_from
   if not path:
     return variables
-  source = _read(str(buckets.local(path)), cfg)
+  source = _read(str(copies.local(path)), cfg)
   try:
     variables, report = load_parts(variables, source, cfg.train.init_patterns)
   except ValueError as error:

@@ -6,7 +6,8 @@ import pathlib
 import sys
 from typing import Any
 
-from fskd_jax import buckets, config
+from fskd_jax import config
+from fskd_jax.buckets import copies
 from fskd_jax.config import Config, library
 from fskd_jax.data.feed import Feed
 from fskd_jax.interop import state_dicts
@@ -56,13 +57,13 @@ def run_file(path: str, function: str) -> Any:
 def load_run(workdir: str) -> tuple[Model, int]:
   """Loads the newest checkpoint of a run, and returns the model and its step.
 
-  The run may be in a bucket, of which `buckets.local` makes a copy.
+  The run may be in a bucket, of which `copies.local` makes a copy.
 
   Raises:
     FileNotFoundError: The folder is no run, or has no checkpoint.
     ValueError: No checkpoint can be read.
   """
-  with contextlib.closing(CheckpointStore(buckets.local(workdir))) as checkpoints:
+  with contextlib.closing(CheckpointStore(copies.local(workdir))) as checkpoints:
     saved = checkpoints.restore_model()
   return Model(config.from_dict(saved.config), saved.variables), saved.step
 

@@ -1,7 +1,7 @@
 """Folders and files in buckets, gs:// and s3://, as copies on this machine.
 
 What is read is fetched; a workdir is mirrored: fetched, used, and sent back while it
-changes (`training.mirror`). Objects appear whole or not at all, and every request is
+changes (`mirror`). Objects appear whole or not at all, and every request is
 repeated while the store fails.
 
 Copies lie below $FSKD_BUCKETS, ~/.cache/fskd_jax/buckets without it.

@@ -17,7 +17,7 @@ from typing import Any
 
 import jax
 
-from fskd_jax.buckets import Bucket, copy_of, fetch, is_address
+from fskd_jax.buckets.copies import Bucket, copy_of, fetch, is_address
 from fskd_jax.files import read_json, write_json
 
 _log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def mirrored(
   Raises:
     ValueError: Several processes name a bucket, or another training writes there.
     FileNotFoundError: There is no run at the address.
-    ImportError, OSError: As `buckets.local`.
+    ImportError, OSError: As `copies.local`.
   """
   if not is_address(workdir):
     yield pathlib.Path(workdir)

@@ -4,8 +4,8 @@ import fsspec
 import pytest
 from helpers import shapes
 
-from fskd_jax import buckets, experiment
-from fskd_jax.training import mirror
+from fskd_jax import experiment
+from fskd_jax.buckets import copies, mirror
 from fskd_jax.training.runs import load_run
 
 RUN = "s3://store/runs/one"
@@ -55,7 +55,7 @@ def test_a_checkpoint_that_was_cut_off_does_not_count(store, tmp_path, monkeypat
   with mirror.mirrored(RUN, is_training=True) as folder:
     _checkpoint(folder, 1)
     _checkpoint(folder, 2)
-  bucket = buckets.Bucket(RUN)
+  bucket = copies.Bucket(RUN)
   bucket.remove("checkpoints/2/_CHECKPOINT_METADATA")
   _move(monkeypatch, tmp_path)
   with mirror.mirrored(RUN) as other:
@@ -70,7 +70,7 @@ def test_a_store_that_went_away_gets_what_it_missed_the_next_time(store, monkeyp
   with monkeypatch.context() as away, pytest.raises(OSError, match=f"{RUN}.*gone"):
     with mirror.mirrored(RUN, is_training=True) as folder:
       _checkpoint(folder, 7)
-      away.setattr(buckets.Bucket, "write", fail)
+      away.setattr(copies.Bucket, "write", fail)
   assert last not in _there()
   with mirror.mirrored(RUN, is_training=True) as again:
     assert again == folder
@@ -93,16 +93,16 @@ def test_one_training_writes(store, tmp_path, monkeypatch):
 def test_a_run_goes_on_from_the_bucket_with_labels_from_the_bucket(
   store, shapes_folder, tmp_path, monkeypatch
 ):
-  labels = buckets.Bucket("s3://store/labels")
+  labels = copies.Bucket("s3://store/labels")
   for path in filter(lambda path: path.is_file(), shapes_folder.rglob("*")):
     labels.write(path.relative_to(shapes_folder).as_posix(), path)
   cfg = shapes.config(shapes_folder, steps=4, log_every=1, checkpoint_every=2)
   cfg.data.path, cfg.data.validation_species = labels.address, ()
   experiment.train(cfg, RUN)
-  expected = shapes.metrics(buckets.local(RUN))
-  buckets.Bucket(RUN).remove("checkpoints/4/_CHECKPOINT_METADATA")  # a killed training
+  expected = shapes.metrics(copies.local(RUN))
+  copies.Bucket(RUN).remove("checkpoints/4/_CHECKPOINT_METADATA")  # a killed training
   _move(monkeypatch, tmp_path)
   store[1].plan = ["503", "", "cut", "", "lost"]
   experiment.train(cfg, RUN)
   assert load_run(RUN)[1] == 4 and len(expected) == 4
-  assert shapes.metrics(buckets.local(RUN)) == expected
+  assert shapes.metrics(copies.local(RUN)) == expected

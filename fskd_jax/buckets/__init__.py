@@ -1,0 +1,1 @@
+"""Folders and files in buckets, gs:// and s3://: copies, and workdirs sent back."""
