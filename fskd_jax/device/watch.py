@@ -40,10 +40,16 @@ def start(host: str, port: int, count: int, index: int, limits: TrainConfig) -> 
     OSError: A process has not come in time, or the port is taken.
   """
   global _watch
+  keeper = None
   if index == 0:
     roll = Roll(count, limits.silent_seconds, limits.lag_seconds)
-    _serve(roll, port, limits.join_seconds)
-  _watch = _Watch(host, port, count, index, limits)
+    keeper = _serve(roll, port, limits.join_seconds)
+  try:
+    _watch = _Watch(host, port, count, index, limits)
+  except OSError:
+    if keeper:
+      keeper.join(5 * _PERIOD)  # it may not have told all others yet
+    raise
 
 
 def beat() -> None:
@@ -136,8 +142,8 @@ def _connected(host: str, port: int, seconds: float) -> socket.socket:
       time.sleep(0.2)
 
 
-def _serve(roll: Roll, port: int, join_seconds: float) -> None:
-  """Starts the thread of process 0 that keeps the roll."""
+def _serve(roll: Roll, port: int, join_seconds: float) -> threading.Thread:
+  """Starts the thread of process 0 that keeps the roll, and returns it."""
   dual = socket.has_dualstack_ipv6()
   try:
     listener = socket.create_server(
@@ -151,7 +157,9 @@ def _serve(roll: Roll, port: int, join_seconds: float) -> None:
       "the coordinator's; name another --coordinator"
     ) from error
   options = {"daemon": True, "args": (roll, listener, join_seconds)}
-  threading.Thread(target=_keep, **options).start()
+  keeper = threading.Thread(target=_keep, **options)
+  keeper.start()
+  return keeper
 
 
 def _keep(roll: Roll, listener: socket.socket, join_seconds: float) -> None:
