@@ -47,5 +47,5 @@ def run(args: argparse.Namespace) -> int:
     start=args.weights,
   )
   print(outcome)
-  print(f"{args.workdir}: for fskd predict --workdir, with the labels as support")
+  print(f"next: fskd predict --workdir {args.workdir} --query FRAMES --out FOUND")
   return 0

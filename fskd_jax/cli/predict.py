@@ -5,8 +5,7 @@ were predicted), or 2 for an error that stopped the command. Results are written
 come: whatever was predicted before the end is kept.
 
   fskd predict --support ann.jpg --keypoints ann.json --query album --out found
-  fskd predict --workdir runs/own --support a.png b.png --keypoints frames
-      --query clip.mp4 --out found
+  fskd predict --workdir runs/own --query clip.mp4 --out found
 """
 
 import argparse
@@ -28,12 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Declares the arguments."""
   add_detector(parser)
   parser.add_argument(
-    "--support", nargs="+", required=True, metavar="IMAGE", help="annotated images"
+    "--support",
+    nargs="+",
+    metavar="IMAGE",
+    help="annotated images; default: the labels that a run of fskd train or adapt had",
   )
   parser.add_argument(
     "--keypoints",
     nargs="+",
-    required=True,
     metavar="FILE",
     help="one file per support image, or one file, folder or project for all: "
     "{name: [x, y]} JSON, or labels of any tool that docs/data.md lists",

@@ -49,4 +49,5 @@ def run(args: argparse.Namespace) -> int:
       args.data, args.workdir, minutes=args.minutes, start=args.weights
     )
   print(outcome)
+  print(f"next: fskd predict --workdir {args.workdir} --query FRAMES --out FOUND")
   return 0

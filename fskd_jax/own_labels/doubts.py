@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from PIL import Image
 
-from fskd_jax.config import DataConfig
 from fskd_jax.data.any_labels import read_dataset
 from fskd_jax.few_shot import recipe
 from fskd_jax.files import write_json, write_picture
@@ -23,6 +22,7 @@ from fskd_jax.pictures.predictions import (
 )
 from fskd_jax.prediction.detector import KeypointDetector
 from fskd_jax.prediction.load import load
+from fskd_jax.prediction.run_labels import trained_on
 
 LIST, SHEET = "doubts.json", "doubts.png"
 
@@ -71,21 +71,6 @@ def check(
     pictures = [_drawn(examples, expected, doubt) for doubt in found[:_SHOWN]]
     write_picture(folder / SHEET, draw_contact_sheet(pictures))
   return found
-
-
-def trained_on(data: DataConfig) -> str:
-  """Returns the path of the labels that a run was trained on.
-
-  Raises:
-    ValueError: The run is not of one's own labels.
-  """
-  own = [s.data.path for s in data.mixture if s.name == recipe.LABELS]
-  own += [data.path] if not data.mixture and data.name == "coco_keypoints" else []
-  if len(own) != 1:
-    raise ValueError(
-      "the detector was not trained on labels of one's own: name the labels (--data)"
-    )
-  return own[0]
 
 
 def _drawn(

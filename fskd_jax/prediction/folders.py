@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from fskd_jax.files import write_json
-from fskd_jax.prediction import box_files, files, inputs, videos
+from fskd_jax.prediction import box_files, files, inputs, run_labels, videos
 from fskd_jax.prediction.detector import KeypointDetector
 from fskd_jax.prediction.files import PredictionFiles
 from fskd_jax.prediction.inputs import Query
@@ -57,8 +57,8 @@ class Summary(NamedTuple):
 
 def predict_folder(
   detector: KeypointDetector | str | os.PathLike | None,
-  support: Sequence[str | os.PathLike],
-  keypoints: Sequence[str | os.PathLike],
+  support: Sequence[str | os.PathLike] | None,
+  keypoints: Sequence[str | os.PathLike] | None,
   queries: Sequence[str | os.PathLike],
   out: str | os.PathLike,
   *,
@@ -85,9 +85,10 @@ def predict_folder(
   Args:
     detector: A detector, or the path that `load` takes; None is the detector that
       comes with the package.
-    support: Paths of the annotated images.
+    support: Paths of the annotated images; None takes the labels on which the detector
+      was trained by `train_on_labels` or `adapt`.
     keypoints: Paths of the keypoint files, see `keypoint_files.read`: as many as
-      support images, or one for all.
+      support images, or one for all; None with no support.
     queries: Images, folders of images and videos, patterns such as "cats/*.jpg".
     out: Folder for the results, without those of an earlier run.
     boxes: JSON file of boxes of the objects, see `box_files.read`; they are searched
@@ -118,7 +119,14 @@ def predict_folder(
   known = None if whole_images else {}
   if boxes is not None:
     known = box_files.read(boxes, gathered, objects)
-  supports = inputs.read_supports(support, keypoints)
+  if (support is None) != (keypoints is None):
+    raise ValueError("support, keypoints: expected both, or none for a run's labels")
+  if support is not None and keypoints is not None:
+    supports = inputs.read_supports(support, keypoints)
+  else:
+    if not isinstance(detector, KeypointDetector):
+      detector = load(detector)
+    supports = run_labels.supports(detector.config.data)
   marked = dict.fromkeys(
     n for x in supports for n, p in x.marked.keypoints.items() if p
   )
