@@ -6,9 +6,9 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from fskd_jax.data.labels.plain_json import Marked
 from fskd_jax.messages import printable, shown
 from fskd_jax.prediction import keypoint_files, photographs
-from fskd_jax.prediction.keypoint_files import Marked
 from fskd_jax.prediction.photographs import Decoded
 
 IMAGE_SUFFIXES = ".jpg .jpeg .png .bmp .gif .tif .tiff .webp .ppm .pgm".split()

@@ -1,38 +1,20 @@
 """Reads the keypoints of single images from the files of annotation tools.
 
 These are all kinds of `labels.kinds` (files, folders and projects), which include the
-files that `fskd predict` writes, and plain JSON ({name: [x, y]}).
+files that `fskd predict` writes, and the plain JSON of one object ({name: [x, y]}).
 """
 
 import logging
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
-from fskd_jax.data import names
-from fskd_jax.data.coco_file import are_finite
-from fskd_jax.data.labels import formats, paths, tables
+from fskd_jax.data.labels import formats, paths, plain_json, tables
+from fskd_jax.data.labels.plain_json import Marked
 from fskd_jax.files import read_json
-from fskd_jax.messages import join_first, naming, shown
+from fskd_jax.messages import join_first, naming
 
 _log = logging.getLogger(__name__)
-
-
-class Marked(NamedTuple):
-  """One object marked in an image; pixel indices of the image as it was shown.
-
-  Attributes:
-    keypoints: (x, y) by name; None where not visible.
-    box: (x, y, width, height), or None.
-    skeleton: Pairs of names, for drawing.
-    size: (width, height) of the image on which it was marked, or None.
-  """
-
-  keypoints: dict[str, tuple[float, float] | None]
-  box: tuple[float, ...] | None = None
-  skeleton: tuple[tuple[str, str], ...] = ()
-  size: tuple[int, int] | None = None
 
 
 def read(
@@ -59,9 +41,9 @@ def read(
     raise FileNotFoundError(f"there is no keypoint file {path}")
   if path.suffix.lower() == ".json":
     content = read_json(path)
-    if isinstance(content, dict) and _is_plain(content):
+    if plain_json.is_object(content):
       with naming(path):
-        return [_from_plain(content)]
+        return [plain_json.parse(content)]
   labels = formats.read(path)
   listed = [entry.name for entry in labels.images]
   key = _choose(path, pathlib.Path(image), listed, shared)
@@ -84,42 +66,6 @@ def read(
   if not found:
     raise ValueError(f"{path}: image {os.fspath(image)!r} has no annotation")
   return found
-
-
-def _is_plain(content: Mapping[str, Any]) -> bool:
-  """Whether JSON is {name: [x, y]}, as opposed to a file of a tool."""
-  points = content["keypoints"] if "keypoints" in content else content
-  are_points = isinstance(points, dict) and not any(
-    isinstance(value, dict) for value in points.values()
-  )
-  return are_points and not content.keys() & {"shapes", "annotations", "objects"}
-
-
-def _from_plain(content: Mapping[str, Any]) -> Marked:
-  """Reads {name: [x, y]}, at the top or under "keypoints" with "box" and "skeleton"."""
-  points, others = content, {}
-  if isinstance(content.get("keypoints"), dict):
-    points, others = content["keypoints"], content
-  keypoints: dict[str, tuple[float, float] | None] = {}
-  for name, point in points.items():
-    if problem := names.name_problem(name):
-      raise ValueError(f"the name of a keypoint {problem}")
-    values = [0, 0, 0] if point is None else point
-    if not (isinstance(values, list) and len(values) in (2, 3) and are_finite(values)):
-      raise ValueError(f"{name!r} is {shown(point)}, expected [x, y] or null")
-    keypoints[name] = None if values[2:] == [0] else (values[0], values[1])
-  box, skeleton = others.get("box"), []
-  if box is not None:
-    if not (isinstance(box, list) and len(box) == 4 and are_finite(box)):
-      raise ValueError(f"box is {shown(box)}, expected [x, y, width, height]")
-    box = tuple(box)
-  pairs = others.get("skeleton", [])
-  for pair in pairs if isinstance(pairs, list) else [pairs]:
-    ends = pair if isinstance(pair, list) else []
-    if len(ends) != 2 or not all(isinstance(e, str) and e in keypoints for e in ends):
-      raise ValueError(f"skeleton holds {shown(pair)}, expected two keypoint names")
-    skeleton.append((ends[0], ends[1]))
-  return Marked(keypoints, box, tuple(skeleton))
 
 
 def _choose(

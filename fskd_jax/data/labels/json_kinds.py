@@ -78,8 +78,8 @@ def unknown(path: pathlib.Path) -> str:
   else:
     what, of = shown(found), ""
   return (
-    f"JSON of no known format: {what}{of}; expected COCO, Label Studio, LabelMe, VIA "
-    "or Supervisely. A script of a few lines can write it as COCO keypoints"
+    f"JSON of no known format: {what}{of}; expected COCO, Label Studio, LabelMe, "
+    "VIA, Supervisely or {image: {name: [x, y]}}, which a few lines can write"
   )
 
 

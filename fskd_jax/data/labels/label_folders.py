@@ -11,7 +11,7 @@ from fskd_jax.messages import join_first
 
 _log = logging.getLogger(__name__)
 
-_SUFFIXES = {".json", ".csv", ".xml", ".h5", ".hdf5", ".slp", ".nwb", ".tps"}
+_SUFFIXES = {".json", ".csv", ".tsv", ".xml", ".h5", ".hdf5", ".slp", ".nwb", ".tps"}
 _MOST = 10_000  # files that are looked into
 
 NameOf = Callable[[pathlib.Path], str]

@@ -95,13 +95,13 @@ def read_table(path: pathlib.Path) -> Table:
   in_dlc = first > 1
   if in_dlc and len(rows) > first and _names_the_index(rows[first], left):
     first += 1
-  points = [_points(row, places, path) for row in rows[first:]]
+  points = [points_in_row(row, places, path) for row in rows[first:]]
   if in_dlc:
     keys = [row_key(row[:left]) for row in rows[first:]]
   else:
     used = {i for columns in places.values() for i in columns}
     others = sorted({*range(len(rows[0]))} - used, key=lambda i: (i > left, i))
-    keys = [_key_in_row(row, rows[0], others, path) for row in rows[first:]]
+    keys = [key_in_row(row, rows[0], others, path) for row in rows[first:]]
   sizes = None if in_dlc else [_size_by_name(row[:left], rows[0]) for row in rows[1:]]
   shape = (len(keys), len(places), 4)
   if in_dlc:
@@ -115,7 +115,7 @@ def _names_the_index(row: Sequence[str], left: int) -> bool:
   return named and isinstance(key := row_key(row[:left]), str) and "." not in key
 
 
-def _key_in_row(
+def key_in_row(
   row: Sequence[str], header: Sequence[str], others: Sequence[int], path: pathlib.Path
 ) -> str | int:
   """Returns the key of a row, from the columns that hold no keypoint.
@@ -156,7 +156,7 @@ def place_columns(
         raise ValueError(f"{path}: the column {name}, {axis} occurs twice")
       axes[axis] = place
   whole: dict[tuple[str, str], Places] = {
-    key: (axes["x"], axes["y"], _first(axes, SCORES), _first(axes, VISIBLE))
+    key: (axes["x"], axes["y"], first_of(axes, SCORES), first_of(axes, VISIBLE))
     for key, axes in places.items()
     if {"x", "y"} <= axes.keys()
   }
@@ -173,8 +173,9 @@ def place_columns(
   return whole
 
 
-def _first(axes: Mapping[str, int], names: Sequence[str]) -> int | None:
-  return next((axes[name] for name in names if name in axes), None)
+def first_of(places: Mapping[str, int], names: Sequence[str]) -> int | None:
+  """Returns the column of the first of these names that there is; None without any."""
+  return next((places[name] for name in names if name in places), None)
 
 
 def gather_points(
@@ -251,11 +252,16 @@ def _size_by_name(
   return size_of(named.get("width"), named.get("height"))
 
 
-def _points(
+def points_in_row(
   row: Sequence[str],
   places: dict[tuple[str, str], Places],
   path: pathlib.Path,
 ) -> list[list[float]]:
+  """Returns x, y, confidence and visibility of each keypoint; NaN where missing.
+
+  Raises:
+    ValueError: A cell is not a number.
+  """
   found = []
   for (_, name), columns in places.items():
     cells = [row[p].strip() if p is not None and p < len(row) else "" for p in columns]

@@ -1,4 +1,4 @@
-"""Reads the VGG Image Annotator, version 1 and 2: a project or an export as JSON.
+"""Reads the VGG Image Annotator, version 1 and 2: projects and exports (JSON, CSV).
 
 Points are regions; the attribute that tells them apart is the name of the keypoint.
 Rectangles are boxes. Coordinates are whole pixels, taken as pixel indices. Files have
@@ -6,20 +6,27 @@ no image sizes. Source: www.robots.ox.ac.uk/~vgg/software/via.
 """
 
 import collections
+import json
 import logging
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from fskd_jax.data.labels import json_kinds, parsing
+from fskd_jax.data.labels import csv_rows, json_kinds, parsing
 from fskd_jax.data.labels.marks import Mark, assemble
 from fskd_jax.data.labels.schema import Keypoint, LabelledImage, Labels, gather
-from fskd_jax.messages import shown
+from fskd_jax.messages import naming, shown
 
 _log = logging.getLogger(__name__)
 
+Region = tuple[dict[str, Any], dict[str, Any]]
+"""The attributes of the shape, and those that a person gave."""
+
 _GROUPS = ("group", "group_id", "object", "object_id", "instance", "individual", "id")
 """Attributes that tell the objects of an image apart."""
+
+_CELLS = ("region_shape_attributes", "region_attributes")
+"""Columns of an export as CSV that hold JSON."""
 
 
 def read(path: pathlib.Path) -> Labels:
@@ -33,7 +40,38 @@ def read(path: pathlib.Path) -> Labels:
   entries = content.get("_via_img_metadata", content)
   if not isinstance(entries, dict):
     raise ValueError(f"{path}: expected the images of VIA by their ids")
-  parsed = [_entry(entry, path) for entry in entries.values()]
+  return _labels([_entry(entry, path) for entry in entries.values()], path)
+
+
+def is_csv(path: pathlib.Path) -> bool:
+  """Whether a file is an export as CSV: a row for each region, with JSON in it."""
+  if path.suffix.lower() != ".csv":
+    return False
+  header = csv_rows.read(path)[:1]
+  return bool(header) and {"filename", *_CELLS} <= {*header[0]}
+
+
+def read_csv(path: pathlib.Path) -> Labels:
+  """Reads an export as CSV.
+
+  Raises:
+    ValueError: As `read`.
+  """
+  header, *rows = csv_rows.read(path)
+  images: dict[str, list[dict[str, Any]]] = {}
+  for cells in rows:
+    row = dict(zip(header, cells))
+    regions = images.setdefault(row["filename"], [])
+    with naming(path):
+      shape, given = (json.loads(row.get(key) or "{}") for key in _CELLS)
+    if shape:  # an image without a region has a row, too
+      regions.append({"shape_attributes": shape, "region_attributes": given})
+  entries = [{"filename": name, "regions": found} for name, found in images.items()]
+  return _labels([_entry(entry, path) for entry in entries], path)
+
+
+def _labels(parsed: Sequence[tuple[str, list[Region]]], path: pathlib.Path) -> Labels:
+  """Makes labels of the regions of all images; raises as `read`."""
   shapes = collections.Counter(
     shown(shape.get("name")) for _, found in parsed for shape, _ in found
   )
@@ -52,10 +90,6 @@ def read(path: pathlib.Path) -> Labels:
       marks = _numbered(marks)
     images[name] = LabelledImage(name, None, assemble(marks, where, "group attribute"))
   return gather(images.values())
-
-
-Region = tuple[dict[str, Any], dict[str, Any]]
-"""The attributes of the shape, and those that a person gave."""
 
 
 def _entry(entry: Any, path: pathlib.Path) -> tuple[str, list[Region]]:
