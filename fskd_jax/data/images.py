@@ -24,7 +24,7 @@ from fskd_jax.data import depth
 SUFFIXES = frozenset(
   ".jpg .jpeg .png .bmp .gif .tif .tiff .webp .ppm .pgm .pnm".split()
 )
-"""Suffixes of the image files in the folder of a data set."""
+"""Suffixes of the images that are taken from a folder."""
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 """Formats that are read, recognised by content and not by suffix. PIL knows forty more;
@@ -65,6 +65,19 @@ _ACROSS = [_TURNS[orientation] for orientation in (5, 6, 7, 8)]
 
 class ImageError(ValueError):
   """An image that cannot be read or is refused; the message names it."""
+
+
+def is_image(path: pathlib.Path) -> bool:
+  """Whether a path is that of an image, going by its name.
+
+  Names with a dot in front are none: macOS keeps data of its own in ._a.jpg.
+  """
+  return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def below(folder: pathlib.Path) -> list[pathlib.Path]:
+  """Returns the images in a folder and its sub-folders, sorted."""
+  return sorted(path for path in folder.rglob("*") if is_image(path))
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ def read_photographs(folder: str | os.PathLike) -> KeypointDataset:
   folder = pathlib.Path(folder)
   if not folder.is_dir():
     raise FileNotFoundError(f"there is no folder {folder}")
-  paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in images.SUFFIXES)
+  paths = images.below(folder)
   if not paths:
     raise ValueError(
       f"{folder} holds no image; suffixes that are read: {sorted(images.SUFFIXES)}"

@@ -12,7 +12,6 @@ from fskd_jax.data import images
 from fskd_jax.files import encode_picture
 from fskd_jax.messages import printable
 from fskd_jax.prediction import photographs
-from fskd_jax.prediction.inputs import IMAGE_SUFFIXES
 from fskd_jax.prediction.photographs import Decoded
 
 MAX_BYTES = 2**29
@@ -70,14 +69,17 @@ class Gallery:
       folder: A folder of pictures to label; None for those that visitors add alone.
 
     Raises:
-      ValueError: The folder holds no picture that can be read.
+      FileNotFoundError: There is no such folder.
+      ValueError: It holds no picture that can be read.
     """
     self._lock = threading.Lock()
     self._added: dict[str, tuple[Picture, float]] = {}
     self.place = _hash(str(folder.resolve()).encode()) if folder else ""
     self.folder: dict[str, Picture] = {}
     self.problems: list[str] = []
-    for path in _files(folder) if folder else ():
+    if folder and not folder.is_dir():
+      raise FileNotFoundError(f"there is no folder {folder}")
+    for path in images.below(folder) if folder else ():
       name = printable(path.relative_to(folder or path).as_posix())
       try:
         picture = _opened(name, path, f"{name} {path.stat().st_mtime_ns}".encode())
@@ -85,7 +87,7 @@ class Gallery:
       except (ValueError, OSError) as error:
         self.problems.append(str(error))
     if folder and not self.folder:
-      raise ValueError(f"{folder}: holds no picture ({' '.join(IMAGE_SUFFIXES)})")
+      raise ValueError(f"{folder}: holds no picture ({' '.join(images.SUFFIXES)})")
 
   def add(self, name: str, content: bytes) -> Picture:
     """Adds the file of a visitor.
@@ -138,16 +140,6 @@ def for_browser(picture: Picture, is_small: bool) -> bytes:
   side = _THUMBNAIL if is_small else _LARGEST
   image.thumbnail((side, side))
   return encode_picture(image, "jpeg", quality=80 if is_small else 92)
-
-
-def _files(folder: pathlib.Path) -> list[pathlib.Path]:
-  if not folder.is_dir():
-    raise FileNotFoundError(f"there is no folder {folder}")
-  return sorted(
-    path
-    for path in folder.rglob("*")
-    if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
-  )
 
 
 def _opened(name: str, source: pathlib.Path | bytes, secret: bytes) -> Picture:

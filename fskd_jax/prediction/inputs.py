@@ -6,13 +6,11 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from fskd_jax.data import images
 from fskd_jax.data.labels.plain_json import Marked
 from fskd_jax.messages import printable, shown
 from fskd_jax.prediction import keypoint_files, photographs
 from fskd_jax.prediction.photographs import Decoded
-
-IMAGE_SUFFIXES = ".jpg .jpeg .png .bmp .gif .tif .tiff .webp .ppm .pgm".split()
-"""Suffixes of the images that are taken from a folder."""
 
 VIDEO_SUFFIXES = ".mp4 .mov .avi .mkv .webm .m4v".split()
 """Suffixes of the files that are read as videos."""
@@ -32,7 +30,7 @@ class Query(NamedTuple):
   @property
   def is_video(self) -> bool:
     """Whether the suffix is that of a video."""
-    return self.path.suffix.lower() in VIDEO_SUFFIXES
+    return is_video(self.path)
 
 
 class Annotated(NamedTuple):
@@ -47,6 +45,11 @@ class Annotated(NamedTuple):
   path: pathlib.Path
   image: Decoded
   marked: Marked
+
+
+def is_video(path: pathlib.Path) -> bool:
+  """Whether a path is that of a video, going by its name."""
+  return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
 
 
 def gather_queries(items: Iterable[str | os.PathLike]) -> list[Query]:
@@ -84,10 +87,10 @@ def find_queries(item: str | os.PathLike) -> list[pathlib.Path]:
   """
   path = pathlib.Path(item)
   if path.is_dir():
-    suffixes = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
-    found = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes)
+    found = sorted(p for p in path.iterdir() if images.is_image(p) or is_video(p))
     if not found:
-      raise ValueError(f"folder {item} has no images or videos ({' '.join(suffixes)})")
+      suffixes = " ".join((*sorted(images.SUFFIXES), *VIDEO_SUFFIXES))
+      raise ValueError(f"folder {item} has no images or videos ({suffixes})")
     return found
   if path.exists():
     return [path]

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 import fskd_jax
 from fskd_jax.data import depth, images
-from fskd_jax.prediction import photographs
+from fskd_jax.prediction import inputs, photographs
 
 
 def encode(pixels, kind, **options):
@@ -143,6 +143,14 @@ def test_there_is_one_door_for_image_files():
       if isinstance(node, ast.Attribute) and ast.unparse(node) == "Image.open":
         found.add(path.relative_to(package).as_posix())
   assert found == {"data/images.py"}
+
+
+def test_a_folder_holds_what_looks_like_images_and_nothing_hidden(tmp_path):
+  (tmp_path / "sub").mkdir()
+  for name in ("b.PNG", "sub/a.jpg", "._b.PNG", "sub/._a.jpg", "notes.txt"):
+    (tmp_path / name).write_bytes(b"")
+  assert images.below(tmp_path) == [tmp_path / "b.PNG", tmp_path / "sub" / "a.jpg"]
+  assert inputs.find_queries(tmp_path) == [tmp_path / "b.PNG"]
 
 
 def test_no_content_starts_another_program(tmp_path, monkeypatch):

@@ -53,11 +53,7 @@ def findings(
     if len(several) > 1:
       yield Case(ERROR, SHARED, f"{name}: {', '.join(sorted(several))}")
   is_any = any((root / name).is_file() for name in entries)
-  there = {
-    str(file.relative_to(root)): file
-    for file in root.rglob("*")
-    if file.suffix.lower() in images.SUFFIXES
-  }
+  there = {str(file.relative_to(root)): file for file in images.below(root)}
   by_lower = {name.lower(): name for name in there}
   outside = {*names.outside(root, entries)}
   digests: dict[str, str] = {}

@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from fskd_jax.data import images, names
-from fskd_jax.data.images import SUFFIXES
 from fskd_jax.data.labels import paths
 from fskd_jax.data.labels.schema import LabelledImage, Labels
 from fskd_jax.data.labels.tables import frames_of
@@ -43,11 +42,7 @@ def find(labels: Labels, folder: pathlib.Path) -> Found:
   """
   if not folder.is_dir():
     raise FileNotFoundError(f"--images: there is no folder {folder}")
-  files = sorted(
-    file.relative_to(folder).as_posix()
-    for file in folder.rglob("*")
-    if file.suffix.lower() in SUFFIXES
-  )
+  files = [file.relative_to(folder).as_posix() for file in images.below(folder)]
   wanted = [image.name for image in labels.images if isinstance(image.name, str)]
   frames = [image.name for image in labels.images if isinstance(image.name, int)]
   matches = paths.match(wanted, files)

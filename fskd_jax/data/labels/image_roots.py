@@ -4,7 +4,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from fskd_jax.data.images import SUFFIXES
+from fskd_jax.data import images
 from fskd_jax.data.labels.schema import Labels
 
 _ABOVE = 3  # folders above the labels that may be the root of their paths
@@ -57,4 +57,4 @@ def _fullest(labels: Labels, roots: Sequence[pathlib.Path]) -> pathlib.Path | No
 
 
 def _has_images(folder: pathlib.Path) -> bool:
-  return any(file.suffix.lower() in SUFFIXES for file in folder.rglob("*"))
+  return any(map(images.is_image, folder.rglob("*")))

@@ -58,11 +58,7 @@ def find(
 
 
 def _files(root: pathlib.Path) -> list[str]:
-  return sorted(
-    file.relative_to(root).as_posix()
-    for file in root.rglob("*")
-    if file.suffix.lower() in image_module.SUFFIXES
-  )
+  return [file.relative_to(root).as_posix() for file in image_module.below(root)]
 
 
 def _stem(name: str) -> str:
