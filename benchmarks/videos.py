@@ -146,8 +146,8 @@ def followed(folder: pathlib.Path, truth: np.ndarray) -> str:
   names = list(skeleton.KEYPOINTS)
   with (folder / files.TABLE).open(encoding="utf-8") as file:
     for row in csv.DictReader(file):
-      if row[f"{names[0]} x"]:
-        points = [(float(row[f"{n} x"]), float(row[f"{n} y"])) for n in names]
+      if row[f"{names[0]}.x"]:
+        points = [(float(row[f"{n}.x"]), float(row[f"{n}.y"])) for n in names]
         rows[int(row["frame"])].append((int(row["object"]), points))
   found = switches = 0
   last: dict[int, int] = {}

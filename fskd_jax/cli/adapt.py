@@ -3,6 +3,8 @@
 The labelled images stay the support of fskd predict. In turns some of them are left out
 and predicted, by the support alone and by the adapted detector; where adapting is no
 sure gain, the run holds the detector as it was.
+
+  fskd adapt --data labels --workdir runs/adapted --minutes 5
 """
 
 import argparse

@@ -11,12 +11,13 @@ come: whatever was predicted before the end is kept.
 import argparse
 import logging
 import sys
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from fskd_jax.cli.arguments import add_detector, detector_path
-from fskd_jax.prediction.folders import Summary, predict_folder
 from fskd_jax.prediction.thresholds import Thresholds
+
+if TYPE_CHECKING:
+  from fskd_jax.prediction.folders import Summary
 
 UNLIKE = 0.3
 """Median confidence below which the summary warns that the images are unlike those
@@ -103,6 +104,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
   """Predicts, and reports what came of it; returns the exit status."""
   logging.basicConfig(format="%(message)s")
+  from fskd_jax.prediction.folders import predict_folder
+
   summary = predict_folder(
     detector_path(args),
     args.support,
@@ -126,13 +129,15 @@ def run(args: argparse.Namespace) -> int:
   return 1 if any(summary.problems.values()) else 0
 
 
-def _last_line(summary: Summary, least: Thresholds) -> str:
+def _last_line(summary: "Summary", least: Thresholds) -> str:
   text = f"{summary.predicted} of {summary.queries} queries predicted"
   confidences = summary.confidences
   if summary.empty:
     text += f", nothing found in {summary.empty} of {summary.images} images"
   if not len(confidences):
     return text
+  import numpy as np
+
   median = np.median(confidences)
   text += (
     f", {summary.kept} of {len(confidences)} keypoints above {least} "

@@ -4,6 +4,8 @@ Frames are predicted with the labels as support. Those are suggested that the de
 is least sure of and that look unlike all that is labelled or suggested already. OUT
 gets the list (suggestions.json, suggestions.csv), contact_sheet.png, and the predicted
 points as files to correct in Label Studio, CVAT, SLEAP (needs sleap-io) and DeepLabCut.
+
+  fskd suggest --data labels --frames frames --number 20 --out next
 """
 
 import argparse

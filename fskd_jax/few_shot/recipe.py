@@ -18,6 +18,10 @@ CHECKED = 0.2
 LABELS, UNLABELLED = "labels", "unlabelled"
 """The sources of `choose_gently`."""
 
+GENTLE_EPISODES = 4
+"""Largest number of episodes in a step of `choose_gently`: few images are not seen more
+thoroughly by more, and a CPU has time for few steps."""
+
 LEAST_IMAGES = 6
 LEAST_GROUPS = 4
 
@@ -104,6 +108,8 @@ def choose_gently(
   data.mixture, data.slots = tuple(sources), max(8, len(dataset.keypoint_names))
   data.color_jitter = max(data.color_jitter, 0.3)
   cfg.eval.settings, cfg.eval.search_episodes = ("unseen/base",), 0
+  cfg.train.episodes_per_step = min(cfg.train.episodes_per_step, GENTLE_EPISODES)
+  cfg.train.backend = "single"  # so few do not divide among many devices
   cfg.optim.learning_rate, cfg.optim.schedule = 2e-3, "cosine"
   return Recipe(cfg, (types, mirrored))
 

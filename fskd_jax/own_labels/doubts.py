@@ -14,12 +14,8 @@ from fskd_jax.own_labels import checking, cross_prediction
 from fskd_jax.own_labels.checking import Doubt
 from fskd_jax.own_labels.cross_prediction import Expected
 from fskd_jax.own_labels.examples import Examples, units
-from fskd_jax.pictures.predictions import (
-  THUMBNAIL,
-  Marks,
-  draw_contact_sheet,
-  draw_marks,
-)
+from fskd_jax.pictures.marks import Marks, draw_marks
+from fskd_jax.pictures.predictions import THUMBNAIL, draw_contact_sheet
 from fskd_jax.prediction.detector import KeypointDetector
 from fskd_jax.prediction.load import load
 from fskd_jax.prediction.run_labels import trained_on

@@ -19,12 +19,8 @@ from fskd_jax.data.labels.schema import (
   Labels,
 )
 from fskd_jax.files import atomic_path, write_json, write_picture, write_text
-from fskd_jax.pictures.predictions import (
-  THUMBNAIL,
-  Marks,
-  draw_contact_sheet,
-  draw_marks,
-)
+from fskd_jax.pictures.marks import Marks, cut_out, draw_marks
+from fskd_jax.pictures.predictions import THUMBNAIL, draw_contact_sheet
 from fskd_jax.prediction import files, photographs
 from fskd_jax.prediction.inputs import Query
 from fskd_jax.prediction.results import Prediction
@@ -92,7 +88,7 @@ def write(
   if not suggested:
     return
   pictures = [(x.query.name, _thumbnail(x, dataset)) for x in suggested[:_SHOWN]]
-  write_picture(folder / SHEET, draw_contact_sheet(pictures))
+  write_picture(folder / SHEET, draw_contact_sheet(pictures, dataset.keypoint_names))
   labels = labels_of(suggested, dataset)
   first = suggested[0].query
   depth = len(pathlib.PurePosixPath(first.name).parts)
@@ -134,5 +130,6 @@ def _thumbnail(frame: Suggestion, dataset: KeypointDataset):
     keypoints=files.inside(frame.found, frame.size).keypoints[0],
     filled=frame.found.confidence[0] >= 0.5,
     skeleton=dataset.skeleton,
+    box=tuple(frame.found.box[0].tolist()),
   )
-  return draw_marks(marks, THUMBNAIL)
+  return draw_marks(cut_out(marks), THUMBNAIL)

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from fskd_jax.files import write_json
+from fskd_jax.pictures.marks import cut_out
 from fskd_jax.prediction import box_files, files, inputs, run_labels, videos
 from fskd_jax.prediction.detector import KeypointDetector
 from fskd_jax.prediction.files import PredictionFiles
@@ -144,7 +145,7 @@ def predict_folder(
   )
   chosen = chosen or encoded.names
   skeleton = inputs.skeleton(supports, chosen)
-  shown = [support_marks(x, chosen, skeleton) for x in supports]
+  shown = [cut_out(support_marks(x, chosen, skeleton)) for x in supports]
   problems: dict[str, list[str]] = {LOST: [], CUT: [], BARE: []}
   pictures = Pictures(folder, shown, chosen, problems[BARE].append)
   settings = _settings(detector, encoded, gathered, known, objects)

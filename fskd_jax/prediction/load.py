@@ -46,6 +46,8 @@ def load_model(
 ) -> tuple[Model, Calibration | None]:
   """Returns the model and the calibration of a detector; arguments as for `load`."""
   path = PACKAGED if path is None else copies.local(path)
+  if not path.exists():
+    raise FileNotFoundError(f"there is no run and no file of weights {path}")
   if not path.is_dir():
     if read_config(path) is None:
       raise ValueError(

@@ -10,13 +10,8 @@ from jaxtyping import Float
 from PIL import Image
 
 from fskd_jax.files import atomic_path, write_picture
-from fskd_jax.pictures.predictions import (
-  THUMBNAIL,
-  Marks,
-  draw_contact_sheet,
-  draw_marks,
-  draw_prediction,
-)
+from fskd_jax.pictures.marks import Marks, cut_out, draw_marks
+from fskd_jax.pictures.predictions import THUMBNAIL, draw_contact_sheet, draw_prediction
 from fskd_jax.prediction import videos
 from fskd_jax.prediction.inputs import Annotated
 
@@ -43,6 +38,7 @@ def support_marks(
     keypoints=np.array(points, float),
     filled=np.ones(len(names), bool),
     skeleton=skeleton,
+    box=annotated.marked.box,
   )
 
 
@@ -80,9 +76,10 @@ class Pictures:
     with self._reporting(marks.title):
       path = self._folder / OVERLAYS / f"{_stem(number, marks.title)}.jpg"
       if not path.exists():  # a run that goes on
-        picture = draw_prediction(self._supports, marks, self._names, confidence)
+        part = cut_out(marks)
+        picture = draw_prediction(self._supports, part, self._names, confidence)
         write_picture(path, picture, quality=92)
-      thumbnail = draw_marks(_plain(marks), THUMBNAIL)
+      thumbnail = draw_marks(_plain(cut_out(marks)), THUMBNAIL)
       self._thumbnails.append((marks.title, thumbnail))
     if len(self._thumbnails) == SHEET:
       self._draw_sheet()
@@ -127,7 +124,7 @@ class Pictures:
     pictures, self._thumbnails = self._thumbnails, []
     name = f"contact_sheet_{self._sheets}.png"
     with self._reporting(name):
-      write_picture(self._folder / name, draw_contact_sheet(pictures))
+      write_picture(self._folder / name, draw_contact_sheet(pictures, self._names))
 
   @contextlib.contextmanager
   def _reporting(self, name: str) -> Iterator[None]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from fskd_jax.pictures.predictions import Marks
+from fskd_jax.pictures.marks import Marks
 from fskd_jax.prediction import files, photographs, videos
 from fskd_jax.prediction.batches import QUERY_BATCH
 from fskd_jax.prediction.clip_results import ClipResults
@@ -223,6 +223,7 @@ class Session:
         covariance=found.covariance[row],
         skeleton=self.skeleton,
         label=str(labels[row]) * several,
+        box=tuple(found.box[row].tolist()),
       )
       for row in range(len(found))
     ]

@@ -44,6 +44,7 @@ def fit(
   cfg: Config,
   *,
   sampler: Sampler | None = None,
+  step_fn: Callable[..., Any] | None = None,
   after_step: AfterStep | None = None,
 ) -> TrainState:
   """Trains until step `cfg.train.steps`, and writes nothing.
@@ -60,6 +61,8 @@ def fit(
     state: The state to continue from. It stays usable.
     cfg: The experiment. Step s draws the same episodes whichever step comes first.
     sampler: The source of the episodes; `task.sampler(feed)` by default.
+    step_fn: What `compiled_step` returned for the same task and configuration, so that
+      several trainings compile once; by default made anew.
     after_step: Function to call with the step, its state and its metrics, which the
       devices may still be computing. The next step overwrites the state: copy what
       you keep (`jax.device_get`).
@@ -74,9 +77,7 @@ def fit(
   _check_devices(cfg)
   backend, episodes = cfg.train.backend, cfg.train.episodes_per_step
   first, hosts = int(state.step), jax.process_count()
-  step_fn = parallel.parallelize_training(
-    task.train_step(_optimizer(cfg)), backend, config.crop_size(cfg.data)
-  )
+  step_fn = step_fn or compiled_step(task, cfg)
   state = parallel.replicate(state, backend)
   indices = train_index_batches(first, episodes, jax.process_index(), hosts)
   sampler = sampler or task.sampler(feed)
@@ -88,6 +89,13 @@ def fit(
       if after_step:
         after_step(step, state, metrics)
   return state
+
+
+def compiled_step(task: Task, cfg: Config) -> Callable[..., Any]:
+  """Returns the step of `fit`, which is compiled at its first call."""
+  return parallel.parallelize_training(
+    task.train_step(_optimizer(cfg)), cfg.train.backend, config.crop_size(cfg.data)
+  )
 
 
 def new_state(task: Task, cfg: Config) -> TrainState:

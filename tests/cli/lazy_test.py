@@ -13,7 +13,7 @@ class _Parsed(BaseException):
   """Ends a command when its arguments have been parsed."""
 
 
-@pytest.mark.parametrize("name", ("predict", "train", "demo"))
+@pytest.mark.parametrize("name", ("predict", "train", "adapt", "suggest", "demo"))
 def test_examples_are_shown_and_parse(name, monkeypatch, capsys):
   with pytest.raises(SystemExit):
     main.main([name, "--help"])

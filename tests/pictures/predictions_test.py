@@ -3,13 +3,8 @@
 import numpy as np
 import pytest
 
-from fskd_jax.pictures.predictions import (
-  THUMBNAIL,
-  Marks,
-  draw_contact_sheet,
-  draw_marks,
-  draw_prediction,
-)
+from fskd_jax.pictures.marks import Marks, cut_out, draw_marks
+from fskd_jax.pictures.predictions import THUMBNAIL, draw_contact_sheet, draw_prediction
 
 GROUND = np.full((30, 60, 3), 128, np.uint8)
 
@@ -67,6 +62,41 @@ def test_any_name_is_drawn(name):
   plain = marks._replace(title="x")
   assert page.height == draw_prediction([plain], plain, ["x"], np.ones(1)).height
   draw_contact_sheet([(name, draw_marks(marks, THUMBNAIL))])
+
+
+def test_small_objects_are_cut_out_with_their_keypoints():
+  image = np.full((300, 600, 3), 128, np.uint8)
+  image[200:203, 500:503] = (255, 0, 0)
+  one = Marks(
+    "x", image, np.array([[501.0, 201]]), np.ones(1, bool), box=(480, 180, 60, 40)
+  )
+  part = cut_out(one)
+  assert max(part.image.shape) == 96
+  x, y = part.keypoints[0].astype(int)
+  np.testing.assert_array_equal(part.image[y, x], (255, 0, 0))
+  other = one._replace(keypoints=one.keypoints - [450, 0], box=(30, 180, 60, 40))
+  assert cut_out(one._replace(others=(other,))).image.shape == image.shape
+  near = other._replace(keypoints=one.keypoints - [60, 0], box=(420, 180, 60, 40))
+  both = cut_out(one._replace(others=(near,)))
+  x, y = both.others[0].keypoints[0] + [60, 0]
+  np.testing.assert_array_equal(both.image[int(y), int(x)], (255, 0, 0))
+  assert cut_out(one._replace(box=None)).image.shape == image.shape
+
+
+def test_many_types_are_numbered_and_sheets_name_them():
+  marks = _marks([(20, 15)])
+  plain, numbered = (np.asarray(draw_marks(marks, 560, n)) for n in (False, True))
+  rows, columns = np.nonzero((plain != numbered).any(-1))
+  dot = (np.array([20, 15]) + 0.5) * 560 / 60
+  assert np.hypot(columns - dot[0], rows - dot[1]).max() < 40
+  picture = ("x", draw_marks(marks, THUMBNAIL))
+  without, with_names = (
+    draw_contact_sheet([picture]),
+    draw_contact_sheet([picture], "ab"),
+  )
+  assert with_names.height > without.height
+  more = draw_contact_sheet([picture], ["a long name"] * 9)
+  assert more.height > with_names.height
 
 
 def test_pages_hold_everything():

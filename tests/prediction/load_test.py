@@ -51,3 +51,8 @@ def test_commands_take_it_without_being_told(tmp_path, capsys):
   ]
   assert main.main(command) == 0
   assert "1 of 1 queries predicted" in capsys.readouterr().out
+
+
+def test_a_path_that_is_not_there_is_named():
+  with pytest.raises(FileNotFoundError, match=r"no run .* nowhere"):
+    fskd_jax.load("nowhere")

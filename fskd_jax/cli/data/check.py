@@ -3,6 +3,8 @@
 Each object is predicted from other labelled ones. Doubted are labels that fit better
 exchanged (left and right), at the place of another keypoint, twice at one place, or far
 from where they are expected. OUT gets doubts.json and doubts.png, the worst first.
+
+  fskd data check --data labels --out doubts
 """
 
 import argparse
