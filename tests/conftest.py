@@ -15,6 +15,10 @@ os.environ["XLA_FLAGS"] = (
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# There is a worker per core: further threads of BLAS and PyTorch would wait for each
+# other at every step. Half the time of the comparisons with PyTorch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Most of the time goes into compiling small programs that run once. `optimized_test`
 # repeats some tests with all optimisations.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")

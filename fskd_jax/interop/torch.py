@@ -59,6 +59,7 @@ def state_dict(
   return sine | tensors
 
 
+@entries.remembered
 def detector_table(config: ModelConfig, image_size: int = 32) -> list[Entry]:
   """Lists every variable of a detector with its name in a state dict.
 

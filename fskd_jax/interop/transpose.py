@@ -67,6 +67,7 @@ def state_dict(
   return sine_tensor(config, image_size) | entries.write(variables, table)
 
 
+@entries.remembered
 def transpose_table(
   config: ModelConfig, image_size: tuple[int, int], num_keypoints: int
 ) -> list[Entry]:

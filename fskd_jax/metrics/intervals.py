@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
+from scipy import special
 
 _BLOCK = 2**21
 """Numbers held in memory at once; results do not depend on it."""
@@ -41,7 +41,7 @@ def t_half_width(means: Float[np.ndarray, " n"], level: float = 0.95) -> float |
   count = len(means)
   if count < 2:
     return None
-  quantile = stats.t.ppf((1 + level) / 2, count - 1)
+  quantile = special.stdtrit(count - 1, (1 + level) / 2)
   return float(quantile * means.std(ddof=1) / math.sqrt(count))
 
 

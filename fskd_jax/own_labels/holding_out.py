@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
-from scipy import stats
+from scipy import special
 
 from fskd_jax.few_shot.outcomes import THRESHOLD
 from fskd_jax.own_labels.examples import Examples
@@ -136,4 +136,4 @@ def _gains(
   if count < 2:
     return np.zeros(len(gains)), np.zeros(len(gains))
   error = gains.std(1, ddof=1) / np.sqrt(count)
-  return gains.mean(1), error * stats.t.ppf(SURE, count - 1)
+  return gains.mean(1), error * special.stdtrit(count - 1, SURE)

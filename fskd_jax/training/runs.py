@@ -4,16 +4,17 @@ import contextlib
 import importlib.util
 import pathlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fskd_jax import config
 from fskd_jax.buckets import copies
 from fskd_jax.config import Config, library
-from fskd_jax.data.feed import Feed
 from fskd_jax.interop import state_dicts
 from fskd_jax.interop.weights import read_config, read_weights
 from fskd_jax.models.build import Model
-from fskd_jax.training.checkpoint import CheckpointStore
+
+if TYPE_CHECKING:
+  from fskd_jax.data.feed import Feed
 
 
 def load_config(path: str) -> Config:
@@ -63,12 +64,15 @@ def load_run(workdir: str) -> tuple[Model, int]:
     FileNotFoundError: The folder is no run, or has no checkpoint.
     ValueError: No checkpoint can be read.
   """
+  # Half a second, which a detector from a file is spared.
+  from fskd_jax.training.checkpoint import CheckpointStore
+
   with contextlib.closing(CheckpointStore(copies.local(workdir))) as checkpoints:
     saved = checkpoints.restore_model()
   return Model(config.from_dict(saved.config), saved.variables), saved.step
 
 
-def open_feed(cfg: Config) -> Feed:
+def open_feed(cfg: Config) -> "Feed":
   """Opens the data set of a few-shot detector, on one device.
 
   Raises:
@@ -77,6 +81,8 @@ def open_feed(cfg: Config) -> Feed:
   """
   if cfg.task != "few_shot":
     raise ValueError(f"{cfg.name} is of the task {cfg.task!r}, which has no episodes")
+  from fskd_jax.data.feed import Feed
+
   return Feed.open(cfg.data)
 
 
