@@ -23,7 +23,7 @@ from fskd_jax.config import Config, ModelConfig, PyramidConfig
 from fskd_jax.data.evaluation_batches import evaluation_batches
 from fskd_jax.data.feed import Feed
 from fskd_jax.few_shot import baselines, step, transfer
-from fskd_jax.few_shot.sampler import checked_sampler
+from fskd_jax.few_shot.pools import checked_sampler
 from fskd_jax.few_shot.scoring import run_detector
 from fskd_jax.heatmaps.prior import Prior
 from fskd_jax.interop.pretrained import pretrained_variables

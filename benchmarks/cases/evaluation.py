@@ -21,7 +21,7 @@ from fskd_jax.data.feed import Feed
 from fskd_jax.data.plans import evaluation_index_batches
 from fskd_jax.device import parallel
 from fskd_jax.few_shot import scoring
-from fskd_jax.few_shot.sampler import evaluation_sampler
+from fskd_jax.few_shot.pools import evaluation_sampler
 from fskd_jax.models.build import make_detector
 
 CACHE = pathlib.Path(__file__).parents[2] / "data_cache"

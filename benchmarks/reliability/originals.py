@@ -21,7 +21,7 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from fskd_jax.data.labels import coco, completion, formats, schema, tables
+from fskd_jax.data.labels import coco, completion, formats, row_names, schema
 from fskd_jax.data.labels.schema import Labels
 
 WORST = 7.1e-5
@@ -256,7 +256,7 @@ def _trip(before: Labels, name: str, form: formats.Format, images: pathlib.Path)
       return f"refused: {str(error)[:150]}"
     back = form.read(out)
   theirs = {image.name: image for image in back.images}
-  numbers = tables.frames_of([str(image.name) for image in before.images])
+  numbers = row_names.frames_of([str(image.name) for image in before.images])
   for image, number in zip(before.images, numbers):
     key = form.place(str(image.name), out) if form.place else image.name
     other = theirs.get(key) or theirs.get(number) or theirs.get(f"labeled-data/{key}")

@@ -15,7 +15,7 @@ from fskd_jax.device import color, store
 from fskd_jax.episode import EpisodeBatch
 from fskd_jax.few_shot import negatives
 from fskd_jax.few_shot.mixing import training_sampler
-from fskd_jax.few_shot.sampler import evaluation_sampler
+from fskd_jax.few_shot.pools import evaluation_sampler
 from fskd_jax.heatmaps import losses
 from fskd_jax.models.aggregator import pooling_weights
 from fskd_jax.models.detector import FewShotDetector

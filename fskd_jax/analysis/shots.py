@@ -17,7 +17,8 @@ from fskd_jax.config import DataConfig
 from fskd_jax.data.feed import Feed
 from fskd_jax.device import parallel
 from fskd_jax.episode import EpisodeBatch, Views
-from fskd_jax.few_shot.sampler import EpisodeSampler, evaluation_sampler
+from fskd_jax.few_shot.pools import evaluation_sampler
+from fskd_jax.few_shot.sampler import EpisodeSampler
 from fskd_jax.few_shot.scoring import keypoint_reader, score
 from fskd_jax.metrics.intervals import Interval, crossed_bootstrap
 from fskd_jax.models.build import Model
@@ -72,7 +73,7 @@ def measure(
   Args:
     model: The model of a run.
     feed: The feed of its data set, on one device.
-    settings: The names of settings, see `sampler.evaluation_sampler`.
+    settings: The names of settings, see `pools.evaluation_sampler`.
     shots: The largest number K of support images, at least 2.
     episodes: The number of episodes in each setting.
     threshold: The threshold of PCK, one of `eval.thresholds`.

@@ -157,7 +157,7 @@ def place_keypoints(
     visible: Whether each keypoint is annotated.
     to_original: The matrices of the crops; left and right are exchanged in mirrored
       ones.
-    permutation: The types in a mirror, as returned by `splits.flip_permutation`.
+    permutation: The types in a mirror, by `keypoint_types.flip_permutation`.
     size: (height, width) of the crops in pixels.
 
   Returns:

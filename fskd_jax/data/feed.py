@@ -14,17 +14,15 @@ from jaxtyping import Int32
 from fskd_jax.config import DataConfig, crop_size, source_data
 from fskd_jax.data import fingerprint, resident, sources
 from fskd_jax.data.annotations import Instance, KeypointDataset
-from fskd_jax.data.mixture import Mixture, combine
-from fskd_jax.data.plans import Sampler
-from fskd_jax.data.splits import (
+from fskd_jax.data.keypoint_types import (
   AuxiliaryTypes,
   KeypointTypes,
-  Splits,
-  check_names,
   flip_permutation,
-  keypoint_types,
-  split_instances,
+  look_up,
 )
+from fskd_jax.data.mixture import Mixture, combine
+from fskd_jax.data.plans import Sampler
+from fskd_jax.data.splits import Splits, check_names, split_instances
 from fskd_jax.device import parallel, processes
 from fskd_jax.device import store as image_store
 from fskd_jax.episode import EpisodeBatch
@@ -98,7 +96,7 @@ class Feed:
     cls, dataset: KeypointDataset, cfg: DataConfig, store: image_store.ImageStore | None
   ) -> "Feed":
     check_names(cfg, dataset)
-    types = keypoint_types(cfg, dataset.keypoint_names)
+    types = look_up(cfg, dataset.keypoint_names)
     splits = split_instances(dataset, cfg)
     return cls(cfg=cfg, dataset=dataset, types=types, splits=splits, store=store)
 
@@ -147,7 +145,7 @@ class Feed:
     if is_held_out:
       cfg = dataclasses.replace(cfg, base=(), novel=names, auxiliary_paths=())
       check_names(cfg, dataset)
-      types = keypoint_types(cfg, names)
+      types = look_up(cfg, names)
       splits = Splits((), (), (), dataset.instances)
       return cls(cfg=cfg, dataset=dataset, types=types, splits=splits, store=store)
     if not cfg.base:
@@ -283,7 +281,7 @@ class Feed:
     return {found.instance_id: found.species for found in self.dataset.instances}
 
   def permutation(self) -> np.ndarray:
-    """Returns `splits.flip_permutation` of the vocabulary."""
+    """Returns `keypoint_types.flip_permutation` of the vocabulary."""
     return flip_permutation(self.dataset.keypoint_names, self.cfg.flip_pairs)
 
 

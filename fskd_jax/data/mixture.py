@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from fskd_jax.data.annotations import Instance, KeypointDataset
-from fskd_jax.data.splits import keypoint_ids
+from fskd_jax.data.keypoint_types import keypoint_ids
 
 Aliases = Sequence[tuple[str, str]]
 """Pairs (own name, shared name) of keypoint types."""

@@ -17,7 +17,8 @@ from fskd_jax.device import parallel, processes
 from fskd_jax.few_shot import baselines, choice, fitting, report
 from fskd_jax.few_shot.calibration import Calibration
 from fskd_jax.few_shot.outcomes import Outcomes
-from fskd_jax.few_shot.sampler import EpisodeSampler, checked_sampler
+from fskd_jax.few_shot.pools import checked_sampler
+from fskd_jax.few_shot.sampler import EpisodeSampler
 from fskd_jax.few_shot.scoring import (
   Predictor,
   Reader,

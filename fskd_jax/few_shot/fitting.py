@@ -16,7 +16,8 @@ from fskd_jax.data.feed import Feed
 from fskd_jax.device import parallel
 from fskd_jax.few_shot.calibration import FILE, Calibration, log_odds
 from fskd_jax.few_shot.outcomes import Outcomes, concatenate, outcomes_of
-from fskd_jax.few_shot.sampler import EpisodeSampler, checked_sampler
+from fskd_jax.few_shot.pools import checked_sampler
+from fskd_jax.few_shot.sampler import EpisodeSampler
 from fskd_jax.few_shot.scoring import Reader
 from fskd_jax.files import write_json, write_picture
 from fskd_jax.heatmaps.prior import Prior

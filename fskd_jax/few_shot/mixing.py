@@ -12,7 +12,7 @@ from fskd_jax.config import DataConfig, TrainConfig
 from fskd_jax.data.feed import Feed, Source
 from fskd_jax.data.plans import Sampler
 from fskd_jax.episode import PADDING, EpisodeBatch, all_views
-from fskd_jax.few_shot import sampler, self_supervision
+from fskd_jax.few_shot import pools, self_supervision
 
 _CHOICE = 1
 """Third number of the seed of this file's draws; samplers seed with two numbers."""
@@ -106,7 +106,7 @@ def training_sampler(feed: Feed, cfg: TrainConfig) -> Sampler:
   """
   data = feed.cfg
   if not data.slots:
-    return sampler.training_sampler(feed, cfg)
+    return pools.training_sampler(feed, cfg)
   first_id = len(feed.dataset.keypoint_names) + len(feed.types.auxiliary.knots)
   parts = feed.sources or {"": Source(feed, 1.0, np.arange(first_id, dtype=np.int32))}
   streams = [
@@ -132,7 +132,7 @@ def _streams(
   streams = []
   if share < 1:
     with _naming(name):
-      labelled = sampler.training_sampler(feed, cfg).numbered(source.ids)
+      labelled = pools.training_sampler(feed, cfg).numbered(source.ids)
     streams.append(Stream(name, (1 - share) * source.weight, labelled))
   if share:
     points = self_supervision.make_sampler(feed.splits.train, feed.cfg, cfg, first_id)

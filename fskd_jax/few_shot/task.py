@@ -14,7 +14,7 @@ from fskd_jax.data.plans import Sampler
 from fskd_jax.few_shot import evaluation, report
 from fskd_jax.few_shot import step as few_shot_step
 from fskd_jax.few_shot.mixing import training_sampler
-from fskd_jax.few_shot.sampler import evaluation_sampler
+from fskd_jax.few_shot.pools import evaluation_sampler
 from fskd_jax.few_shot.scoring import Reader, keypoint_reader, score
 from fskd_jax.metrics import results
 from fskd_jax.models.build import make_detector

@@ -14,8 +14,8 @@ from jaxtyping import Bool, Int, Int32
 from fskd_jax.config import DataConfig, PoseConfig, crop_size
 from fskd_jax.data import augment
 from fskd_jax.data.annotations import Instance
+from fskd_jax.data.keypoint_types import keypoint_ids
 from fskd_jax.data.plans import InstanceTable
-from fskd_jax.data.splits import keypoint_ids
 from fskd_jax.episode import EpisodeBatch, Views
 from fskd_jax.pose import crops
 
@@ -109,7 +109,7 @@ def make_sampler(
     persons: The persons of the split. In training, only those that show one of `types`
       are used.
     types: The keypoint types, as indices of the vocabulary.
-    permutation: The mirror image of each type, by `splits.flip_permutation`.
+    permutation: The mirror image of each type, by `keypoint_types.flip_permutation`.
     vocabulary: The keypoint names of the data set.
     cfg: The size of the crops.
     pose: The augmentation.
@@ -147,7 +147,7 @@ def flip_partners(
 
   Args:
     types: The type of each channel, as an index of the vocabulary.
-    permutation: The mirror image of each type, by `splits.flip_permutation`.
+    permutation: The mirror image of each type, by `keypoint_types.flip_permutation`.
     vocabulary: The keypoint names of the data set.
 
   Raises:

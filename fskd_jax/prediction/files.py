@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from fskd_jax.data import coco_values
-from fskd_jax.data.labels import coco, tables
+from fskd_jax.data.labels import coco, row_names
 from fskd_jax.data.labels.schema import (
   Category,
   Keypoint,
@@ -182,7 +182,7 @@ class PredictionFiles:
       about = _about(found[row], kept[row])
       about |= {} if frame is None else {"track_id": int(identity)}
       self._of_objects.append(about)
-    called = name if frame is None else tables.frame_name(name, frame[0])
+    called = name if frame is None else row_names.frame_name(name, frame[0])
     self._images.append(LabelledImage(called, size, tuple(objects)))
     of_frame = {} if frame is None else {"video": name, "frame": number, "time": time}
     self._more.append(of_frame)

@@ -9,7 +9,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from fskd_jax.data.labels import formats, paths, plain_json, tables
+from fskd_jax.data.labels import formats, paths, plain_json, row_names
 from fskd_jax.data.labels.plain_json import Marked
 from fskd_jax.files import read_json
 from fskd_jax.messages import join_first, naming
@@ -78,7 +78,7 @@ def _choose(
   """
   named = [key for key in keys if isinstance(key, str)]
   found = paths.PathIndex(named).nearest(os.fspath(image.absolute()))
-  frames = [n for n in tables.frame_numbers(image.name) if n in keys]
+  frames = [n for n in row_names.frame_numbers(image.name) if n in keys]
   may_be: list[str | int] = [*(found.paths or frames)]
   if len(may_be) > 1:
     raise ValueError(

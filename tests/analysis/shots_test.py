@@ -11,7 +11,7 @@ from fskd_jax.cli import main
 from fskd_jax.data.feed import Feed
 from fskd_jax.data.plans import plan_batch
 from fskd_jax.episode import valid_queries
-from fskd_jax.few_shot.sampler import evaluation_sampler
+from fskd_jax.few_shot.pools import evaluation_sampler
 
 
 def test_every_number_of_shots_is_asked_for_the_same_keypoints(trained):

@@ -7,7 +7,7 @@ import pytest
 
 from fskd_jax import config
 from fskd_jax.data.feed import Feed
-from fskd_jax.few_shot.sampler import evaluation_sampler, training_sampler
+from fskd_jax.few_shot.pools import evaluation_sampler, training_sampler
 
 ROOT = pathlib.Path(__file__).parents[1]
 

@@ -10,7 +10,7 @@ from helpers.libraries import HOST_EXECUTOR
 
 from fskd_jax.data.feed import Feed
 from fskd_jax.episode import PADDING
-from fskd_jax.few_shot.sampler import evaluation_sampler, training_sampler
+from fskd_jax.few_shot.pools import evaluation_sampler, training_sampler
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from helpers.paths import ROOT
 from fskd_jax.data import plans
 from fskd_jax.data.feed import Feed
 from fskd_jax.data.grain_pipeline import episode_batches
-from fskd_jax.few_shot.sampler import evaluation_sampler, training_sampler
+from fskd_jax.few_shot.pools import evaluation_sampler, training_sampler
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ import multiprocessing, pathlib, sys
 from helpers import shapes
 from fskd_jax.data import plans
 from fskd_jax.data.feed import Feed
-from fskd_jax.few_shot.sampler import training_sampler
+from fskd_jax.few_shot.pools import training_sampler
 cfg = shapes.config(pathlib.Path(sys.argv[1]))
 cfg.data.executor, cfg.data.workers = "grain", 1
 feed = Feed.open(cfg.data)

@@ -15,12 +15,12 @@ from helpers.mp100_files import CATEGORIES
 
 from fskd_jax import config
 from fskd_jax.cli import main
-from fskd_jax.data import splits
+from fskd_jax.data import keypoint_types, splits
 from fskd_jax.data.annotations import read_coco
 from fskd_jax.data.builders import mp100 as builders
 from fskd_jax.data.builders import records
 from fskd_jax.data.published import facts, mp100, prepare
-from fskd_jax.few_shot import sampler as few_shot_sampler
+from fskd_jax.few_shot import pools
 
 NAME, PER_CATEGORY = "mp100_split2", 9
 SMALL = dataclasses.replace(
@@ -153,13 +153,13 @@ def cfg(prepared, monkeypatch):
 def test_the_experiment_trains_on_pairs_of_the_training_categories(cfg):
   config.validate(cfg)
   dataset = read_coco(cfg.data.path)
-  types = splits.keypoint_types(cfg.data, dataset.keypoint_names)
+  types = keypoint_types.look_up(cfg.data, dataset.keypoint_names)
   parts = splits.split_instances(dataset, cfg.data)
   # A half of one category is gone: it must come as often as the others.
   gone = {i.instance_id for i in parts.train if i.species == "category 0"}
   gone = sorted(gone)[PER_CATEGORY // 2 :]
   train = [i for i in parts.train if i.instance_id not in gone]
-  sampler = few_shot_sampler.make_sampler(
+  sampler = pools.make_sampler(
     train,
     types.base,
     shots=1,

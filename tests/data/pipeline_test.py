@@ -10,7 +10,8 @@ from fskd_jax.config import DataConfig
 from fskd_jax.data import images, plans
 from fskd_jax.data.annotations import Instance, KeypointDataset
 from fskd_jax.episode import BORDER_COLOR
-from fskd_jax.few_shot import sampler as few_shot_sampler
+from fskd_jax.few_shot import pools
+from fskd_jax.few_shot.sampler import EpisodeSampler
 
 tf = pytest.importorskip("tensorflow", reason="the extra [tensorflow]")
 pipeline = importlib.import_module("fskd_jax.data.pipeline")
@@ -56,8 +57,8 @@ def dataset() -> KeypointDataset:
   )
 
 
-def _sampler(dataset: KeypointDataset, **fields) -> few_shot_sampler.EpisodeSampler:
-  return few_shot_sampler.make_sampler(
+def _sampler(dataset: KeypointDataset, **fields) -> EpisodeSampler:
+  return pools.make_sampler(
     dataset.instances,
     types=np.zeros(1, np.int32),
     auxiliary=None,

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fskd_jax import config
 from fskd_jax.cli import main
-from fskd_jax.data import sources, splits
+from fskd_jax.data import keypoint_types, sources, splits
 from fskd_jax.data.annotations import read_coco
 from fskd_jax.data.builders import cub_keypoints, records
 from fskd_jax.data.published import facts, prepare
@@ -152,7 +152,8 @@ def test_names_and_pairs_are_those_of_the_source(published):
   assert len(published.auxiliary_paths) == 6
   # Written out by hand, the pairs are still all names that differ by their side.
   np.testing.assert_array_equal(
-    splits.flip_permutation(names, published.flip_pairs), splits.flip_permutation(names)
+    keypoint_types.flip_permutation(names, published.flip_pairs),
+    keypoint_types.flip_permutation(names),
   )
   assert not published.short_names or len({*published.short_names}) == types
   assert sum(published.split_sizes) == published.classes
@@ -480,7 +481,7 @@ def test_experiments(name, tmp_path, monkeypatch):
   parts = splits.split_instances(dataset, cfg.data)
   assert {i.species for i in parts.train} == {*written["train"]}
   assert {i.species for i in parts.unseen} == {*written["unseen"]}
-  types = splits.keypoint_types(cfg.data, dataset.keypoint_names)
+  types = keypoint_types.look_up(cfg.data, dataset.keypoint_names)
   assert len(types.base) == len(published.base)
   assert (cfg.train.shots, cfg.eval.shots) == (1, 1)
   if name == "animal_pose":

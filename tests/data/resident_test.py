@@ -14,7 +14,8 @@ from fskd_jax.data import images, pipeline, plans, resident
 from fskd_jax.data.annotations import Instance, KeypointDataset
 from fskd_jax.device import store as image_store
 from fskd_jax.episode import BORDER_COLOR
-from fskd_jax.few_shot import sampler as few_shot_sampler
+from fskd_jax.few_shot import pools
+from fskd_jax.few_shot.sampler import EpisodeSampler
 
 SIDE = 32
 SIZES = [(33, 47), (90, 64), (151, 110), (300, 221)]
@@ -87,8 +88,8 @@ def dots() -> KeypointDataset:
   return _dataset(pixels, points, ["PNG", "JPEG"] * 3)
 
 
-def _sampler(dataset: KeypointDataset, **fields) -> few_shot_sampler.EpisodeSampler:
-  return few_shot_sampler.make_sampler(
+def _sampler(dataset: KeypointDataset, **fields) -> EpisodeSampler:
+  return pools.make_sampler(
     dataset.instances,
     types=np.zeros(1, np.int32),
     auxiliary=None,

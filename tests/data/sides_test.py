@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fskd_jax.data import sides, splits
+from fskd_jax.data import keypoint_types, sides
 
 PAIRS = (
   "left_eye right_eye, LeftEar RightEar, leftpaw rightpaw, tail.L tail.R",
@@ -35,7 +35,7 @@ def test_sides_of_all_spellings_are_pairs(text):
   assert not found.alone and not found.doubtful
   expected = np.arange(len(names))
   expected[: 2 * len(pairs)] ^= 1
-  assert splits.flip_permutation(names).tolist() == expected.tolist()
+  assert keypoint_types.flip_permutation(names).tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("text", NO_SIDES)
@@ -80,5 +80,5 @@ def test_pairs_are_disjoint_and_a_mirror_undoes_itself(names):
   assert not {*both} & {*found.alone}
   for name in names:
     assert sides.mirror_name(sides.mirror_name(name)) == name
-  permutation = splits.flip_permutation(names)
+  permutation = keypoint_types.flip_permutation(names)
   np.testing.assert_array_equal(permutation[permutation], np.arange(len(names)))

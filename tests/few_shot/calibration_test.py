@@ -11,7 +11,7 @@ from scipy import special
 from fskd_jax.data.feed import Feed
 from fskd_jax.few_shot import calibration, fitting, scoring
 from fskd_jax.few_shot.outcomes import Outcomes
-from fskd_jax.few_shot.sampler import evaluation_sampler
+from fskd_jax.few_shot.pools import evaluation_sampler
 from fskd_jax.heatmaps.decoding import Readout
 from fskd_jax.heatmaps.prior import Prior
 from fskd_jax.metrics import reliability

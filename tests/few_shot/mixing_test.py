@@ -15,8 +15,8 @@ from fskd_jax import config
 from fskd_jax.data.feed import Feed
 from fskd_jax.episode import PADDING, all_views
 from fskd_jax.few_shot import evaluation, mixing
-from fskd_jax.few_shot.sampler import evaluation_sampler
-from fskd_jax.few_shot.sampler import training_sampler as labelled_sampler
+from fskd_jax.few_shot.pools import evaluation_sampler
+from fskd_jax.few_shot.pools import training_sampler as labelled_sampler
 
 
 @pytest.fixture(scope="module")

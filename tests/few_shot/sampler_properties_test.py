@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fskd_jax.config import DataConfig
-from fskd_jax.data import plans, splits
+from fskd_jax.data import keypoint_types, plans
 from fskd_jax.data.annotations import Instance
 from fskd_jax.episode import PADDING, valid_queries
-from fskd_jax.few_shot import sampler as few_shot_sampler
+from fskd_jax.few_shot import pools
 
 NAMES = ("nose", "left eye", "right eye", "tail")
 SEEDS, INDICES = st.integers(0, 2**31), st.integers(0, 10**6)
@@ -29,17 +29,17 @@ def _sampler(empty: int = 0, seed: int = 0, shots: int = 1):
     )
     for i in range(24)
   ]
-  auxiliary = splits.AuxiliaryTypes(
+  auxiliary = keypoint_types.AuxiliaryTypes(
     np.array([[0, 3]], np.int32), np.array([0.5], np.float32)
   )
-  return few_shot_sampler.make_sampler(
+  return pools.make_sampler(
     instances,
     np.arange(4, dtype=np.int32),
     auxiliary=auxiliary,
     shots=shots,
     queries=2,
     num_slots=5 + empty,
-    permutation=splits.flip_permutation(NAMES),
+    permutation=keypoint_types.flip_permutation(NAMES),
     cfg=DataConfig(image_size=32, min_support_types=1, min_query_types=1),
     seed=seed,
     training=True,

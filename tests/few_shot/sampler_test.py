@@ -8,14 +8,15 @@ import pytest
 
 from fskd_jax import episode, geometry
 from fskd_jax.config import DataConfig
-from fskd_jax.data import plans, splits
+from fskd_jax.data import keypoint_types, plans
 from fskd_jax.data.annotations import Instance
 from fskd_jax.episode import PADDING
-from fskd_jax.few_shot import sampler as few_shot_sampler
+from fskd_jax.few_shot import pools
+from fskd_jax.few_shot.sampler import EpisodeSampler
 
 NAMES = ("nose", "left eye", "right eye", "left ear", "right ear", "tail", "back")
 TYPES = np.array([0, 1, 2, 3, 4], np.int32)
-AUXILIARY = splits.AuxiliaryTypes(
+AUXILIARY = keypoint_types.AuxiliaryTypes(
   np.array([[0, 1], [3, 0]], np.int32), np.array([0.5, 0.25], np.float32)
 )
 
@@ -38,21 +39,19 @@ def _instances(
   ]
 
 
-def _sampler(instances=None, cfg=None, **changes) -> few_shot_sampler.EpisodeSampler:
+def _sampler(instances=None, cfg=None, **changes) -> EpisodeSampler:
   arguments = {
     "types": TYPES,
     "auxiliary": AUXILIARY,
     "shots": 2,
     "queries": 4,
     "num_slots": 9,
-    "permutation": splits.flip_permutation(NAMES),
+    "permutation": keypoint_types.flip_permutation(NAMES),
     "cfg": cfg or DataConfig(image_size=32),
     "seed": 5,
     "training": True,
   }
-  return few_shot_sampler.make_sampler(
-    instances or _instances(), **(arguments | changes)
-  )
+  return pools.make_sampler(instances or _instances(), **(arguments | changes))
 
 
 def _assert_equal(a, b) -> None:
@@ -208,7 +207,7 @@ def test_evaluation_plans_lead_back_to_the_annotation_and_auxiliary_points_betwe
 def test_training_plans_lead_back_to_the_annotation_with_left_and_right_swapped():
   instances = _instances(per_image=1, visible=1.0)
   cfg = DataConfig(image_size=32, rotation_probability=1.0, shift=0.1)
-  sampler, swap = _sampler(instances, cfg), splits.flip_permutation(NAMES)
+  sampler, swap = _sampler(instances, cfg), keypoint_types.flip_permutation(NAMES)
   mirrors = set()
   for index in range(10):
     views = episode.all_views(sampler.plan(index))

@@ -21,7 +21,7 @@ from fskd_jax.data import images
 from fskd_jax.data.feed import Feed
 from fskd_jax.device import parallel
 from fskd_jax.few_shot import fitting
-from fskd_jax.few_shot.sampler import evaluation_sampler
+from fskd_jax.few_shot.pools import evaluation_sampler
 from fskd_jax.few_shot.scoring import keypoint_reader
 from fskd_jax.heatmaps.prior import Prior
 from fskd_jax.pictures.predictions import THUMBNAIL

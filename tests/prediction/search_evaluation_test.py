@@ -8,7 +8,7 @@ import pytest
 
 from fskd_jax.data.feed import Feed
 from fskd_jax.few_shot.calibration import Calibration
-from fskd_jax.few_shot.sampler import evaluation_sampler
+from fskd_jax.few_shot.pools import evaluation_sampler
 from fskd_jax.few_shot.scoring import keypoint_reader, score
 from fskd_jax.heatmaps.prior import Prior
 from fskd_jax.metrics import results

@@ -24,7 +24,7 @@ from fskd_jax.analysis.sweep.plan import Sweep
 from fskd_jax.data.feed import Feed
 from fskd_jax.device import parallel
 from fskd_jax.few_shot import evaluation
-from fskd_jax.few_shot.sampler import evaluation_sampler
+from fskd_jax.few_shot.pools import evaluation_sampler
 from fskd_jax.few_shot.scoring import keypoint_reader, score
 from fskd_jax.files import append_text, read_lines
 from fskd_jax.models.build import count_parameters

@@ -13,7 +13,7 @@ from fskd_jax.analysis.contrast import features, hardness, prototypes
 from fskd_jax.cli.plot.out import add_out, save
 from fskd_jax.config import Config
 from fskd_jax.few_shot.mixing import training_sampler
-from fskd_jax.few_shot.sampler import evaluation_sampler
+from fskd_jax.few_shot.pools import evaluation_sampler
 from fskd_jax.models.build import make_detector
 from fskd_jax.models.detector import init_variables
 from fskd_jax.training.runs import load_config, load_run, open_feed

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 from jaxtyping import Float64
 
-from fskd_jax.data.labels import image_places, pandas_h5, tables
+from fskd_jax.data.labels import image_places, pandas_h5, row_names, tables
 from fskd_jax.data.labels.schema import Labels
 
 _KEY = "df_with_missing"  # the name that DeepLabCut gives its tables
@@ -52,7 +52,7 @@ def read_table(path: pathlib.Path) -> tables.Table:
     for column in frame.columns
   ]
   places = tables.place_columns(triples, path)  # pyright: ignore[reportArgumentType]
-  rows = [tables.row_key(cells) for cells in frame.index]
+  rows = [row_names.of_index(cells) for cells in frame.index]
   points = tables.gather_points(frame.values, places.values())
   return tables.Table([*places], image_places.beside(rows, path), points)
 

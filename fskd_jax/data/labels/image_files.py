@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from fskd_jax.data import images, names
 from fskd_jax.data.labels import paths
+from fskd_jax.data.labels.row_names import frames_of
 from fskd_jax.data.labels.schema import LabelledImage, Labels
-from fskd_jax.data.labels.tables import frames_of
 from fskd_jax.messages import join_first, raise_if
 
 _log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fskd_jax.data import images
-from fskd_jax.data.labels import csv_rows, tables, wide_header
+from fskd_jax.data.labels import csv_rows, row_names, tables, wide_header
 from fskd_jax.data.labels.parsing import size_of, whole_number
 from fskd_jax.data.labels.schema import Labels
 from fskd_jax.messages import shown
@@ -65,7 +65,7 @@ def read(path: pathlib.Path) -> Labels:
   sizes = []
   for row in rows:
     row = [*row, *[""] * (len(header) - len(row))]
-    image = tables.key_in_row(row, header, others, path)
+    image = row_names.find(row, header, others, path)
     key = (image, row[apart].strip() if apart is not None else "")
     if key not in objects:
       sizes.append(size_of(*(row[places[s]] if s in places else None for s in _SIDES)))

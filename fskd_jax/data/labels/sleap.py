@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 from jaxtyping import Float64
 
-from fskd_jax.data.labels import h5, tables
+from fskd_jax.data.labels import h5, row_names, tables
 from fskd_jax.data.labels.schema import Category, LabelledImage, LabelledObject, Labels
 from fskd_jax.messages import raise_if, shown
 
@@ -182,7 +182,7 @@ def write(labels: Labels, unfinished: pathlib.Path, out: pathlib.Path) -> None:
 
 def _frames(names: list[str]) -> list[int]:
   frames: dict[int, str] = {}
-  for name, number in zip(names, tables.frames_of(names)):
+  for name, number in zip(names, row_names.frames_of(names)):
     if number is None:
       raise ValueError(f"{name} has no number in its name, by which SLEAP's frames go")
     if number in frames:

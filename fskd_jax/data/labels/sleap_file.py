@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fskd_jax.data import images
-from fskd_jax.data.labels import h5, tables
+from fskd_jax.data.labels import h5, row_names
 from fskd_jax.data.labels.schema import (
   Category,
   Keypoint,
@@ -230,7 +230,7 @@ def _frame_name(video: Any, number: int, names: dict[int, str]) -> str | int:
     return str(video.filename[number]).replace("\\", "/")
   if len(names) == 1 and _inside(video) is None:
     return number
-  return tables.frame_name(names[id(video)], number)
+  return row_names.frame_name(names[id(video)], number)
 
 
 def _size(video: Any) -> tuple[int, int] | None:

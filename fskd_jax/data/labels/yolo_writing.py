@@ -4,13 +4,13 @@ import pathlib
 
 import yaml
 
+from fskd_jax.data.keypoint_types import flip_permutation
 from fskd_jax.data.labels.schema import (
   TO_CENTER,
   LabelledObject,
   Labels,
   keypoint_names,
 )
-from fskd_jax.data.splits import flip_permutation
 from fskd_jax.files import write_text
 
 

@@ -11,7 +11,7 @@ from fskd_jax.analysis.contrast.features import PooledFeatures
 from fskd_jax.config import crop_size
 from fskd_jax.data.feed import Feed
 from fskd_jax.device import store
-from fskd_jax.few_shot.sampler import evaluation_sampler, training_sampler
+from fskd_jax.few_shot.pools import evaluation_sampler, training_sampler
 from fskd_jax.models import aggregator
 from fskd_jax.models.detector import FewShotDetector
 

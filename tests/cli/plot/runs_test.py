@@ -11,7 +11,7 @@ from PIL import Image
 from fskd_jax.cli import main
 from fskd_jax.data.feed import Feed
 from fskd_jax.few_shot import report
-from fskd_jax.few_shot.sampler import evaluation_sampler
+from fskd_jax.few_shot.pools import evaluation_sampler
 from fskd_jax.pictures import network
 from fskd_jax.pictures.curves import draw_curves
 from fskd_jax.pictures.scores import MAX_BARS, draw_scores

@@ -7,7 +7,7 @@ import pytest
 
 from fskd_jax.cli import main
 from fskd_jax.data import any_labels, images
-from fskd_jax.data.splits import flip_permutation
+from fskd_jax.data.keypoint_types import flip_permutation
 
 PAIR = {"left_eye": [12, 14], "right_eye": [30, 22]}
 NUMBERED = {"1": [12, 14], "2": [30, 22]}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fskd_jax.cli import main
-from fskd_jax.data.labels import formats, paths, tables
+from fskd_jax.data.labels import formats, paths, row_names
 from fskd_jax.prediction import box_files, inputs, keypoint_files
 
 DEEPLABCUT = """scorer,,,me,me
@@ -226,11 +226,11 @@ def test_videos_are_known_by_file_and_frame(tmp_path):
 
 
 def test_the_number_of_a_frame_is_told_or_refused(tmp_path):
-  assert tables.frame_numbers("frame_000012.png") == (12,)
-  assert tables.frame_numbers("20240105_012.png") == (12,)
-  assert tables.frame_numbers("cam1_000012_left2.png") == (2, 12)
+  assert row_names.frame_numbers("frame_000012.png") == (12,)
+  assert row_names.frame_numbers("20240105_012.png") == (12,)
+  assert row_names.frame_numbers("cam1_000012_left2.png") == (2, 12)
   names = [f"cam1_{i:06d}_left2.png" for i in (12, 13)]
-  assert tables.frames_of(names) == [12, 13]
+  assert row_names.frames_of(names) == [12, 13]
   rows = "".join(f"{i},{i},{i}\n" for i in range(20))
   header = "scorer,me,me\nbodyparts,nose,nose\ncoords,x,y\n"
   file = _write(tmp_path / "l.csv", header + rows)
