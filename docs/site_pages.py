@@ -1,5 +1,6 @@
-"""Pages of the site that are made of files outside docs/ (see mkdocs.yml)."""
+"""Pages of the site that are no Markdown files in docs/ (see mkdocs.yml)."""
 
+import json
 import pathlib
 import re
 
@@ -21,10 +22,13 @@ LINK = re.compile(r"\]\(([^)#\s]+)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-  """Adds `PAGES`, a page for every api/NAME.md of the navigation, and linked files."""
+  """Adds `PAGES`, notebooks, the API of the navigation, and linked files."""
   for page, name in PAGES.items():
     text = (ROOT / name).read_text(encoding="utf-8")
     files.append(File.generated(config, page, content=_as_in_docs(text)))
+  for path in (ROOT / "docs").glob("*.ipynb"):
+    text = _cells(path)
+    files.append(File.generated(config, f"{path.stem}.md", content=text))
   for page in re.findall(r"api/[\w.]+\.md", str(config.nav)):
     module = page.removeprefix("api/").removesuffix(".md")
     files.append(File.generated(config, page, content=_reference(module)))
@@ -37,8 +41,18 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_) -> str:
-  """Leads links out of docs/ to the copies of their files."""
+  """Leads links out of docs/ to the copies of their files, and notebooks to pages."""
+  markdown = re.sub(r"\]\(([\w-]+)\.ipynb\)", r"](\1.md)", markdown)
   return markdown.replace("](../", "](source/")
+
+
+def _cells(path: pathlib.Path) -> str:
+  """Returns a notebook as a page."""
+  cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+  frames = {"markdown": "{}", "code": "```python\n{}\n```"}
+  return "\n\n".join(
+    frames[cell["cell_type"]].format("".join(cell["source"])) for cell in cells
+  )
 
 
 def _as_in_docs(text: str) -> str:

@@ -1,15 +1,18 @@
-"""docs/research.md: its snippets run in order, as a reader would paste them."""
+"""docs/research.ipynb: its cells run in order, in a process that has them all."""
 
-import re
+import json
 
 from helpers.paths import ROOT
 
 
-def test_the_snippets_run(monkeypatch):
-  monkeypatch.chdir(ROOT)  # the configuration files are looked for there
-  page = (ROOT / "docs" / "research.md").read_text(encoding="utf-8")
-  snippets = re.findall(r"^```python\n(.*?)^```$", page, flags=re.M | re.S)
-  assert len(snippets) == page.count("```python") >= 9
+def test_the_cells_run(monkeypatch):
+  monkeypatch.chdir(ROOT / "docs")  # as Jupyter does
+  notebook = json.loads((ROOT / "docs" / "research.ipynb").read_text(encoding="utf-8"))
+  cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+  assert len(cells) >= 12 and not any(cell["outputs"] for cell in cells)
   place = {}
-  for number, snippet in enumerate(snippets, 1):
-    exec(compile(snippet, f"<snippet {number} of research.md>", "exec"), place)
+  for number, cell in enumerate(cells, 1):
+    code = compile(
+      "".join(cell["source"]), f"<cell {number} of research.ipynb>", "exec"
+    )
+    exec(code, place)
