@@ -15,7 +15,8 @@ _MIN_COUNT = 20
 
 def draw_curves(curves: Mapping[str, Curves]) -> UInt8[np.ndarray, "h w 3"]:
   """Draws the curves of several settings into one picture."""
-  figure = Figure(figsize=(9, 4.2), dpi=100, layout="constrained")
+  height = 4.2 + 0.2 * -(-len(curves) // 2)  # a legend of two columns below
+  figure = Figure(figsize=(9, height), dpi=100, layout="constrained")
   left, right = figure.subplots(1, 2)
   left.plot([0, 1], [0, 1], color="gray", lw=1, ls="--")
   for name, found in curves.items():
@@ -27,7 +28,7 @@ def draw_curves(curves: Mapping[str, Curves]) -> UInt8[np.ndarray, "h w 3"]:
     sizes = 150 * count[shown] / count.sum() + 6
     left.scatter(x, y, s=sizes, color=line.get_color())
     percent = 100 * np.array(found.coverage)
-    right.plot(percent, found.risk, lw=1.5, label=name)
+    right.plot(percent, found.risk, lw=1.5)
   left.set(
     title="reliability (dot area: number)",
     xlabel="confidence",
@@ -44,5 +45,5 @@ def draw_curves(curves: Mapping[str, Curves]) -> UInt8[np.ndarray, "h w 3"]:
   )
   for axis in (left, right):
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+  figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
   return render(figure)

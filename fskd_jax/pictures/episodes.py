@@ -58,8 +58,7 @@ def draw_episodes(rows: Sequence[EpisodePicture], heading: str = "") -> np.ndarr
   for axes, row in zip(grid, rows):
     for axis in axes:
       axis.axis("off")
-    colors = keypoint_colors(len(row.names))
-    _draw_row(axes, row, colors)
+    _draw_row(axes, row)
   figure.suptitle(heading, fontsize=10, x=0.01, y=0.995, ha="left", va="top")
   marks = [
     Line2D([], [], marker="o", ls="", color="dimgray", label="prediction"),
@@ -73,8 +72,12 @@ def draw_episodes(rows: Sequence[EpisodePicture], heading: str = "") -> np.ndarr
   return render(figure)
 
 
-def _draw_row(axes: Sequence[Axes], row: EpisodePicture, colors: np.ndarray) -> None:
+def _draw_row(axes: Sequence[Axes], row: EpisodePicture) -> None:
   shots = len(row.support_images)
+  used = np.flatnonzero(row.valid.any(0) | row.support_visible.any(0)).tolist()
+  # Of the types in use alone: an episode of a mixture has many that are not.
+  colors = np.zeros((len(row.names), 3))
+  colors[used] = keypoint_colors(len(used))
   for i in range(shots):
     shown = np.flatnonzero(row.support_visible[i])
     axes[i].imshow(row.support_images[i])
@@ -90,8 +93,6 @@ def _draw_row(axes: Sequence[Axes], row: EpisodePicture, colors: np.ndarray) -> 
       axis.plot(*np.stack([truth, guess]).T, color=colors[n], lw=1)
       axis.scatter(*truth, s=40, facecolors="none", edgecolors=[colors[n]], lw=1.2)
       axis.scatter(*guess, s=14, color=[colors[n]], edgecolors="black", lw=0.3)
-  shown = row.valid.any(0) | row.support_visible.any(0)
-  used = np.flatnonzero(shown).tolist()
   if len(used) > MAX_LEGEND:
     axes[-1].text(0, 0.5, f"{len(used)} keypoint types", fontsize=8, va="center")
     return

@@ -43,6 +43,14 @@ def test_what_does_not_count_is_not_drawn():
   assert _query_ink(episodes.draw_episodes([hidden]))[0].size == 0
 
 
+def test_types_that_an_episode_does_not_use_take_no_colour():
+  guesses = np.float32([[8, 8], [20, 8], [8, 24]])
+  few, many = _row(guesses), _row(np.tile(guesses, (20, 1)), n=60)
+  used = np.arange(60) < 3
+  many = many._replace(valid=used[None], support_visible=used[None])
+  np.testing.assert_array_equal(*(episodes.draw_episodes([r]) for r in (few, many)))
+
+
 def test_rows_and_many_types_fit():
   rows = [_row(np.zeros((3, 2))), _row(np.zeros((60, 2)), n=60)]
   one, two = episodes.draw_episodes(rows[:1]), episodes.draw_episodes(rows)

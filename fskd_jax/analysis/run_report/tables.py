@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from fskd_jax.analysis.run_report.collect import RunContent
 from fskd_jax.config import Config, flatten
+from fskd_jax.interop.published.table import PUBLISHED
 from fskd_jax.metrics.results import headline, percent
 
 
@@ -28,11 +29,11 @@ def facts(run: RunContent) -> Table:
   rows = [
     ("task", run.cfg.task),
     ("encoder", model.encoder),
-    ("weights it started from", model.pretrained or train.init_from or "none: random"),
+    ("weights it started from", _start(run.cfg)),
     ("parameters", f"{run.parameters:,}"),
     ("input", f"{run.cfg.data.image_size} px"),
     ("steps", f"{run.step:,}"),
-    ("training time", _minutes(run.seconds)),
+    ("training time", _time(run.seconds)),
     ("images per second", _number(run.images_per_second)),
     ("device of the evaluation", (run.results or {}).get("device", "not evaluated")),
     ("seed", str(train.seed)),
@@ -108,8 +109,18 @@ def _few_shot_settings(run: RunContent) -> Mapping[str, Any]:
   return {name: x for name, x in settings.items() if "per_keypoint" in x and "pck" in x}
 
 
-def _minutes(seconds: float | None) -> str:
-  return "not recorded" if seconds is None else f"{seconds / 60:.1f} minutes"
+def _start(cfg: Config) -> str:
+  """Returns the weights that a run started from, with their licence if it is known."""
+  published = PUBLISHED.get(cfg.model.pretrained)
+  if published:
+    return f"{published.name} ({published.licence})"
+  return cfg.model.pretrained or cfg.train.init_from or "none: random"
+
+
+def _time(seconds: float | None) -> str:
+  if seconds is None:
+    return "not recorded"
+  return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.1f} minutes"
 
 
 def _number(value: float | None) -> str:

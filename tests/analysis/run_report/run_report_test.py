@@ -82,7 +82,7 @@ def test_the_page_is_whole_and_tells_all(run):
   assert all(x.startswith("data:image/png;base64,") for x in found.sources)
   for said in ("<b>mine", "<i>", "fox", "75.0 ± 2.0", "50.0 ± 2.0", "3.1", "TPU v9"):
     assert said in found.text, said
-  for said in ("CC BY 4.0", "kept aside", "1.0 minutes", "optim.learning_rate"):
+  for said in ("CC BY 4.0", "kept aside", "60 seconds", "optim.learning_rate"):
     assert said in found.text, said
 
 
@@ -90,6 +90,11 @@ def test_the_worst_stand_first(run):
   kinds, keypoints = tables.groups(run)
   assert [row[0] for row in kinds.rows] == ["fox"]
   assert [row[0] for row in keypoints.rows] == ["<i>", "tip|end"]
+
+
+def test_published_weights_have_their_licence(run):
+  run.cfg.model.pretrained = "efficientnet_lite0"
+  assert "efficientnet_lite0 (Apache-2.0)" in page.card(run)
 
 
 def test_the_card_has_whole_tables(run):
