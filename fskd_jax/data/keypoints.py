@@ -4,6 +4,8 @@ Source: the authors' lists, docs/algorithm.md#data-sets and
 docs/algorithm.md#auxiliary-keypoints.
 """
 
+from collections.abc import Sequence
+
 _LEGS = ("left-front", "right-front", "left-back", "right-back")
 
 ANIMAL_BASE = (
@@ -139,3 +141,35 @@ HUMAN_PATHS = (
 )
 """Lines of the auxiliary points of humans; the first five imitate knees, elbows and
 neck."""
+
+_LIMBS = (
+  *(("shoulder", "elbow"), ("elbow", "wrist"), ("shoulder", "hip")),
+  *(("hip", "knee"), ("knee", "ankle"), ("ear", "shoulder"), ("eye", "ear")),
+)
+"""Lines between the parts of one side of a person."""
+
+_MIDDLE_LIMBS = (
+  *(("left eye", "right eye"), ("nose", "left eye"), ("nose", "right eye")),
+  *(("left shoulder", "right shoulder"), ("left hip", "right hip")),
+  *(("neck", "head top"), ("neck", "left shoulder"), ("neck", "right shoulder")),
+)
+
+
+def limbs(names: Sequence[str]) -> list[tuple[int, int]]:
+  """Returns the lines of a person's skeleton, as pairs of places in `names`.
+
+  They are those of COCO, and of the neck and head of other data sets; there are none
+  for names that are no parts of a person.
+
+  Args:
+    names: Names such as "left knee" or "left_knee".
+  """
+  place = {name.replace("_", " "): n for n, name in enumerate(names)}
+  sided = [
+    (f"{side} {a}", f"{side} {b}") for a, b in _LIMBS for side in ("left", "right")
+  ]
+  return [
+    (place[a], place[b])
+    for a, b in (*sided, *_MIDDLE_LIMBS)
+    if a in place and b in place
+  ]

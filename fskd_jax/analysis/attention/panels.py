@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
@@ -83,10 +84,14 @@ def draw_crop(
   image: UInt8[np.ndarray, "H W 3"],
   points: Float[np.ndarray, "n 2"],
   title: str,
+  limbs: Sequence[tuple[int, int]] = (),
 ) -> None:
-  """Draws the crop in colour, with a dot at every point."""
+  """Draws the crop in colour, a dot at every point, and lines between pairs of them."""
   axis.imshow(image)
   axis.autoscale(False)  # points outside the crop are not shown
+  for color, width in (("black", 2.0), ("white", 0.9)):
+    lines = [points[list(pair)] for pair in limbs]
+    axis.add_collection(LineCollection(lines, colors=color, linewidths=width))
   colors = keypoint_colors(len(points))
   axis.scatter(*points.T, s=14, c=colors, edgecolors="black", lw=0.4)
   axis.set_title(title, fontsize=8, pad=3)

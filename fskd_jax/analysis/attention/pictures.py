@@ -39,6 +39,7 @@ def draw_maps(
   threshold: float,
   heading: str,
   label: str,
+  limbs: Sequence[tuple[int, int]] = (),
 ) -> Figure:
   """Draws one map per keypoint, after the crop with all predictions.
 
@@ -50,11 +51,12 @@ def draw_maps(
     threshold: The largest value that stays transparent.
     heading: The text above the figure.
     label: The label of the colour bar.
+    limbs: Pairs of keypoints to join by lines among the predictions.
   """
   columns = min(COLUMNS, len(names) + 1)
   rows = math.ceil((len(names) + 1) / columns)
   figure, panels = make_panels(rows, columns, 1.6, image.shape, heading)
-  draw_crop(panels.flat[0], image, points, "predictions")
+  draw_crop(panels.flat[0], image, points, "predictions", limbs)
   norm = log_scale(maps, threshold)
   for axis, values, point, name in zip(panels.flat[1:], maps, points, names):
     draw_overlay(axis, image, values, norm, threshold)
@@ -75,6 +77,7 @@ def draw_sheet(
   threshold: float,
   heading: str,
   label: str,
+  limbs: Sequence[tuple[int, int]] = (),
 ) -> Figure:
   """Draws the maps of all layers (rows) and keypoints (columns); see `draw_maps`.
 
@@ -84,7 +87,7 @@ def draw_sheet(
   figure, panels = make_panels(len(maps), len(names) + 1, 1.05, image.shape, heading)
   norm = log_scale(maps, threshold)
   for layer, (axes, row) in enumerate(zip(panels, maps)):
-    draw_crop(axes[0], image, points[:predicted], f"layer {layer}")
+    draw_crop(axes[0], image, points[:predicted], f"layer {layer}", limbs)
     for axis, values, point, name in zip(axes[1:], row, points, names):
       draw_overlay(axis, image, values, norm, threshold)
       draw_ring(axis, point)

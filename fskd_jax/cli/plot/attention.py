@@ -14,6 +14,7 @@ from fskd_jax.analysis.attention import explain, gradients, maps, pictures
 from fskd_jax.cli.plot.out import add_out, save
 from fskd_jax.cli.pose_source import add_source, load_pose_model
 from fskd_jax.config import Config, crop_size
+from fskd_jax.data import keypoints
 from fskd_jax.device import store
 from fskd_jax.models.build import make_transpose
 from fskd_jax.models.transpose import HEATMAP_STRIDE
@@ -123,6 +124,7 @@ def _run_maps(args: argparse.Namespace) -> int:
     threshold=threshold,
     heading=_heading(args, cfg, f"layer {layer} of 0..{layers[-1]}"),
     label=label,
+    limbs=keypoints.limbs(cfg.data.base),
   )
   return save(figure, args.out)
 
@@ -145,6 +147,7 @@ def _run_sheet(args: argparse.Namespace) -> int:
     threshold=threshold,
     heading=_heading(args, cfg, "all layers"),
     label=label,
+    limbs=keypoints.limbs(cfg.data.base),
   )
   return save(figure, args.out)
 

@@ -46,6 +46,23 @@ def test_points_beyond_the_crop_do_not_shrink_it():
     assert axis.get_xlim() == (-0.5, 23.5) and axis.get_ylim() == (31.5, -0.5)
 
 
+def test_limbs_join_their_predictions():
+  plain, joined = (
+    pictures.draw_maps(
+      IMAGE, np.ones((2, 32, 24)), POINTS, NAMES,
+      threshold=0.1, heading="", label="", limbs=limbs,
+    )
+    for limbs in ((), [(0, 1)])
+  )  # fmt: skip
+  assert not _lines(plain) and _lines(joined)
+  for lines in _lines(joined):
+    np.testing.assert_array_equal(lines.vertices, POINTS)
+
+
+def _lines(figure):
+  return [path for x in figure.axes[0].collections[:-1] for path in x.get_paths()]
+
+
 @pytest.mark.parametrize("threshold", [0.0, 0.01])
 def test_every_map_has_the_scale_of_the_colour_bar(threshold):
   maps = np.random.default_rng(1).random((3, 2, 32, 24)) * np.reshape(
@@ -65,7 +82,7 @@ def test_every_map_has_the_scale_of_the_colour_bar(threshold):
     assert (image.norm.vmin, image.norm.vmax) == pytest.approx((low, high))
   titles = [axis.get_title() for axis in figure.axes]
   assert titles[:6] == ["layer 0", "nose", "tail", "layer 1", "", ""]
-  (dots,) = figure.axes[0].collections
+  dots = figure.axes[0].collections[-1]
   assert len(dots.get_offsets()) == 1  # predictions alone
 
 
