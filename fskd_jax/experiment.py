@@ -1,6 +1,7 @@
 """Trains and evaluates experiments; the one place that knows which tasks there are."""
 
 import contextlib
+import copy
 import os
 import pathlib
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import Any
 
 from fskd_jax import config
 from fskd_jax.buckets import mirror
-from fskd_jax.config import Config
+from fskd_jax.config import Config, keeping
 from fskd_jax.data import fingerprint
 from fskd_jax.device import processes
 from fskd_jax.few_shot import transfer
@@ -26,6 +27,18 @@ def make_task(cfg: Config) -> Task:
   if cfg.task == "pose":
     return PoseTask(cfg)
   return FewShotTask(cfg, search_evaluation.searcher)
+
+
+def compiled_step(cfg: Config) -> Callable[..., Any]:
+  """Returns `loop.compiled_step`, kept for the next training by these settings."""
+  sizes = config.crop_size(cfg.data), cfg.data.color_jitter, cfg.data.grey_probability
+  key = cfg.task, cfg.model, cfg.loss, cfg.optim, cfg.train, sizes, cfg.data.base
+
+  def make() -> Callable[..., Any]:
+    settings = copy.deepcopy(cfg)
+    return loop.compiled_step(make_task(settings), settings)
+
+  return keeping.kept(("training step", *key), make)
 
 
 def train(
@@ -52,7 +65,8 @@ def train(
   """
   _check(cfg)
   with mirror.mirrored(workdir, is_training=True) as folder:
-    return loop.train(make_task(cfg), cfg, folder, profile_steps)
+    task, step_fn = make_task(cfg), compiled_step(cfg)
+    return loop.train(task, cfg, folder, profile_steps, step_fn=step_fn)
 
 
 def evaluate(

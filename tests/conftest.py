@@ -108,6 +108,19 @@ def _require(path: pathlib.Path) -> pathlib.Path:
   return path
 
 
+@pytest.fixture(autouse=True)
+def nothing_kept_of_what_is_patched(request):
+  """Programs and tables that `keeping` keeps know nothing of patched constants."""
+  from fskd_jax.config import keeping
+
+  is_patching = "monkeypatch" in request.fixturenames
+  if is_patching:
+    keeping.forget()
+  yield
+  if is_patching:
+    keeping.forget()
+
+
 @pytest.fixture(scope="session")
 def golden():
   """Outputs of the authors' own PyTorch code (shared/golden)."""

@@ -1,12 +1,13 @@
 """Runs detectors and baselines on fixed episodes, and scores them."""
 
+import copy
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fskd_jax.config import Config, EvalConfig, crop_size
+from fskd_jax.config import Config, EvalConfig, crop_size, keeping
 from fskd_jax.data.evaluation_batches import evaluation_batches
 from fskd_jax.data.feed import Feed
 from fskd_jax.data.plans import Sampler
@@ -60,13 +61,17 @@ def run_detector(
   Returns:
     `(variables, batch) -> tree of NumPy arrays [b ..]`, on every device of the backend.
   """
+  run = _compiled(cfg, reduce, backend or cfg.train.backend)
+  return lambda variables, batch: run(variables, batch, feed.store)
+
+
+def _compiled(
+  cfg: Config, reduce: Callable[[DetectorOutput, EpisodeBatch], Any], backend: str
+) -> Callable[..., Any]:
   step = functools.partial(
     few_shot_step.eval_step, detector=make_detector(cfg), reduce=reduce
   )
-  run = parallel.parallelize_evaluation(
-    step, backend or cfg.train.backend, crop_size(cfg.data)
-  )
-  return lambda variables, batch: run(variables, batch, feed.store)
+  return parallel.parallelize_evaluation(step, backend, crop_size(cfg.data))
 
 
 def keypoint_reader(
@@ -80,10 +85,15 @@ def keypoint_reader(
     backend: As for `run_detector`.
     prior: Prior of all keypoints of an image together; None for none.
   """
+  decoding, backend = cfg.eval.decoding, backend or cfg.train.backend
   read = functools.partial(
-    few_shot_step.read_keypoints, loss=cfg.loss, kind=cfg.eval.decoding, prior=prior
+    few_shot_step.read_keypoints, loss=cfg.loss, kind=decoding, prior=prior
   )
-  return run_detector(cfg, feed, read, backend)
+  run = keeping.kept(
+    ("reader", cfg.model, crop_size(cfg.data), cfg.loss, decoding, prior, backend),
+    lambda: _compiled(*copy.deepcopy((cfg, read)), backend),
+  )
+  return lambda variables, batch: run(variables, batch, feed.store)
 
 
 def score(

@@ -4,8 +4,7 @@ The modules that know the names of a model make the table. Tensors are NumPy arr
 PyTorch is not needed.
 """
 
-import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,20 +71,6 @@ def make_table(variables: Any, names: Mapping[str, str]) -> list[Entry]:
     name = names.get("/".join(path[1:]), name)
     entries.append(Entry(path, name, leaf.shape, *_layout(path, leaf.shape)))
   return entries
-
-
-def remembered(table: Callable[..., list[Entry]]) -> Callable[..., list[Entry]]:
-  """Decorator of a table: calls whose arguments print alike trace the network once."""
-  known: dict[str, list[Entry]] = {}
-
-  @functools.wraps(table)
-  def recall(*args: Any, **kwargs: Any) -> list[Entry]:
-    key = repr((args, kwargs))  # a configuration can change, so it has no hash
-    if key not in known:
-      known[key] = table(*args, **kwargs)
-    return list(known[key])
-
-  return recall
 
 
 def read(tensors: Mapping[str, np.ndarray], entries: Iterable[Entry]) -> dict[str, Any]:

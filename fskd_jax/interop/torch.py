@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from fskd_jax.config import ModelConfig
+from fskd_jax.config import ModelConfig, keeping
 from fskd_jax.config.encoders import is_wrapped
 from fskd_jax.interop import entries
 from fskd_jax.interop import transpose as transpose_names
@@ -59,7 +59,6 @@ def state_dict(
   return sine | tensors
 
 
-@entries.remembered
 def detector_table(config: ModelConfig, image_size: int = 32) -> list[Entry]:
   """Lists every variable of a detector with its name in a state dict.
 
@@ -67,9 +66,13 @@ def detector_table(config: ModelConfig, image_size: int = 32) -> list[Entry]:
   original has (the small encoder, the ablated kernel generators) gets its Flax path,
   joined by dots.
   """
-  detector = FewShotDetector(config, image_size)
-  shapes = jax.eval_shape(lambda: init_variables(detector, seed=0))
-  return entries.make_table(shapes, _encoder_names(config) | _head_names(config))
+
+  def table() -> list[Entry]:
+    detector = FewShotDetector(config, image_size)
+    shapes = jax.eval_shape(lambda: init_variables(detector, seed=0))
+    return entries.make_table(shapes, _encoder_names(config) | _head_names(config))
+
+  return keeping.kept(("detector table", config, image_size), table)
 
 
 def _encoder_names(config: ModelConfig) -> dict[str, str]:

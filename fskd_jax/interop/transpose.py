@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from fskd_jax.config import ModelConfig
+from fskd_jax.config import ModelConfig, keeping
 from fskd_jax.config.encoders import is_wrapped
 from fskd_jax.interop import entries
 from fskd_jax.interop.encoder_names import NAMES
@@ -67,14 +67,19 @@ def state_dict(
   return sine_tensor(config, image_size) | entries.write(variables, table)
 
 
-@entries.remembered
 def transpose_table(
   config: ModelConfig, image_size: tuple[int, int], num_keypoints: int
 ) -> list[Entry]:
   """Lists every variable of a `TransPose` with its name in a state dict."""
-  model = TransPose(config, image_size, num_keypoints)
-  shapes = jax.eval_shape(lambda: init_variables(model, seed=0))
-  return entries.make_table(shapes, encoder_names(config) | HEAD_NAMES)
+
+  def table() -> list[Entry]:
+    model = TransPose(config, image_size, num_keypoints)
+    shapes = jax.eval_shape(lambda: init_variables(model, seed=0))
+    return entries.make_table(shapes, encoder_names(config) | HEAD_NAMES)
+
+  return keeping.kept(
+    ("TransPose table", config, tuple(image_size), num_keypoints), table
+  )
 
 
 def encoder_names(config: ModelConfig, prefix: str = "") -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The few-shot keypoint detector: all parts in reading order."""
 
+import copy
 import functools
 import math
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Num
 
 from fskd_jax import episode
-from fskd_jax.config import ModelConfig
+from fskd_jax.config import ModelConfig, keeping
 from fskd_jax.episode import EpisodeBatch, Views
 from fskd_jax.models.aggregator import masked_mean, pool_features
 from fskd_jax.models.chunks import map_in_chunks
@@ -317,8 +318,18 @@ def init_variables(detector: FewShotDetector, seed: int) -> dict[str, Any]:
     is_auxiliary=np.zeros((1, 1), bool),
     episode_index=np.zeros(1, np.int32),
   )
-  init = jax.jit(functools.partial(detector.init, train=False))
+  if type(detector) is FewShotDetector and detector.own_encoder is None:
+    init = keeping.kept(
+      ("init of detector", detector.config, side),
+      lambda: _initializer(FewShotDetector(copy.deepcopy(detector.config), side)),
+    )
+  else:
+    init = _initializer(detector)
   return {"batch_stats": {}, **init(jax.random.key(seed), blank)}
+
+
+def _initializer(detector: FewShotDetector) -> Callable[..., Any]:
+  return jax.jit(functools.partial(detector.init, train=False))
 
 
 def fuse_heatmaps(

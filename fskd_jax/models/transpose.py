@@ -1,5 +1,6 @@
 """TransPose: heat-maps of a fixed set of keypoints, by attention."""
 
+import copy
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Num
 
-from fskd_jax.config import ModelConfig, TransformerConfig
+from fskd_jax.config import ModelConfig, TransformerConfig, keeping
 from fskd_jax.models.encoder import build_encoder, normalize_for
 
 HEATMAP_STRIDE = 4
@@ -162,7 +163,11 @@ class TransPose(nn.Module):
 def init_variables(model: TransPose, seed: int) -> dict[str, Any]:
   """Returns the initial variables of a network: {"params", "batch_stats"}."""
   image = jnp.zeros((1, *model.image_size, 3), jnp.float32)
-  init = jax.jit(functools.partial(model.init, train=False))
+  of = model.config, model.image_size, model.num_keypoints
+  init = keeping.kept(
+    ("init of TransPose", *of),
+    lambda: jax.jit(functools.partial(TransPose(*copy.deepcopy(of)).init, train=False)),
+  )
   return {**init(jax.random.key(seed), image)}
 
 

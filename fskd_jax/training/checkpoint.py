@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -301,7 +302,14 @@ class CheckpointStore:
     """Creates the folder, and removes the remains of a killed save."""
     self.directory.mkdir(exist_ok=True)
     for unfinished in self.directory.glob("*.orbax-checkpoint-tmp*"):
-      shutil.rmtree(unfinished)
+      for wait in (0.1, 1.0, 5.0, 0.0):
+        try:
+          shutil.rmtree(unfinished)
+          break
+        except OSError:  # threads of a save that failed may write there for a while
+          if not wait:
+            raise
+          time.sleep(wait)
 
   def _drop_old(self) -> None:
     steps = self._steps()

@@ -111,7 +111,11 @@ def new_state(task: Task, cfg: Config) -> TrainState:
 
 
 def train(
-  task: Task, cfg: Config, workdir: str | os.PathLike, profile_steps: str = ""
+  task: Task,
+  cfg: Config,
+  workdir: str | os.PathLike,
+  profile_steps: str = "",
+  step_fn: Callable[..., Any] | None = None,
 ) -> TrainState:
   """Trains, or resumes the training in a workdir.
 
@@ -123,6 +127,7 @@ def train(
     cfg: The experiment.
     workdir: The folder of the run; created if it does not exist.
     profile_steps: The steps to profile into profile/ below the workdir, see `Profiler`.
+    step_fn: As for `fit`.
 
   Raises:
     ValueError: The workdir belongs to another configuration, is an address, or is in
@@ -174,7 +179,15 @@ def train(
       if due:
         placed = parallel.replicate(state, cfg.train.backend)
         records.finish_step(first, placed, due)
-      state = fit(task, feed, state, cfg, sampler=sampler, after_step=after_step)
+      state = fit(
+        task,
+        feed,
+        state,
+        cfg,
+        sampler=sampler,
+        step_fn=step_fn,
+        after_step=after_step,
+      )
   if parallel.is_main_process():
     curves = draw_curves({workdir.name: workdir / METRICS_FILE})
     write_picture(workdir / "curves.png", curves)

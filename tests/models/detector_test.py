@@ -117,12 +117,10 @@ def test_types_in_chunks_are_detected_alike(monkeypatch, detector, evaluate, bat
   monkeypatch.setattr(chunks, "MAX_NUMBERS", 300)  # two of three types at stride 16
   run = jax.jit(functools.partial(module.apply, train=False))
   _close(run(variables, batch).heatmaps, expected)
-  kernels = module.apply(
-    variables, *batch.support.annotations(), method="encode_support"
-  )
-  _close(
-    module.apply(variables, batch.query.images, kernels, method="detect"), expected
-  )
+  encode = jax.jit(functools.partial(module.apply, method="encode_support"))
+  detect = jax.jit(functools.partial(module.apply, method="detect"))
+  kernels = encode(variables, *batch.support.annotations())
+  _close(detect(variables, batch.query.images, kernels), expected)
 
 
 def test_what_is_invisible_does_not_matter(evaluate, batch):

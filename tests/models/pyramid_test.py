@@ -254,5 +254,6 @@ def test_files_that_others_load(detector, tmp_path):
   support, boxes = episode.support, np.ones((1, 1, 2), np.float32)
   places = Places(support.keypoints, support.visible, boxes, boxes)._asdict()
   found = detect.call(given, episode.query.images, kernels, places)
-  expected = network.apply(variables, episode, train=False).heatmaps[0]
+  apply = jax.jit(functools.partial(network.apply, train=False))
+  expected = apply(variables, episode).heatmaps[0]
   np.testing.assert_allclose(found["heatmaps"], expected, atol=1e-5)

@@ -65,12 +65,10 @@ MOMENTS = {
 }
 
 
-def test_a_run_stopped_anywhere_goes_on_as_if_nothing_had_been(
-  whole, tmp_path, monkeypatch, caplog
-):
+def test_a_run_stopped_anywhere_goes_on_as_if_nothing_had_been(whole, tmp_path, caplog):
   cfg, workdir, state = whole
   for owner, name, call, last, number in MOMENTS.values():
-    with monkeypatch.context() as patch, preemption.listening():
+    with pytest.MonkeyPatch.context() as patch, preemption.listening():
       patch.setattr(owner, name, _sending(number, getattr(owner, name), call))
       with pytest.raises(preemption.Stopped) as ended:
         experiment.train(cfg, tmp_path)

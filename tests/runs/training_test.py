@@ -117,12 +117,10 @@ KILLS = {
 
 
 @pytest.mark.parametrize("moment", KILLS)
-def test_a_run_killed_at_the_end_resumes_bit_for_bit(
-  trained, tmp_path, monkeypatch, moment
-):
+def test_a_run_killed_at_the_end_resumes_bit_for_bit(trained, tmp_path, moment):
   cfg, workdir, state = trained
   owner, name, call, before, saved = KILLS[moment]
-  with monkeypatch.context() as patch:
+  with pytest.MonkeyPatch.context() as patch:
     patch.setattr(*_kill(owner, name, call, before=before))
     with pytest.raises(Killed):
       experiment.train(cfg, tmp_path)
@@ -179,9 +177,7 @@ def test_a_truncated_checkpoint_costs_the_steps_since_the_one_before(
 
 
 @failing_orbax
-def test_a_full_disk_stops_the_run_and_keeps_the_earlier_checkpoint(
-  trained, workdir, monkeypatch
-):
+def test_a_full_disk_stops_the_run_and_keeps_the_earlier_checkpoint(trained, workdir):
   cfg, finished, _ = trained
   save = CheckpointStore.save
   soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -193,7 +189,7 @@ def test_a_full_disk_stops_the_run_and_keeps_the_earlier_checkpoint(
     finally:
       resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
-  with monkeypatch.context() as patch:
+  with pytest.MonkeyPatch.context() as patch:
     patch.setattr(CheckpointStore, "save", save_on_a_full_disk)
     with pytest.raises(OSError, match="checkpoint of step 80 .*earlier .* untouched"):
       experiment.train(cfg, workdir)
@@ -395,7 +391,7 @@ def test_one_species_without_novel_types_is_trained_and_evaluated_by_default(
     min_support_types=1,
     min_query_types=1,
   )
-  cfg.eval = EvalConfig(episodes=2)
+  cfg.eval = EvalConfig(episodes=2, geometric_prior=False)
   with caplog.at_level(logging.WARNING, "fskd_jax"):
     state = experiment.train(cfg, tmp_path / "run")
   told = "left out of the evaluation: 'unseen/novel': .* 0 novel types.*'seen/novel'"

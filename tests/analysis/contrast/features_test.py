@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -43,7 +44,8 @@ def _pooled_one_by_one(cfg, variables, feed, plan):
   detector = FewShotDetector(cfg.model, cfg.data.image_size)
   batch = jax.tree.map(lambda x: x[None], plan)
   batch = store.with_pixels(batch, feed.store, crop_size(cfg.data))
-  maps = detector.apply(variables, batch, train=False).features[0]
+  apply = jax.jit(functools.partial(detector.apply, train=False))
+  maps = apply(variables, batch).features[0]
   pooled, views = {}, episode.all_views(plan)
   for t, n in np.argwhere(views.visible & (plan.keypoint_ids >= 0)):
     vector = aggregator.pool_features(
