@@ -30,15 +30,13 @@ def make_task(cfg: Config) -> Task:
 
 
 def compiled_step(cfg: Config) -> Callable[..., Any]:
-  """Returns `loop.compiled_step`, kept for the next training by these settings."""
-  sizes = config.crop_size(cfg.data), cfg.data.color_jitter, cfg.data.grey_probability
-  key = cfg.task, cfg.model, cfg.loss, cfg.optim, cfg.train, sizes, cfg.data.base
+  """Returns `loop.compiled_step`, kept for the next training of this experiment."""
 
   def make() -> Callable[..., Any]:
     settings = copy.deepcopy(cfg)
     return loop.compiled_step(make_task(settings), settings)
 
-  return keeping.kept(("training step", *key), make)
+  return keeping.kept(("training step", cfg), make)
 
 
 def train(

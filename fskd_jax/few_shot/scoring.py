@@ -85,12 +85,15 @@ def keypoint_reader(
     backend: As for `run_detector`.
     prior: Prior of all keypoints of an image together; None for none.
   """
-  decoding, backend = cfg.eval.decoding, backend or cfg.train.backend
+  backend = backend or cfg.train.backend
   read = functools.partial(
-    few_shot_step.read_keypoints, loss=cfg.loss, kind=decoding, prior=prior
+    few_shot_step.read_keypoints,
+    loss=cfg.loss,
+    kind=cfg.eval.decoding,
+    prior=prior,
   )
   run = keeping.kept(
-    ("reader", cfg.model, crop_size(cfg.data), cfg.loss, decoding, prior, backend),
+    ("reader", cfg, prior, backend),
     lambda: _compiled(*copy.deepcopy((cfg, read)), backend),
   )
   return lambda variables, batch: run(variables, batch, feed.store)
