@@ -15,8 +15,8 @@ def kept(key: tuple[Any, ...], make: Callable[[], _T]) -> _T:
   """Returns what an earlier call made for the same key, otherwise makes it.
 
   A second training or evaluation in a process so finds its programs traced and
-  compiled. What is made must follow from the key alone: better a whole configuration than
-  a list of its fields, which the next field is not in.
+  compiled. What is made must follow from the key alone: it is better a whole
+  configuration than a list of its fields, in which the next field is missing.
 
   Args:
     key: What it is, and all that it is made from. Keys are the same if they print
