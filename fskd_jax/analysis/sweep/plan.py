@@ -10,6 +10,9 @@ from fskd_jax.config import Config
 from fskd_jax.config.changes import with_fields
 from fskd_jax.training.runs import run_file
 
+CHECKPOINTS = 5
+"""Number of checkpoints of a training, of which the last is kept."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
@@ -111,9 +114,12 @@ def parse_fields(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _lean(cfg: Config) -> Config:
-  """Omits what a short training does not need: only its last step is scored."""
+  """Omits what a short training does not need: only its last step is scored.
+
+  The few checkpoints let one that was interrupted go on.
+  """
   cfg.train.validate_every = cfg.train.picture_every = cfg.train.steps
   cfg.train.validation_episodes = cfg.eval.batch_episodes
-  cfg.train.checkpoint_every = cfg.train.steps
+  cfg.train.checkpoint_every = max(cfg.train.steps // CHECKPOINTS, 1)
   cfg.train.keep_checkpoints = 1
   return cfg

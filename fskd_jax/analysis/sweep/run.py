@@ -29,6 +29,8 @@ from fskd_jax.few_shot.scoring import keypoint_reader, score
 from fskd_jax.files import append_text, read_lines
 from fskd_jax.models.build import count_parameters
 from fskd_jax.training.checkpoint import CheckpointStore
+from fskd_jax.training.log import recorded_seconds
+from fskd_jax.training.writer import METRICS_FILE
 
 _log = logging.getLogger(__name__)
 
@@ -98,7 +100,6 @@ def run_one(job: plan.Job, folder: pathlib.Path) -> dict[str, Any]:
   workdir = folder / "runs" / f"{re.sub(r'[ /]', '_', job.name)}-{job.seed}"
   start = time.perf_counter()
   experiment.train(cfg, workdir)
-  trained = time.perf_counter()
   place = functools.partial(parallel.replicate, backend=cfg.train.backend)
   with contextlib.closing(CheckpointStore(workdir)) as checkpoints:
     saved = checkpoints.restore_model()
@@ -123,7 +124,7 @@ def run_one(job: plan.Job, folder: pathlib.Path) -> dict[str, Any]:
     "commit": _commit(),
     "device": jax.devices()[0].device_kind,
     "parameters": count_parameters(saved.variables["params"]),
-    "train_seconds": round(trained - start, 1),
+    "train_seconds": round(recorded_seconds(workdir / METRICS_FILE), 1),
     "seconds": round(time.perf_counter() - start, 1),
     "settings": settings,
   }

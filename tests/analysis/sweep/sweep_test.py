@@ -56,6 +56,14 @@ def test_a_grid_is_crossed_with_variants_and_seeds(sweep):
   assert sweep.base.train.seed == 0  # the base stays as it is
 
 
+def test_an_interrupted_training_can_go_on(monkeypatch, sweep):
+  monkeypatch.setattr(plan, "run_file", lambda *_: sweep)
+  train = plan.load_sweep("a.py", {"train.steps": 600}).base.train
+  assert train.checkpoint_every == 120 and train.validate_every == 600
+  short = {"train.steps": 3, "optim.warmup_steps": 0}
+  assert plan.load_sweep("a.py", short).base.train.checkpoint_every == 1
+
+
 def test_fields_are_parsed_as_python_or_text():
   found = plan.parse_fields(["a.b=(8, 16)", "a.c=1e-3", "a.d=../x=y", "a.e="])
   assert found == {"a.b": (8, 16), "a.c": 1e-3, "a.d": "../x=y", "a.e": ""}
@@ -131,6 +139,7 @@ def test_the_command_trains_scores_and_reports(tmp_path, shapes_folder, capfd):
   (line,) = run.read(out)
   assert line["config"]["train"]["seed"] == 3 and line["config"]["train"]["steps"] == 8
   assert len(line["settings"]["unseen/novel"]["pck"]["0.1"]) == cfg.eval.episodes
+  assert 0 < line["train_seconds"] < line["seconds"]
   other = next(x for x in plan.jobs(plan.load_sweep(command[2], {"train.steps": 8})))
   assert other.name == line["variant"]
   assert main([*command, "--report"]) == 0
