@@ -17,7 +17,7 @@ from fskd_jax.data.any_labels import read_dataset
 from fskd_jax.own_labels import suggestion_files
 from fskd_jax.own_labels.examples import Examples
 from fskd_jax.own_labels.suggestion_files import Suggestion
-from fskd_jax.prediction import batches, files, inputs, photographs
+from fskd_jax.prediction import batches, box_files, files, inputs, photographs
 from fskd_jax.prediction.detector import KeypointDetector
 from fskd_jax.prediction.inputs import Query
 from fskd_jax.prediction.load import load
@@ -88,12 +88,12 @@ def suggest(
   if not isinstance(detector, KeypointDetector):
     detector = load(detector)
   queries = inputs.gather_queries(frames)
-  known = inputs.read_boxes(boxes, queries) if boxes is not None else {}
+  known = box_files.read(boxes, queries, 1) if boxes is not None else {}
   queries = evenly(queries, MOST_FRAMES)
   rows = evenly(range(len(examples.instances)), MOST_SUPPORTS)
   support = examples.support(detector, rows)
   seen = [
-    _look(detector, support, query, known.get(query.path), whole_images)
+    _look(detector, support, query, known.get(query.path, [None])[0], whole_images)
     for query in progress(queries)
   ]
   every = range(len(examples.instances))

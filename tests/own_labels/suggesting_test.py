@@ -1,5 +1,6 @@
 """Which frames are suggested, and that tools read back what is written."""
 
+import json
 import pathlib
 
 import numpy as np
@@ -63,3 +64,36 @@ def test_tools_read_the_predicted_points_back(name, tmp_path):
   got = image.objects[0].keypoints
   for point, key in zip(points, dataset.keypoint_names):
     np.testing.assert_allclose((got[key].x, got[key].y), point, atol=0.02)
+
+
+class _Detector:
+  """Guesses at the middle of the boxes that it is given."""
+
+  calibration = None
+
+  def support(self, images, keypoints, boxes, names):
+    self.names = names
+    return None
+
+  def predict(self, support, images, boxes):
+    box = np.array([boxes[0] or (0, 0, 60, 48)], float)
+    n = len(self.names)
+    points = np.repeat(box[:, None, :2] + box[:, None, 2:] / 2, n, 1)
+    sure, spread = np.full((1, n), 0.4), np.ones((1, n, 2, 2))
+    return Prediction(np.zeros(1, int), box, points, sure, spread, self.names)
+
+  def features(self, images, boxes):
+    return np.stack([[x, y, 1] / np.linalg.norm([x, y, 1]) for x, y, _, _ in boxes])
+
+
+def test_boxes_that_are_given_are_looked_at(tmp_path, monkeypatch):
+  labels = shapes.write_folder(tmp_path / "labels", images_per_species=1)
+  monkeypatch.setattr(suggesting, "load", lambda path: _Detector())
+  boxes = {"001.png": [9, 5, 20, 30], "002.png": [30, 2, 16, 8]}
+  (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+  frames = [labels / "images" / name for name in boxes]
+  found = suggesting.suggest(
+    labels, frames, tmp_path / "out", boxes=tmp_path / "boxes.json"
+  )
+  looked_at = {x.query.path.name: x.found.box[0].tolist() for x in found}
+  assert looked_at == boxes
