@@ -84,18 +84,20 @@ def draw_contact_sheet(
     names: Names of the keypoint types, whose colours are explained at the bottom.
   """
   columns = math.ceil(math.sqrt(1.5 * len(pictures)))
-  rows = math.ceil(len(pictures) / columns)
-  cell = (THUMBNAIL + _GAP, THUMBNAIL + _TITLE + _GAP)
-  width = columns * cell[0] + _GAP
+  rows = [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
+  heights = [max(picture.height for _, picture in row) for row in rows]
+  width = columns * (THUMBNAIL + _GAP) + _GAP
   colors = _colors_of(names, width)
-  height = rows * cell[1] + _GAP
+  height = sum(heights) + len(rows) * (_TITLE + _GAP) + _GAP
   sheet = Image.new("RGB", (width, height + colors.height), PAPER)
   sheet.paste(colors, (0, height))
-  draw = ImageDraw.Draw(sheet)
-  for place, (title, picture) in enumerate(pictures):
-    x, y = (place % columns) * cell[0] + _GAP, (place // columns) * cell[1] + _GAP
-    sheet.paste(picture, (x + (THUMBNAIL - picture.width) // 2, y + _TITLE))
-    write(draw, (x, y + 4), title, THUMBNAIL)
+  draw, y = ImageDraw.Draw(sheet), _GAP
+  for row, highest in zip(rows, heights):
+    for column, (title, picture) in enumerate(row):
+      x = column * (THUMBNAIL + _GAP) + _GAP
+      sheet.paste(picture, (x + (THUMBNAIL - picture.width) // 2, y + _TITLE))
+      write(draw, (x, y + 4), title, THUMBNAIL)
+    y += highest + _TITLE + _GAP
   return sheet
 
 
