@@ -1,11 +1,12 @@
 """Measures the search for several objects, on objects put side by side.
 
-  python -m benchmarks.objects --root ../shared/data --sources doors glue_tubes
+  python -m benchmarks.objects --root ../shared/data --sources doors --supports 5
 
 Each image holds two or three annotated objects, cut out with a margin and scaled to one
 height. An object is found where a prediction has half of its keypoints within a tenth
 of its longer box side; each prediction counts for one object. PCK is that of the
-objects found. The support is the first object with all keypoints.
+objects found. The support are objects with all keypoints, evenly spaced, which are in
+none of the images.
 """
 
 import argparse
@@ -26,28 +27,30 @@ def main() -> None:
   parser.add_argument("--root", required=True, type=pathlib.Path)
   parser.add_argument("--sources", nargs="+", required=True)
   parser.add_argument("--images", type=int, default=20)
+  parser.add_argument("--supports", type=int, default=1)
   args = parser.parse_args()
   detector = fskd_jax.load()
   for source in args.sources:
     dataset = read_dataset(args.root / source)
     for count in (2, 3):
-      row = _measure(detector, dataset, count, args.images)
+      row = _measure(detector, dataset, count, args.images, args.supports)
       print(f"{source}, {count} objects, {args.images} images: {row}", flush=True)
 
 
-def _measure(detector, dataset, count: int, number: int) -> str:
-  rng, whole = (
-    np.random.default_rng(0),
-    [i for i in dataset.instances if i.visible.all()],
+def _measure(detector, dataset, count: int, number: int, supports: int) -> str:
+  rng = np.random.default_rng(0)
+  whole = [i for i in dataset.instances if i.visible.all()]
+  spacing = len(whole) // supports
+  marked, whole = whole[::spacing][:supports], _without(whole, spacing)
+  support = detector.support(
+    [images.decode(dataset.read_image(i.image), "support") for i in marked],
+    [dict(zip(dataset.keypoint_names, map(tuple, i.keypoints))) for i in marked],
+    [i.box for i in marked],
   )
-  first = whole[0]
-  pixels = images.decode(dataset.read_image(first.image), "support")
-  marks = dict(zip(dataset.keypoint_names, map(tuple, first.keypoints)))
-  support = detector.support([pixels], [marks], [first.box])
   found = total = right = 0
   shares = []
   for _ in range(number):
-    chosen = rng.choice(len(whole) - 1, count, replace=False) + 1
+    chosen = rng.choice(len(whole), count, replace=False)
     parts = [_cut(dataset, whole[i]) for i in chosen]
     offsets = np.cumsum([0, *(part[0].shape[1] for part in parts)])
     image = np.concatenate([part[0] for part in parts], axis=1)
@@ -67,6 +70,11 @@ def _measure(detector, dataset, count: int, number: int) -> str:
     f"precision {100 * right / found:.0f} %, recall {100 * right / total:.0f} %, "
     f"PCK@0.1 {pck:.0f} %"
   )
+
+
+def _without(whole: list, spacing: int) -> list:
+  """Returns the objects that are no support."""
+  return [instance for i, instance in enumerate(whole) if i % spacing]
 
 
 def _cut(dataset, instance) -> tuple[np.ndarray, np.ndarray, float]:

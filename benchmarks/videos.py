@@ -65,7 +65,8 @@ def main() -> None:
   whole = args.folder / "whole"
   subprocess.run([*command, str(whole)], check=True)
   print(followed(whole, truth), flush=True)
-  print(searched(args.folder, args.searched, args.objects), flush=True)
+  if args.searched:
+    print(searched(args.folder, args.searched, args.objects), flush=True)
   if args.kill:
     killed = args.folder / "killed"
     kill([*command, str(killed)], killed, int(0.7 * args.frames))
