@@ -18,8 +18,11 @@ THRESHOLDS = 0.05, 0.1, 0.15, 0.2
 measure than PCK@0.1 alone where there are few points."""
 
 
-SURE = 0.9
+SURE = 0.95
 """Probability with which a gain must be one."""
+
+LIKELY = 0.9
+"""Probability with which a loss must be one."""
 
 
 class Fold(NamedTuple):
@@ -114,20 +117,20 @@ def best(scores: Float[np.ndarray, "a o"]) -> int:
 
   Returns:
     Its number; 0 if no gain over the first choice is above 0 with a probability of
-    90 %, by Student's t.
+    95 %, by Student's t.
   """
-  gain, error = _gains(scores)
+  gain, error = _gains(scores, SURE)
   return int(np.where(gain > error, gain, 0.0).argmax())
 
 
 def worse(scores: Float[np.ndarray, "a o"]) -> Bool[np.ndarray, " a"]:
   """Returns which choices probably have a lower mean score than the first."""
-  gain, error = _gains(scores)
+  gain, error = _gains(scores, LIKELY)
   return gain < -error
 
 
 def _gains(
-  scores: Float[np.ndarray, "a o"],
+  scores: Float[np.ndarray, "a o"], probability: float
 ) -> tuple[Float[np.ndarray, " a"], Float[np.ndarray, " a"]]:
   """Returns mean gains over the first choice, and what they must exceed."""
   scores = scores[:, np.isfinite(scores).all(0)]
@@ -136,4 +139,4 @@ def _gains(
   if count < 2:
     return np.zeros(len(gains)), np.zeros(len(gains))
   error = gains.std(1, ddof=1) / np.sqrt(count)
-  return gains.mean(1), error * special.stdtrit(count - 1, SURE)
+  return gains.mean(1), error * special.stdtrit(count - 1, probability)
