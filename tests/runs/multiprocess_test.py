@@ -11,8 +11,8 @@ import sys
 import jax
 import numpy as np
 import pytest
-from helpers import shapes
-from helpers.libraries import needs_tensorflow
+from helpers import several_runs, shapes
+from helpers.libraries import HOST_EXECUTOR, needs_tensorflow
 from helpers.paths import ROOT
 from helpers.ports import free_port
 
@@ -23,7 +23,7 @@ def _run_both(script, *arguments, folder, only_second=(), code=0):
   """Runs a script in two processes of two devices each.
 
   Args:
-    script: train.py or evaluate.py.
+    script: train.py, or one that takes its flags.
     *arguments: of both.
     folder: for what they say.
     only_second: further arguments of process 1.
@@ -39,7 +39,7 @@ def _run_both(script, *arguments, folder, only_second=(), code=0):
   ]
   running = []
   for number in range(2):
-    with (folder / f"{script}.{number}.log").open("w") as log:
+    with (folder / f"{number}.log").open("w") as log:
       running.append(
         subprocess.Popen(
           [*command, f"--process={number}", *(only_second if number else ())],
@@ -49,135 +49,158 @@ def _run_both(script, *arguments, folder, only_second=(), code=0):
         )
       )
   try:
-    codes = [process.wait(timeout=200) for process in running]
+    codes = [process.wait(timeout=400) for process in running]
   finally:
     for process in running:
       process.kill()
-  logs = [(folder / f"{script}.{n}.log").read_text() for n in range(2)]
+  logs = [(folder / f"{n}.log").read_text() for n in range(2)]
   assert codes == [code, code], "\n".join(logs)
   return logs
 
 
-@pytest.mark.parametrize("backend", ["pmap", "shard_map"])
-def test_two_processes_resume_train_and_checkpoint_together(
-  trained, shapes_folder, tmp_path, backend
-):
-  # From step 64 of a run of one process and one device to its end at step 80.
-  workdir = tmp_path / "run"
-  shutil.copytree(trained[1], workdir)
+def _assert_same_end(workdir, expected):
+  """Compares records and weights of a run with those of one process and one device."""
+  assert len(list(workdir.glob("events.*"))) == 1  # process 0 alone writes
+  found, wanted = shapes.metrics(workdir), shapes.metrics(expected)
+  assert [line.keys() for line in found] == [line.keys() for line in wanted]
+  models = [CheckpointStore(run).restore_model() for run in (workdir, expected)]
+  assert models[0].step == 80
+  close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)
+  jax.tree.map(close, found, wanted)
+  jax.tree.map(close, models[0].variables, models[1].variables)
+
+
+def _unfinished(finished, workdir):
+  """Copies a run without its end, from step 64 to step 80."""
+  shutil.copytree(finished, workdir)
   shutil.rmtree(workdir / "checkpoints" / "80")
   for path in workdir.glob("events.*"):
     path.unlink()
-  experiment = shapes.write_experiment(tmp_path / "experiment.py", shapes_folder)
+  return workdir
+
+
+@pytest.fixture(scope="module")
+def experiment(shapes_folder, tmp_path_factory):
+  folder = tmp_path_factory.mktemp("experiment")
+  return shapes.write_experiment(folder / "experiment.py", shapes_folder)
+
+
+def test_two_processes_resume_train_and_checkpoint_together(
+  trained, experiment, tmp_path
+):
+  workdir = _unfinished(trained[1], tmp_path / "run")
   logs = _run_both(
     "train.py",
     f"--config={experiment}",
     f"--workdir={workdir}",
-    f"--config.train.backend={backend}",
+    "--config.train.backend=pmap",
     folder=tmp_path,
   )
   assert "resuming after step 64 of 80" in logs[0] and "resuming" not in logs[1]
-  assert len(list(workdir.glob("events.*"))) == 1  # process 0 alone writes
-  found, expected = shapes.metrics(workdir), shapes.metrics(trained[1])
-  assert [line.keys() for line in found] == [line.keys() for line in expected]
-  models = [CheckpointStore(run).restore_model() for run in (workdir, trained[1])]
-  assert models[0].step == 80
-  close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)
-  jax.tree.map(close, found, expected)
-  jax.tree.map(close, models[0].variables, models[1].variables)
+  _assert_same_end(workdir, trained[1])
 
 
-@pytest.fixture
-def experiment(shapes_folder, tmp_path):
-  return shapes.write_experiment(tmp_path / "experiment.py", shapes_folder)
-
-
-def _other_data(folder, tmp_path):
-  other = tmp_path / "other"
-  shutil.copytree(folder, other)
-  content = json.loads((other / "annotations.json").read_text())
-  content["annotations"][7]["keypoints"][0] += 0.5
-  (other / "annotations.json").write_text(json.dumps(content))
-  return (f"--config.data.path={other}",)
-
-
-# Of process 1, and what both must say at the end.
-DIFFERENCES = {
-  # One of them is not even valid: its process must not end alone.
-  "settings": (
-    lambda *_: (
+def test_processes_that_differ_end_before_the_first_step(experiment, tmp_path):
+  logs = _run_both(
+    "train.py",
+    f"--config={experiment}",
+    f"--workdir={tmp_path / 'run'}",
+    "--config.train.backend=pmap",
+    folder=tmp_path,
+    # One of them is not even valid: this process must not end alone.
+    only_second=(
       "--config.train.seed=7",
       "--config.train.steps=90",
       "--config.optim.learning_rate=-1",
     ),
-    (
-      "train.seed is 0 on process 0, 7 on process 1",
-      "train.steps is 80 on process 0, 90 on process 1",
-      "optim.learning_rate is 0.01 on process 0, -1.0 on process 1",
-    ),
-  ),
-  "data": (_other_data, ("the processes of this run differ: the labels (CRC) is ",)),
-  "missing data": (lambda *_: ("--config.data.path=nowhere",), ("nowhere",)),
-}
-
-
-@pytest.mark.parametrize("case", DIFFERENCES)
-def test_processes_that_differ_end_before_the_first_step(
-  experiment, shapes_folder, tmp_path, case
-):
-  flags, told = DIFFERENCES[case]
-  logs = _run_both(
-    "train.py",
-    f"--config={experiment}",
-    f"--workdir={tmp_path / 'run'}",
-    "--config.train.backend=pmap",
-    folder=tmp_path,
-    only_second=flags(shapes_folder, tmp_path),
     code=2,
   )
   for log in logs:
-    assert all(part in log.splitlines()[-1] for part in told), log
+    last = log.splitlines()[-1]
+    assert "train.seed is 0 on process 0, 7 on process 1" in last
+    assert "train.steps is 80 on process 0, 90 on process 1" in last
+    assert "optim.learning_rate is 0.01 on process 0, -1.0 on process 1" in last
     assert "Traceback" not in log
-  assert case != "missing data" or "process 1: FileNotFoundError" in logs[0]
   assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
-def test_processes_with_folders_of_their_own_do_not_resume(
-  trained, experiment, tmp_path
-):
-  workdir = tmp_path / "run"
-  shutil.copytree(trained[1], workdir)
+def _other_data(folder, other):
+  shutil.copytree(folder, other)
+  content = json.loads((other / "annotations.json").read_text())
+  content["annotations"][7]["keypoints"][0] += 0.5
+  (other / "annotations.json").write_text(json.dumps(content))
+  return other
+
+
+@pytest.fixture(scope="module")
+def several(trained, shapes_folder, experiment, tmp_path_factory):
+  """Runs of two processes that start once: (folder, what each said by run)."""
+  folder = tmp_path_factory.mktemp("several")
+  pmap, shard_map = {"train.backend": "pmap"}, {"train.backend": "shard_map"}
+  both = lambda name, fields: 2 * [{"workdir": str(folder / name), "fields": fields}]
+  runs = {"other data": both("other data", pmap), "no data": both("no data", pmap)}
+  other = _other_data(shapes_folder, folder / "other")
+  runs["other data"][1] = runs["other data"][1] | {
+    "fields": pmap | {"data.path": str(other)}
+  }
+  runs["no data"][1] = runs["no data"][1] | {"fields": pmap | {"data.path": "nowhere"}}
+  runs["own folders"] = [
+    {"workdir": str(workdir), "fields": pmap}
+    for workdir in (shutil.copytree(trained[1], folder / "run"), folder / "own")
+  ]
+  _unfinished(trained[1], folder / "resumed")
+  runs["resumed"] = both("resumed", shard_map)
+  if HOST_EXECUTOR == "tfdata":
+    runs["streamed"] = both("streamed", pmap | STREAMED | {
+      "data.cache_dir": str(folder / "cold")
+    })  # fmt: skip
+  (folder / "runs.json").write_text(json.dumps(runs))
+  program = "tests/helpers/several_runs.py"
   logs = _run_both(
-    "train.py",
-    f"--config={experiment}",
-    f"--workdir={workdir}",
-    "--config.train.backend=pmap",
-    folder=tmp_path,
-    only_second=[f"--workdir={tmp_path / 'own'}"],
-    code=2,
+    program, f"--config={experiment}", f"--runs={folder / 'runs.json'}", folder=folder
   )
-  for log in logs:
-    assert "is [48, 64, 80] on process 0" in log and "same workdir" in log, log
-    assert "Traceback" not in log
+  assert all("Traceback" not in log for log in logs), logs
+  return folder, [several_runs.split(log) for log in logs]
+
+
+STREAMED = {
+  "train.steps": 4,
+  "train.checkpoint_every": 4,
+  "data.validation_species": (),  # would take most of the time
+  "data.executor": "tfdata",
+}
+
+
+# What both must say at the end.
+FAULTS = {
+  "other data": ("the processes of this run differ: the labels (CRC) is ",),
+  "no data": ("nowhere",),
+  "own folders": ("is [48, 64, 80] on process 0", "same workdir"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_other_data_and_folders_are_told_before_the_first_step(several, fault):
+  folder, said = several
+  for by_run in said:
+    last = by_run[fault].splitlines()[-1]
+    assert all(part in last for part in FAULTS[fault]), by_run[fault]
+  assert fault != "no data" or "process 1: FileNotFoundError" in said[0][fault]
+  assert not (folder / fault / "metrics.jsonl").exists()
+
+
+def test_with_global_arrays_it_is_the_same_run(several, trained):
+  folder, said = several
+  assert "resuming after step 64 of 80" in said[0]["resumed"]
+  assert "resuming" not in said[1]["resumed"]
+  _assert_same_end(folder / "resumed", trained[1])
 
 
 @needs_tensorflow
-def test_the_default_executor_starts_with_an_empty_cache(experiment, tmp_path):
-  cache = tmp_path / "cold"
-  _run_both(
-    "train.py",
-    f"--config={experiment}",
-    f"--workdir={tmp_path / 'run'}",
-    "--config.train.backend=pmap",
-    "--config.train.steps=4",
-    "--config.data.validation_species=()",  # would take most of the time
-    "--config.train.checkpoint_every=4",
-    "--config.data.executor=tfdata",
-    f"--config.data.cache_dir={cache}",
-    folder=tmp_path,
-  )
-  assert shapes.metrics(tmp_path / "run")[0]["step"] == 4
-  names = [path.name for path in cache.rglob("*")]
+def test_the_default_executor_starts_with_an_empty_cache(several):
+  folder, _ = several
+  assert shapes.metrics(folder / "streamed")[0]["step"] == 4
+  names = [path.name for path in (folder / "cold").rglob("*")]
   assert "1.0.0" in names and not [name for name in names if "incomplete" in name]
 
 
