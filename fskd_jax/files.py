@@ -56,6 +56,22 @@ def write_bytes(path: pathlib.Path, content: bytes) -> None:
       unfinished.write_bytes(content)
 
 
+def create_bytes(path: pathlib.Path, content: bytes) -> bool:
+  """Writes a file that is new; returns False, and writes nothing, where there is one.
+
+  Of several processes that do so at once, one succeeds. A reader may see it incomplete.
+
+  Raises:
+    OSError: It cannot be written.
+  """
+  try:
+    with path.open("xb") as file:
+      file.write(content)
+  except FileExistsError:
+    return False
+  return True
+
+
 def write_text(path: pathlib.Path, text: str) -> None:
   """Writes text as UTF-8; as `write_bytes`."""
   write_bytes(path, text.encode("utf-8"))

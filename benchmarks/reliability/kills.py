@@ -1,16 +1,19 @@
 """Kills programs at random moments, starts them again, and compares what they leave.
 
-  python -m benchmarks.reliability.kills --seconds 600 --processes 1 2
+  python -m benchmarks.reliability.kills --seconds 800 --work FOLDER --record FILE
+  python -m benchmarks.reliability.kills --table FILE
 
-Trainings (a fresh data cache, feeding, saving and validation included) and evaluations
-get SIGKILL or SIGTERM, one process of several alone, and are started again until they
-end by themselves. Metrics, weights and results must then be those of runs that nothing
-interrupted: bit for bit with one process, to rounding with several. Prints a line per
-run and the counts.
+Trainings with each executor and backend, trainings that prepare their data or save at
+every step, evaluations, predictions of images and of a video get SIGKILL or SIGTERM at
+a random moment of their length, one process of several alone, and are started again
+until they end by themselves. What they leave must then be that of the same program when
+nothing interrupts it: metrics, weights and files of results bit for bit. A line of JSON
+per run is added to the record, so that pieces add up; --table prints the counts.
 """
 
 import argparse
 import collections
+import fcntl
 import json
 import os
 import pathlib
@@ -19,159 +22,181 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-from benchmarks.reliability import runs
+from benchmarks.reliability import nursery
+from benchmarks.reliability.killed_programs import SETTINGS, Setting
 from benchmarks.reliability.trial import Failure, Place, Program, check
 
-_KILLS = 4
+_KILLS = 10
 """The largest number of kills of one run."""
+
+_COLD = 0.04
+"""The share of programs that are started by a new interpreter."""
+
+_PATIENCE = 400
+"""Seconds after which a program counts as hanging."""
 
 _SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 _ENDED = {0, 75, 143, -signal.SIGKILL, -signal.SIGTERM}
 """Exit statuses: done, another one was lost, stopped, and killed."""
 
-_FIELDS = {"train__validate_every": 10, "train__backend": "shard_map"}
+
+class Kill(NamedTuple):
+  """A kill: the signal, which process got it, when, and the statuses of all."""
+
+  signal: str
+  process: int
+  seconds: float
+  statuses: list[int]
 
 
 def main() -> int:
   """Returns 1 if something was lost."""
   parser = argparse.ArgumentParser("python -m benchmarks.reliability.kills")
-  parser.add_argument("--seconds", type=float, default=600, help="after which to end")
-  parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
-  parser.add_argument(
-    "--kinds", nargs="+", choices=_STARTS, default=[*_STARTS], help="what is killed"
-  )
+  parser.add_argument("--seconds", type=float, default=800, help="after which to end")
+  parser.add_argument("--work", type=pathlib.Path, help="folder that pieces share")
+  parser.add_argument("--record", type=pathlib.Path, help="file of JSON lines")
   parser.add_argument("--seed", type=int, default=0)
+  parser.add_argument("--only", default="", help="settings whose name contains this")
+  parser.add_argument("--table", type=pathlib.Path, help="only print a record's counts")
   args = parser.parse_args()
+  if args.table:
+    print(table([json.loads(line) for line in args.table.read_text().splitlines()]))
+    return 0
   os.environ.setdefault("JAX_PLATFORMS", "cpu")
-  counts: collections.Counter[str] = collections.Counter()
-  rng, begun = random.Random(args.seed), time.monotonic()
-  with tempfile.TemporaryDirectory(prefix="fskd_kills_") as scratch:
-    place = _place(pathlib.Path(scratch))
-    whole = {n: _whole(place, n, args.kinds) for n in args.processes}
-    longest = time.monotonic() - begun
-    print(f"runs that nothing interrupted: {longest:.0f} s", flush=True)
-    number = 0
-    while time.monotonic() - begun < args.seconds:
-      processes = args.processes[number % len(args.processes)]
-      kind = args.kinds[number // len(args.processes) % len(args.kinds)]
-      number += 1
-      try:
-        kills = _trial(place, kind, processes, whole[processes], rng, number)
-      except Failure as failure:
-        counts["lost"] += 1
-        print(f"{kind}, {processes} processes: LOST: {failure}", flush=True)
-        continue
-      counts["runs"] += 1
-      for name in kills:
-        counts[f"{kind}, {processes} processes, {name}"] += 1
-      print(f"{kind}, {processes} processes: resumed after {kills}", flush=True)
-  print(json.dumps(counts, indent=1))
-  return int(counts["lost"] > 0)
+  end, rng = time.monotonic() + args.seconds, random.Random(args.seed)
+  place = _place(args.work.resolve(), args.seed)
+  nursery.prepare()
+  chosen = [setting for setting in SETTINGS if args.only in setting.name]
+  lost = False
+  while time.monotonic() < end:
+    setting = rng.choices(chosen, [setting.weight for setting in chosen])[0]
+    kills: list[Kill] = []
+    failure = None
+    try:
+      _trial(place, setting, rng, kills)
+    except Failure as error:
+      failure, lost = str(error), True
+    line = {"name": setting.name, "kills": [k._asdict() for k in kills]}
+    line |= {"seed": args.seed, "failure": failure}
+    print(json.dumps(line), flush=True)
+    with args.record.open("a") as record:
+      record.write(json.dumps(line) + "\n")
+  return int(lost)
 
 
-def _place(scratch: pathlib.Path) -> Place:
-  for name in ("work", "common"):
-    (scratch / name).mkdir()
+def table(lines: Sequence[dict[str, Any]]) -> str:
+  """Returns the counts of a record as a table in Markdown."""
+  counts: dict[str, collections.Counter[str]] = {}
+  for line in lines:
+    for name in (line["name"], "all"):
+      count = counts.setdefault(name, collections.Counter())
+      count["runs"] += 1
+      count["lost"] += line["failure"] is not None
+      count.update(kill["signal"] for kill in line["kills"])
+  rows = ["| Killed | SIGKILL | SIGTERM | Runs | Lost |", "|---|---|---|---|---|"]
+  for name in sorted(counts, key=lambda n: (n == "all", n)):
+    cells = [counts[name][key] for key in ("SIGKILL", "SIGTERM", "runs", "lost")]
+    rows.append(f"| {name} | {' | '.join(map(str, cells))} |")
+  return "\n".join(rows)
+
+
+def _place(scratch: pathlib.Path, seed: int) -> Place:
+  work, common = scratch / f"work_{seed}", scratch / "common"
+  for folder in (work, common):
+    folder.mkdir(parents=True, exist_ok=True)
   os.environ["JAX_COMPILATION_CACHE_DIR"] = str(scratch / "compiled")
-  os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+  os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
   tree = pathlib.Path(__file__).parents[2]
-  return Place(tree, scratch / "work", scratch / "common", is_full=True)
-
-
-def _whole(place: Place, processes: int, kinds: Sequence[str]) -> pathlib.Path:
-  """Returns the workdir of a run that nothing interrupts, evaluated if need be."""
-  workdir = place.common / f"whole_{processes}"
-  for kind in dict.fromkeys(("train", *kinds)):
-    codes = _wait(_STARTS[kind](place, workdir, processes))
-    check(codes == {0}, f"the run without kills ended with {codes}")
-  return workdir
+  return Place(tree, work, common, is_full=True)
 
 
 def _trial(
-  place: Place,
-  kind: str,
-  processes: int,
-  whole: pathlib.Path,
-  rng: random.Random,
-  number: int,
-) -> list[str]:
-  """Kills a run until it ends by itself, and compares it; returns the signals sent."""
-  workdir, start = place.work / f"run_{number}", _STARTS[kind]
-  if kind == "evaluate":
-    shutil.copytree(whole, workdir)
-    shutil.rmtree(workdir / "eval")
-  kills: list[str] = []
+  place: Place, setting: Setting, rng: random.Random, kills: list[Kill]
+) -> None:
+  """Kills a program until it ends by itself, and compares; notes the signals sent."""
+  with (place.common / "lock").open("w") as lock:  # pieces may run side by side
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    whole, longest = _whole(place, setting)
+  out = place.work / "out"
+  shutil.rmtree(out, ignore_errors=True)
+  for printed in place.work.glob("printed_*"):
+    printed.unlink()
+  setting.prepare(place, out)
   while len(kills) < _KILLS:
-    programs = start(place, workdir, processes)
-    deadline = time.monotonic() + rng.uniform(2, 25)
-    while time.monotonic() < deadline and all(p.is_running for p in programs):
-      time.sleep(0.1)
+    programs = _started(place, setting, out, rng.random() < _COLD)
+    begun, moment = time.monotonic(), rng.uniform(0, longest)
+    chosen, process = rng.choice(_SIGNALS), rng.randrange(setting.processes)
+    while time.monotonic() < begun + moment and all(p.is_running for p in programs):
+      time.sleep(0.01)
     if not all(p.is_running for p in programs):
-      check(_wait(programs) == {0}, f"ended by itself: {programs[0].text[-300:]}")
+      _finished(programs, "ended by itself")
       break
-    chosen = rng.choice(_SIGNALS)
-    rng.choice(programs).send(chosen)
-    codes = _wait(programs)
-    check(codes <= _ENDED, f"after {chosen.name} ended with {codes}")
-    if codes != {0}:  # otherwise it was done already
-      kills.append(chosen.name)
-  codes = _wait(start(place, workdir, processes))
-  check(codes == {0}, f"started again it ended with {codes}")
-  _compare(workdir, whole, processes, kind)
-  shutil.rmtree(workdir)
-  return kills
+    programs[process].send(chosen)
+    statuses = _statuses(programs)
+    kills.append(Kill(chosen.name, process, round(moment, 2), statuses))
+    told = " / ".join(program.text[-300:] for program in programs)
+    known = {*statuses} <= _ENDED
+    check(known, f"after {chosen.name} of {process} ended with {statuses}: {told}")
+    if {*statuses} == {0}:
+      kills.pop()  # it was done already
+      break
+  else:
+    _finished(_started(place, setting, out, False), "started again")
+  nursery.checked(place.work, lambda: setting.compare(out, whole))
 
 
-def _training(place: Place, workdir: pathlib.Path, processes: int) -> list[Program]:
-  return _programs(place, "train.py", processes, runs.flags(place, workdir, **_FIELDS))
+def _whole(place: Place, setting: Setting) -> tuple[pathlib.Path, float]:
+  """Returns what the program leaves if nothing interrupts it, and its seconds."""
+  whole = place.common / setting.name.replace(" ", "_").replace(",", "")
+  length = whole.with_suffix(".seconds")
+  for _ in range(0 if length.exists() else 2):  # the first one compiles
+    shutil.rmtree(whole, ignore_errors=True)
+    setting.prepare(place, whole)
+    begun = time.monotonic()
+    _finished(_started(place, setting, whole, False), "the run without kills")
+    length.write_text(str(time.monotonic() - begun))
+  return whole, float(length.read_text())
 
 
-def _evaluation(place: Place, workdir: pathlib.Path, processes: int) -> list[Program]:
-  words = [f"--workdir={workdir}", "--config.eval.episodes=16"]
-  words.append("--config.eval.search_episodes=0")
-  return _programs(place, "evaluate.py", processes, words)
+def _started(
+  place: Place, setting: Setting, out: pathlib.Path, is_cold: bool
+) -> list[Any]:
+  start: Callable[..., Any] = nursery.program
+  if is_cold:
 
+    def start(_: Any, path: pathlib.Path, words: Sequence[str]) -> Program:
+      return Program(place, path.name, *words)
 
-def _programs(
-  place: Place, name: str, processes: int, words: Sequence[str]
-) -> list[Program]:
-  if processes == 1:
-    return [Program(place, name, *words)]
+  path, words = setting.command(place, out)
+  if setting.processes == 1:
+    return [start(place.work, path, words)]
   with socket.socket() as free:
     free.bind(("localhost", 0))
     port = free.getsockname()[1]
   common = ("--distributed", f"--coordinator=localhost:{port}")
-  numbers = [(f"--processes={processes}", f"--process={n}") for n in range(processes)]
-  return [Program(place, name, *words, *common, *own) for own in numbers]
+  count = f"--processes={setting.processes}"
+  numbers = range(setting.processes)
+  own = [[*words, *common, count, f"--process={number}"] for number in numbers]
+  return [start(place.work, path, words) for words in own]
 
 
-def _wait(programs: Sequence[Program]) -> set[int]:
+def _finished(programs: Sequence[Any], name: str) -> None:
+  statuses = _statuses(programs)
+  told = " / ".join(program.text[-400:] for program in programs)
+  check({*statuses} == {0}, f"{name}: ended with {statuses}: {told}")
+
+
+def _statuses(programs: Sequence[Any]) -> list[int]:
   """Returns the exit statuses; kills what hangs, which is a failure."""
   try:
-    return {program.ended(300).status for program in programs}
+    return [program.ended(_PATIENCE).status for program in programs]
   finally:
     for program in programs:
       program.kill()
-
-
-def _compare(
-  workdir: pathlib.Path, whole: pathlib.Path, processes: int, kind: str
-) -> None:
-  if kind == "evaluate":
-    found, expected = (w / "eval" / "results.json" for w in (workdir, whole))
-    check(found.read_bytes() == expected.read_bytes(), "results.json differs")
-    return
-  steps = [[line["step"] for line in runs.lines(w)] for w in (workdir, whole)]
-  check(steps[0] == steps[1], f"lines of metrics.jsonl: {steps[0]}, not {steps[1]}")
-  if processes == 1:
-    runs.check_same(workdir, whole)
-
-
-_STARTS = {"train": _training, "evaluate": _evaluation}
 
 
 if __name__ == "__main__":

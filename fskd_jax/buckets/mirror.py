@@ -9,29 +9,23 @@ import logging
 import os
 import pathlib
 import shutil
-import socket
 import threading
-import time
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import jax
 
+from fskd_jax.buckets import lease as leases
 from fskd_jax.buckets.copies import Bucket, copy_of, fetch, is_address
-from fskd_jax.files import read_json, write_json
+from fskd_jax.buckets.lease import Lease
+from fskd_jax.files import write_bytes
 
 _log = logging.getLogger(__name__)
 
 PERIOD = 30.0
 """Seconds between two looks at what has changed."""
 
-LEASE = "lease.json"
-"""Names the training that writes; it counts for three periods, and is renewed."""
-
 _COMPLETE = "_CHECKPOINT_METADATA"
 """The file of a checkpoint that is sent last."""
-
-_STAYS = ("lock", LEASE)
 
 
 @contextlib.contextmanager
@@ -61,33 +55,65 @@ def mirrored(
       f"{workdir}: a bucket as workdir is for one process; give several a folder that "
       "all of them see, such as the bucket mounted with gcsfuse or mount-s3"
     )
-  mirror = _Mirror(Bucket(workdir), copy_of(workdir), is_training)
-  mirror.pull()
-  stop = threading.Event()
-  sender = threading.Thread(target=mirror.keep_sending, args=(stop,), daemon=True)
-  sender.start()
-  try:
-    yield mirror.folder
-  finally:
-    stop.set()
-    sender.join()
-    mirror.push()
-    mirror.release()
+  bucket, folder = Bucket(workdir), copy_of(workdir)
+  lease = Lease(_Leased(bucket, folder.parent / leases.NAME), bucket.address)
+  mirror = _Mirror(bucket, folder, lease if is_training else None)
+  with lease.held() if is_training else contextlib.nullcontext():
+    mirror.pull()
+    stop = threading.Event()
+    sender = threading.Thread(target=mirror.keep_sending, args=(stop,), daemon=True)
+    sender.start()
+    try:
+      yield folder
+    finally:
+      stop.set()
+      sender.join()
+      mirror.push()
+
+
+class _Leased:
+  """The lease of a bucket; implements `lease.Store`. `file` is its copy."""
+
+  def __init__(self, bucket: Bucket, file: pathlib.Path):
+    self._bucket, self._file = bucket, file
+
+  def read(self) -> bytes | None:
+    try:
+      self._bucket.read(leases.NAME, self._file)
+    except FileNotFoundError:
+      return None
+    return self._file.read_bytes()
+
+  def create(self, content: bytes) -> bool:
+    is_free = self.read() is None
+    if is_free:
+      self.write(content)
+    return is_free
+
+  def replace(self, old: bytes, content: bytes) -> bool:
+    is_same = self.read() == old
+    if is_same:
+      self.write(content)
+    return is_same
+
+  def write(self, content: bytes) -> None:
+    write_bytes(self._file, content)
+    self._bucket.write(leases.NAME, self._file)
+
+  def remove(self) -> None:
+    self._bucket.remove(leases.NAME)
 
 
 class _Mirror:
-  def __init__(self, bucket: Bucket, folder: pathlib.Path, is_training: bool):
+  def __init__(self, bucket: Bucket, folder: pathlib.Path, lease: Lease | None):
     self.folder = folder
-    self._bucket, self._is_training = bucket, is_training
-    self._me = f"process {os.getpid()} on {socket.gethostname()}"
+    self._bucket, self._lease = bucket, lease
     self._sent: dict[str, tuple[int, int]] = {}
 
   def pull(self) -> None:
     """Brings the copy up to date, unless its newest checkpoint is newer."""
-    if self._is_training:
-      self._take_lease()
     there = self._bucket.listing()
-    if not there and not self._is_training:
+    if not there and not self._lease:
       raise FileNotFoundError(f"there is no run at {self._bucket.address}")
     newest = max(_steps(there), default=-1)
     if self.folder.is_dir() and max(_steps(_files(self.folder)), default=-1) > newest:
@@ -100,22 +126,22 @@ class _Mirror:
       shutil.rmtree(self.folder / "checkpoints" / str(step))
     complete = {str(step) for step in _steps(there)}
     self.folder.mkdir(parents=True, exist_ok=True)
-    if set(there) - set(_STAYS):
+    if set(there) - {leases.NAME}:
       fetch(
         self._bucket.address,
         self.folder,
-        lambda name: name not in _STAYS and _step_of(name) in (None, *complete),
+        lambda name: name != leases.NAME and _step_of(name) in (None, *complete),
       )
     self._sent = {n: s for n, s in _files(self.folder).items() if n in there}
 
   def push(self) -> None:
     """Sends what has changed, checkpoints last, and drops those that are gone here."""
-    if self._is_training:
-      self._take_lease()
+    if self._lease:
+      self._lease.check()
     steps = _steps(_files(self.folder))  # first: what they need is complete by now
     named = {str(step) for step in steps}
     files = _files(self.folder)
-    wanted = [n for n in files if n not in _STAYS and _step_of(n) in (None, *named)]
+    wanted = [n for n in files if _step_of(n) in (None, *named)]
     wanted.sort(key=lambda n: (_step_of(n) is not None, n.endswith("/" + _COMPLETE), n))
     for name in wanted:
       if self._sent.get(name) != files[name]:
@@ -124,7 +150,7 @@ class _Mirror:
         except FileNotFoundError:  # dropped since it was listed
           continue
         self._sent[name] = files[name]
-    if self._is_training:
+    if self._lease:
       gone = [n for n in self._sent if _step_of(n) not in (None, *named)]
       for name in sorted(gone, key=lambda n: not n.endswith("/" + _COMPLETE)):
         self._bucket.remove(name)
@@ -138,49 +164,17 @@ class _Mirror:
       except (OSError, ValueError) as error:
         _log.warning("%s (a copy is in %s)", error, self.folder)
 
-  def release(self) -> None:
-    """Lets another training write at once."""
-    if self._is_training:
-      self._bucket.remove(LEASE)
-
-  def _take_lease(self) -> None:
-    own = self.folder.parent / LEASE
-    if LEASE in self._bucket.listing():
-      self._bucket.read(LEASE, own)
-      lease = read_json(own)
-      age = time.time() - lease["time"]
-      if lease["holder"] != self._me and age < 3 * PERIOD and not _is_over(lease):
-        raise ValueError(
-          f"another training writes to {self._bucket.address} ({lease['holder']}, "
-          f"{age:.0f} s ago): wait until it ends, or name another workdir"
-        )
-      if lease["holder"] != self._me:
-        _log.warning("%s takes over from %s", self._me, lease["holder"])
-    host, process = socket.gethostname(), os.getpid()
-    lease = {"holder": self._me, "host": host, "process": process, "time": time.time()}
-    write_json(own, lease)
-    self._bucket.write(LEASE, own)
-
-
-def _is_over(lease: dict[str, Any]) -> bool:
-  """Returns whether the process of a lease was one of this host, and has ended."""
-  if lease["host"] != socket.gethostname():
-    return False
-  try:
-    os.kill(lease["process"], 0)
-  except ProcessLookupError:
-    return True
-  except PermissionError:
-    pass
-  return False
-
 
 def _files(folder: pathlib.Path) -> dict[str, tuple[int, int]]:
   """Returns the size and the time of every complete file, by its path in the folder."""
   found = {}
   for path in folder.rglob("*"):
     name = path.relative_to(folder).as_posix()
-    if not name.endswith(".part") and ".orbax-checkpoint-tmp" not in name:
+    if (
+      name != leases.NAME
+      and not name.endswith(".part")
+      and ".orbax-checkpoint-tmp" not in name
+    ):
       with contextlib.suppress(FileNotFoundError):
         if path.is_file():
           about = path.stat()

@@ -72,8 +72,8 @@ class CheckpointStore:
     """Opens the checkpoints of a run.
 
     Args:
-      workdir: The folder of the run. With `keep`, it is created if missing, and locked
-        against other writers until `close`.
+      workdir: The folder of the run. With `keep`, it is created if missing, and leased,
+        so that others cannot write to it until `close`.
       keep: The number of newest checkpoints to keep. None opens the run for reading
         only, which is possible while another process writes.
 
@@ -90,7 +90,7 @@ class CheckpointStore:
       raise FileNotFoundError(f"{workdir} is no workdir: it has no checkpoints folder")
     with contextlib.ExitStack() as opened:
       if self._writable:
-        opened.enter_context(workdirs.held_for_writing(folder))
+        self._lease = opened.enter_context(workdirs.held_for_writing(folder))
         processes.together(self._tidy_up if jax.process_index() == 0 else lambda: None)
       plain = opened.enter_context(plain_path(self.directory.parent))
       self._plain = plain / "checkpoints"
@@ -120,7 +120,10 @@ class CheckpointStore:
     Raises:
       OSError: The checkpoint could not be written or read back. Earlier checkpoints are
         untouched.
+      ValueError: Another training has taken over the workdir.
     """
+    is_main = jax.process_index() == 0
+    processes.together(self._lease.check if is_main else lambda: None)
     if step in self._steps():
       return
     items = content.to_items(jax.device_get(state))
@@ -226,7 +229,7 @@ class CheckpointStore:
       )
 
   def close(self) -> None:
-    """Closes orbax's checkpointer, and unlocks the workdir for other writers."""
+    """Closes orbax's checkpointer, and gives the workdir back to other writers."""
     self._opened.close()
 
   def _newest(self, items: tuple[str, ...]) -> tuple[int, dict[str, Any]] | None:

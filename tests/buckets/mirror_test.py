@@ -5,7 +5,7 @@ import pytest
 from helpers import shapes
 
 from fskd_jax import experiment
-from fskd_jax.buckets import copies, mirror
+from fskd_jax.buckets import copies, lease, mirror
 from fskd_jax.training.runs import load_run
 
 RUN = "s3://store/runs/one"
@@ -80,11 +80,11 @@ def test_a_store_that_went_away_gets_what_it_missed_the_next_time(store, monkeyp
 def test_one_training_writes(store, tmp_path, monkeypatch):
   with mirror.mirrored(RUN, is_training=True):
     _move(monkeypatch, tmp_path)
-    monkeypatch.setattr(mirror.socket, "gethostname", lambda: "elsewhere")
-    with pytest.raises(ValueError, match="another training writes to s3://store.*ago"):
+    monkeypatch.setattr(lease, "_machine", lambda: "elsewhere")
+    with pytest.raises(ValueError, match="training is running in s3://store.*ago"):
       with mirror.mirrored(RUN, is_training=True):
         pass
-    monkeypatch.setattr(mirror, "PERIOD", 1e-9)  # its lease has run out
+    monkeypatch.setattr(lease, "_PERIODS", 0)  # its lease has run out
     with mirror.mirrored(RUN, is_training=True):
       pass
 

@@ -1,6 +1,5 @@
 import errno
-import fcntl
-import logging
+import json
 import os
 import pathlib
 import re
@@ -15,6 +14,7 @@ from helpers import shapes
 
 import fskd_jax
 from fskd_jax import experiment
+from fskd_jax.buckets import lease
 from fskd_jax.cli import main
 from fskd_jax.training import workdir
 from fskd_jax.training.checkpoint import CheckpointStore
@@ -75,11 +75,11 @@ def test_a_second_training_is_told_who_trains_until_that_one_is_killed(tmp_path)
   finally:
     process.send_signal(signal.SIGKILL)
     process.wait()
-  lock = folder / workdir.LOCK_FILE
-  assert str(process.pid) in lock.read_text()  # left behind
+  left = folder / lease.NAME
+  assert str(process.pid) in left.read_text()
   with workdir.held_for_writing(folder):
-    assert f"process {os.getpid()} on" in lock.read_text()
-  assert lock.read_text() == ""
+    assert f"process {os.getpid()} on" in left.read_text()
+  assert not left.exists()
 
 
 def test_one_process_is_no_exception_and_an_error_frees_the_workdir(tmp_path):
@@ -100,15 +100,15 @@ def test_readers_are_free(tmp_path):
       CheckpointStore(tmp_path).restore_model()
 
 
-def test_a_file_system_without_locks_is_a_warning(tmp_path, monkeypatch, caplog):
-  def flock(*_):
-    raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
-
-  monkeypatch.setattr(fcntl, "flock", flock)
-  with caplog.at_level(logging.WARNING):
-    with workdir.held_for_writing(tmp_path):
-      pass
-  assert "has no locks (Operation not supported)" in caplog.text
+def test_a_training_that_was_taken_over_saves_nothing_more(tmp_path):
+  store = CheckpointStore(tmp_path, 1)
+  left = json.loads((tmp_path / lease.NAME).read_text())
+  other = left | {"id": "other", "holder": "process 7 on elsewhere"}
+  (tmp_path / lease.NAME).write_text(json.dumps(other))
+  with pytest.raises(ValueError, match="taken over by process 7 on elsewhere"):
+    store.save(1, None, {})
+  store.close()
+  assert json.loads((tmp_path / lease.NAME).read_text()) == other
 
 
 def _read_only(*_, **__):
