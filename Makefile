@@ -52,5 +52,5 @@ docs: .venv/installed
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -e '.[dev,tensorflow]'
+	$(BIN)/pip install --quiet $(PIP_OPTIONS) -e '.[dev,tensorflow]'
 	touch $@

@@ -128,11 +128,13 @@ def _writes(node: ast.AST) -> bool:
   return bool(owner) and name in WRITES and owner not in DOORS
 
 
+@pytest.mark.slow
 def test_files_are_written_through_one_door():
   found = {p for p in SOURCES if any(map(_writes, ast.walk(ast.parse(p.read_text()))))}
   assert {_module(path) for path in found} == {*WRITERS}
 
 
+@pytest.mark.slow
 def test_libraries_are_imported_at_home_only():
   found = {library: set() for library in HOMES}
   for path in SOURCES:

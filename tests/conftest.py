@@ -1,13 +1,11 @@
 """Four virtual CPU devices, strict broadcasting, and what several tests share."""
 
-import atexit
 import importlib.metadata
 import inspect
 import os
 import pathlib
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 
 os.environ["XLA_FLAGS"] = (
@@ -29,10 +27,13 @@ if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1" and (
   # a flag that it does not know ends the program.
   os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-  # Whole runs compile the same steps again and again, some in processes of their own.
-  os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="fskd_jax_xla_")
+  # Whole runs compile the same steps again and again, some in processes of their own;
+  # the next `make test` finds what did not change.
+  programs = pathlib.Path(__file__).parents[1] / "build" / "xla"
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = str(programs)
   os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
-  atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"])
+  if sum(path.stat().st_size for path in programs.glob("*")) > 2**30:
+    shutil.rmtree(programs)
 
 import hypothesis
 import jax
@@ -59,13 +60,17 @@ hypothesis.settings.load_profile("repeatable")
 
 LONG = (
   "multiprocess_test",
-  "preemption_test",
   "scripts_test",
-  "notebook_test",
   "parity_test",
+  "evaluation_test",
   "optimized_test",
+  "training_test",
+  "notebook_test",
+  "preemption_test",
+  "own_labels_test",
+  "pose_test",
 )
-"""Files of a few long tests: first, so that no worker is left with one at the end."""
+"""Long files, the longest first, so that no worker is left with one at the end."""
 
 NEEDS_TORCH = re.compile(r"importorskip\(\s*\"torch\"")
 
@@ -79,7 +84,9 @@ SHARED = pathlib.Path(
 
 def pytest_collection_modifyitems(items):
   """Brings the long files to the front; `make test` keeps this order. Adds markers."""
-  items.sort(key=lambda item: item.path.stem not in LONG)
+  last = len(LONG)
+  rank = {name: number for number, name in enumerate(LONG)}
+  items.sort(key=lambda item: rank.get(item.path.stem, last))
   for item in items:
     for name in _markers(item):
       item.add_marker(name)

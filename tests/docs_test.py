@@ -62,6 +62,7 @@ class _Parsed(BaseException):
   """Ends a command when its arguments have been parsed."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", _of("fskd"))
 def test_commands_of_fskd_parse(arguments, monkeypatch):
   parse = argparse.ArgumentParser.parse_args
@@ -113,6 +114,7 @@ def test_targets_of_make_exist(arguments):
   subprocess.run(["make", "--dry-run", *targets], cwd=ROOT, check=True)
 
 
+@pytest.mark.slow
 def test_modules_that_are_run_exist():
   programs = {arguments.values[0][0] for arguments in _of("python", "-m")}
   assert programs

@@ -43,6 +43,7 @@ def _room(path: pathlib.Path) -> str:
   return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", sorted({_room(path) for path in MODULES}))
 def test_docstrings_say_what_a_thing_is(room):
   faults = {

@@ -13,6 +13,7 @@ def _networks(seed=0):
   return study.init(second), study.draw_trial(first)
 
 
+@pytest.mark.slow
 def test_the_heat_maps_are_what_a_loop_over_cells_gives():
   params, trial = _networks()
   mds, smd = study.heatmaps(params, trial, 1.0)
@@ -78,6 +79,7 @@ def _difference64(params, trial, function):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0.25, 2.0])
 @pytest.mark.parametrize("epsilon", [0.0, 0.4])
 def test_the_expansion_is_that_of_the_hidden_activation(temperature, epsilon):
@@ -113,6 +115,7 @@ def test_the_linear_term_is_the_paper_s():
   )
 
 
+@pytest.mark.slow
 def test_a_small_t_makes_the_expansion_exact():
   # Around 0 the second derivative is T / 4, so the remainder is proportional to T.
   errors = [
@@ -123,6 +126,7 @@ def test_a_small_t_makes_the_expansion_exact():
   np.testing.assert_allclose(errors[1] / errors[2], 4, rtol=0.25)
 
 
+@pytest.mark.slow
 def test_in_the_limit_of_relu_a_remainder_stays_around_every_point():
   # Every derivative beyond the first vanishes at 0.1, but what lies beyond the kink
   # does not become linear: ReLU(z) = z for z > 0 and 0 for half of all z.
@@ -139,6 +143,7 @@ def test_in_the_limit_of_relu_a_remainder_stays_around_every_point():
   np.testing.assert_allclose(left, beyond, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_fit_brings_both_to_the_target_and_to_each_other():
   found = study.fit(0, np.inf, trials=4, iterations=150)
   assert found.distances.shape == (4, 151)

@@ -54,6 +54,7 @@ def test_runs_of_other_episodes_are_refused():
     shots.gains(runs)
 
 
+@pytest.mark.slow
 def test_the_command_writes_numbers_and_a_picture(trained, tmp_path, capsys):
   _, workdir, _ = trained
   arguments = ["--shots", "2", "--episodes", "6", "--out", str(tmp_path / "out")]

@@ -17,6 +17,7 @@ SETUP = Setup(size="small", device="cpu", repeats=3, seconds=0.0)
 PEAK = {"float32": {"flops": 1e11, "bytes": 1e10}}
 
 
+@pytest.mark.slow
 def test_the_formula_counts_the_encoder_as_pytorch_does():
   with torch.device("meta"), FlopCounterMode(display=False) as counter:
     torch_twin.Encoder([32], "layer3")(torch.empty(2, 3, 128, 128))
@@ -41,6 +42,7 @@ def test_the_head_costs_the_least_of_both_ways():
   assert many / layer == pytest.approx(1 + detection + on_queries, rel=0.01)
 
 
+@pytest.mark.slow
 def test_a_case_from_weights_to_an_entry(monkeypatch):
   case = importlib.import_module("benchmarks.cases.inference")
   monkeypatch.setattr(memory, "in_process", lambda *_: {"peak_bytes": 1})
@@ -56,6 +58,7 @@ def test_a_case_from_weights_to_an_entry(monkeypatch):
   assert entry["sides"]["PyTorch"]["variant"] == "channels_last"
 
 
+@pytest.mark.slow
 def test_episodes_one_at_a_time_score_the_same(tmp_path, monkeypatch):
   case = importlib.import_module("benchmarks.cases.evaluation")
   monkeypatch.setattr(case, "CACHE", tmp_path)
@@ -96,6 +99,7 @@ def test_peak_memory_is_what_a_run_takes_at_once():
   assert found["process_bytes"] > found["peak_bytes"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["small", "full"])
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
 @pytest.mark.parametrize("name", ["training", "inference", "mds", "transpose"])

@@ -22,6 +22,7 @@ def test_problems_have_names_of_their_own(size):
   assert len(set(names)) == len(names) == (2 if size == "small" else 4)
 
 
+@pytest.mark.slow
 def test_both_sides_start_with_the_same_numbers():
   case = importlib.import_module("benchmarks.cases.encoders")
   config = case._config("efficientnet_lite0", "float32")

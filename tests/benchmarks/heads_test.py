@@ -4,6 +4,7 @@ import functools
 
 import jax
 import numpy as np
+import pytest
 from helpers import tiny_detector
 
 from benchmarks import heads
@@ -11,6 +12,8 @@ from fskd_jax.config import ModelConfig, PyramidConfig
 from fskd_jax.models.detector import FewShotDetector, init_variables
 from fskd_jax.models.encoder import normalize_for
 from fskd_jax.models.pyramid import PyramidEncoder
+
+pytestmark = pytest.mark.slow
 
 SIDE = 32
 MODEL = ModelConfig(

@@ -22,6 +22,7 @@ def _count(out, *words):
   return done, json.loads(out.read_text())
 
 
+@pytest.mark.slow
 def test_cheap_classes_hold(tmp_path):
   words = ("--class", "numbers", "--class", "weights")
   done, classes = _count(tmp_path / "found.json", *words)

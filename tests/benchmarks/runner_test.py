@@ -60,6 +60,7 @@ def test_a_ratio_is_of_one_round():
   assert [spread[k] for k in ("min", "q1", "median", "q3", "max")] == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("second", [np.ones(3) * 1.01, np.full(3, np.nan), np.ones(4)])
 def test_sides_that_differ_are_an_error(second):
   with pytest.raises(runner.CheckError):

@@ -76,6 +76,7 @@ def exported(run, tmp_path_factory):
   return path
 
 
+@pytest.mark.slow
 def test_export_carries_its_configuration(run, exported, cfg, capsys):
   with safetensors.safe_open(exported, "numpy") as file:
     about = file.metadata()
@@ -268,6 +269,7 @@ def test_bad_configuration_files(exported, content, message, tmp_path, capsys):
   assert not os.path.exists(workdir)
 
 
+@pytest.mark.slow
 def test_parameters_are_the_paper_s(capsys):
   path = str(ROOT / "configs" / "lightweight.py")
   for sizes, total in ("1", "27.44 M"), ("1 3", "27.46 M"), ("1 3 5", "27.51 M"):
@@ -292,6 +294,7 @@ def _documented_loader():
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prior", [None, Prior(strength=1.5, sigma=0.08)])
 def test_stablehlo_runs_without_the_package(run, cfg, tmp_path, monkeypatch, prior):
   calibrated = dataclasses.replace(CALIBRATED, prior=prior)

@@ -37,6 +37,7 @@ def run(cfg, tmp_path_factory):
   return str(workdir)
 
 
+@pytest.mark.slow
 def test_a_run_survives_the_way_there_and_back(run, cfg, tmp_path, capsys):
   path, copy = str(tmp_path / "model.safetensors"), str(tmp_path / "copy")
   assert main.main(["export", "--workdir", run, "--out", path]) == 0

@@ -155,6 +155,7 @@ def test_both_files_say_the_same_of_every_image_inside_it(run, folder):
   assert (every == 0).any() or (every == np.array(SIZE) - 1).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("suffix", ["csv", "json"])
 def test_every_format_takes_what_was_written(suffix, target, run, folder, capsys):
@@ -404,6 +405,7 @@ main.main(sys.argv[3:])
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_readable_rows(folder):
   for number in range(200):
     Image.new("RGB", SIZE).save(folder / "a" / f"x{number}.png")

@@ -217,6 +217,7 @@ def test_image_of_another_size_is_found_when_it_is_read(tmp_path, content):
     dataset.read_image(1)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*keypoints outside")
 def test_real_folders(photographs):
   sizes = {"faces": 2082, "humans": 4000, "mouse_openfield": 116, "reaching_hand": 54}

@@ -142,6 +142,7 @@ def test_tf_data_without_tensorflow_says_what_to_install(tmp_path, monkeypatch):
     sources.load_dataset(config(tmp_path, executor="tfdata"))
 
 
+@pytest.mark.slow
 def test_resident_data_never_imports_tensorflow(tmp_path):
   folder = write_folder(tmp_path / "zoo")
   code = f"""
@@ -209,6 +210,7 @@ print(len(coco_keypoints.load(folder, cache).instances))
 """
 
 
+@pytest.mark.slow
 def test_two_programs_prepare_one_cache_at_once(tmp_path):
   folder, ready = write_folder(tmp_path / "zoo"), [tmp_path / "0", tmp_path / "1"]
   running = [

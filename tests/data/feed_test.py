@@ -58,6 +58,7 @@ def test_a_data_set_in_memory_is_fed_like_one_on_disk(feed, evaluation):
   jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
+@pytest.mark.slow
 def test_both_executors_give_the_same_episodes_and_pictures(feeds, evaluation):
   found = {}
   for name, feed in feeds.items():

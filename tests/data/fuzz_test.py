@@ -18,6 +18,7 @@ from fskd_jax.data.labels import formats
 KINDS = {name: kind for name, kind in fuzz.kinds().items() if kind.by_content}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 @settings(
   max_examples=40, deadline=None, derandomize=True, database=None,

@@ -22,6 +22,8 @@ from fskd_jax.data.feed import Feed
 from fskd_jax.data.grain_pipeline import episode_batches
 from fskd_jax.few_shot.pools import evaluation_sampler, training_sampler
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def cfg(shapes_folder):

@@ -29,6 +29,7 @@ def smooth(height, width):
   return np.stack(ramp, -1).round().astype(np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize("shape", [(64, 96), (61, 83), (5, 50), (1, 1)])
 @pytest.mark.parametrize("level", [0, 1, 2, 3, 4])

@@ -135,6 +135,7 @@ def test_decoding_equals_the_one_without_tensorflow(dataset):
     np.testing.assert_array_equal(decode(data, level), expected)
 
 
+@pytest.mark.slow
 def test_turned_images_are_read_turned(dataset):
   def turned(number):
     with Image.open(io.BytesIO(dataset.read_image(number))) as image:
@@ -202,6 +203,7 @@ def test_an_endless_stream_can_be_left(dataset):
   assert next(stream, None) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "nothing"])
 def test_a_broken_image_is_named(dataset, kind):
   data = b"" if kind == "nothing" else _encode(_photograph((90, 90), 0), kind)[:-900]

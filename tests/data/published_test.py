@@ -434,6 +434,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
   assert capsys.readouterr().err == f"fskd: {out} exists already; name a new folder\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("published", PUBLISHED.values(), ids=PUBLISHED.keys())
 def test_the_builders(published, tmp_path, monkeypatch):
   importlib.import_module(f"fskd_jax.data.builders.{published.name}")  # registers it

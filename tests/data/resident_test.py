@@ -149,6 +149,7 @@ def test_images_that_are_not_loaded_show_border_and_leave_the_others_alone(
   )
 
 
+@pytest.mark.slow
 def test_both_executors_give_the_same_batches(photographs_in_memory):
   sampler = _sampler(photographs_in_memory, crop_context=1.0)
   index_batches = [[0, 1, 2], [3, 4, 5], [6]]
@@ -171,6 +172,7 @@ def test_both_executors_give_the_same_batches(photographs_in_memory):
   assert levels >= {0, 1, 2} and mirrors == {-1, 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batches", [pipeline.episode_batches, _resident_batches])
 def test_a_dot_is_warped_to_where_its_keypoint_is_moved(dots, batches):
   sampler = _sampler(dots, scale_range=(0.8, 1.3), shift=0.1, crop_context=0.6)

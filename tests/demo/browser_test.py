@@ -262,6 +262,7 @@ def test_nothing_is_cut_off(tab):
   assert small == []
 
 
+@pytest.mark.slow
 def test_labels_are_kept_in_a_file(browser, tmp_path):
   folder, labels = tmp_path / "frames", tmp_path / "labels.json"
   folder.mkdir()

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 from helpers.demo_page import marked, point
 
 from fskd_jax.cli import main
@@ -10,6 +11,8 @@ from fskd_jax.demo import marks
 from fskd_jax.demo.finding import Finder
 from fskd_jax.demo.gallery import Gallery
 from fskd_jax.prediction.load import load
+
+pytestmark = pytest.mark.slow
 
 
 def test_points_are_those_of_the_command(trained, shapes_folder, tmp_path):

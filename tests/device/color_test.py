@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from helpers import tiny_detector
 
 from fskd_jax.device import color
@@ -23,6 +24,7 @@ def test_range_is_kept_and_strength_bounds_the_gain():
   assert extremes.max() == 255.0 and found.std() > 1
 
 
+@pytest.mark.slow
 def test_colours_depend_on_the_episode_not_on_the_batch():
   batch = tiny_detector.episodes(b=4, k=2, m=1)
   whole = color.jitter_batch(batch, 3, 0.3)
@@ -43,6 +45,7 @@ def test_colours_depend_on_the_episode_not_on_the_batch():
   assert len(np.unique(means[..., 0].round(3))) == means[..., 0].size  # all differ
 
 
+@pytest.mark.slow
 def test_an_episode_is_grey_in_all_views_or_in_none():
   batch = tiny_detector.episodes(b=64, k=2, m=1)
   found = color.grey_batch(batch, 3, 0.5)

@@ -55,6 +55,7 @@ def _trained(backend):
   return jax.device_get((state, first, second))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["pmap", "shard_map"])
 def test_backends_give_the_gradients_of_a_single_device(backend):
   # SGD with rate 1: what is compared are gradients. Types differ between the devices'
@@ -196,6 +197,7 @@ def _evaluated(backend, batch, store=None):
   return run(parallel.replicate(_variables(), backend), batch, store)
 
 
+@pytest.mark.slow
 def test_predictions_come_back_in_order():
   found = {b: _evaluated(b, tiny_detector.episodes()) for b in parallel.BACKENDS}
   assert found["single"].keypoints.shape == (8, 2, 4, 2)
@@ -206,6 +208,7 @@ def test_predictions_come_back_in_order():
       np.testing.assert_array_equal(field, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", parallel.BACKENDS)
 def test_pixels_from_a_store_are_pixels_of_the_batch(backend):
   batch = tiny_detector.episodes()

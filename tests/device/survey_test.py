@@ -8,6 +8,7 @@ from fskd_jax.cli import main
 from fskd_jax.device import processes, survey
 
 
+@pytest.mark.slow
 def test_devices_clocks_and_a_sum_are_told(tmp_path, capsys):
   assert main.main(["doctor", "--devices", "--folder", str(tmp_path / "new")]) == 0
   first, second, third = capsys.readouterr().out.splitlines()

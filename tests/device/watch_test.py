@@ -131,6 +131,7 @@ def test_a_process_that_never_starts_is_named_everywhere():
   assert codes == {1} and "process 0 cannot be reached at localhost:" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("victim", "number", "said"),
   [

@@ -133,6 +133,7 @@ def test_the_mean_pose_is_placed_in_every_box():
   np.testing.assert_allclose(found[0], np.c_[expected, np.ones(3)], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_beside_a_pyramid_the_frozen_maps_remain():
   """Where nothing of the pyramid is left, the frozen maps are all that it returns."""
   config = PyramidConfig(width=8, inputs=(8, 16), beside=(8,))

@@ -12,6 +12,8 @@ from fskd_jax.few_shot.outcomes import THRESHOLD
 from fskd_jax.few_shot.scoring import keypoint_reader, score
 from fskd_jax.heatmaps.prior import Prior
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def world(trained):

@@ -55,6 +55,7 @@ def _is_mean(value):
   )
 
 
+@pytest.mark.slow
 def test_results_have_the_promised_form(trained, reference):
   results, workdir, _ = reference
   assert json.loads((workdir / "eval" / "results.json").read_text()) == results
@@ -129,6 +130,7 @@ def test_the_table_tells_the_results(reference):
   assert len(lines) == 11
 
 
+@pytest.mark.slow
 def test_the_search_is_measured_as_often_as_asked(evaluate, trained, reference):
   for found in reference[0]["settings"].values():
     assert found["search"]["episodes"] == trained[0].eval.search_episodes == 4
@@ -156,6 +158,7 @@ def test_worst_typical_and_best_episodes_are_drawn(reference):
       assert 100 * (error < 3.5).mean() - 1 <= share <= 100 * (error < 4.2).mean() + 1
 
 
+@pytest.mark.slow
 def test_two_evaluations_agree_to_the_last_digit(evaluate, reference, tmp_path):
   assert evaluate() == reference[0]
   for name in ("results.json", "table.txt", "episodes.png", episode_record.FILE):
@@ -178,6 +181,7 @@ def _numbers(*many):
   ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "options",
   [
@@ -195,6 +199,7 @@ def test_batches_and_devices_change_nothing(evaluate, reference, tmp_path, optio
     assert found["settings"][setting]["manifest"] == record["manifest"]
 
 
+@pytest.mark.slow
 def test_the_seed_chooses_the_episodes(evaluate, reference):
   results = evaluate(settings=("unseen/base",), seed=2, search_episodes=0)
   assert results["seed"] == 2
@@ -203,6 +208,7 @@ def test_the_seed_chooses_the_episodes(evaluate, reference):
   assert results["settings"]["unseen/base"]["baselines"]["copy_support"] != expected
 
 
+@pytest.mark.slow
 def test_the_protocol_of_the_reference_is_stamped_and_kept_apart(
   evaluate, reference, tmp_path
 ):
@@ -228,6 +234,7 @@ def test_the_protocol_of_the_reference_is_stamped_and_kept_apart(
   assert ours != theirs
 
 
+@pytest.mark.slow
 def test_another_decoding_is_stamped_and_kept_apart(evaluate, reference, tmp_path):
   setting = "unseen/base"
   results = evaluate(settings=(setting,), decoding="argmax")
@@ -248,6 +255,7 @@ def test_another_decoding_is_stamped_and_kept_apart(evaluate, reference, tmp_pat
   assert paired.compare(old, episode_record.read(folder))
 
 
+@pytest.mark.slow
 def test_scores_and_calibration_are_of_one_pass(evaluate, trained, monkeypatch):
   """Every episode of a setting goes through the network once; then the pictures."""
   seen = []

@@ -134,6 +134,7 @@ def _golden_pairs(golden, negatives_of):
   return np.mean(values)
 
 
+@pytest.mark.slow
 def test_mfcl_golden(golden):
   negatives = golden["mfcl_negatives_scm"].transpose(0, 2, 1)
   for name, negatives_of in {
@@ -235,6 +236,7 @@ def test_instance_level_contrasts_every_image_with_every_image():
   assert number > mfcl_loss(features, visible, ids, negatives, 0.5)[1]
 
 
+@pytest.mark.slow
 def test_mfcl_ignores_invisible_features_and_padding():
   features, visible, ids, negatives = _episodes()
   expected = mfcl_loss(features, visible, ids, negatives, 0.5)

@@ -39,6 +39,7 @@ def _sources(feed, sampler, episodes):
   return found
 
 
+@pytest.mark.slow
 def test_sources_come_as_often_as_their_weights_say(mixed):
   cfg, feed = mixed
   config.validate(cfg)
@@ -61,6 +62,7 @@ def test_an_episode_is_a_function_of_seed_and_index_alone(mixed):
   assert kinds[0] != kinds[1]
 
 
+@pytest.mark.slow
 def test_both_executors_give_the_same_episodes_and_pictures(mixed, tmp_path):
   cfg, feed = mixed
   other = copy.deepcopy(cfg)

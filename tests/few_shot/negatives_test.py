@@ -2,6 +2,7 @@ import functools
 
 import jax
 import numpy as np
+import pytest
 from helpers import tiny_detector
 
 from fskd_jax.config import LossConfig
@@ -95,6 +96,7 @@ def test_without_any_free_point_the_farthest_are_taken():
   assert gaps.min() > np.median(_gaps(typical, keypoints))
 
 
+@pytest.mark.slow
 def test_batch_points_depend_on_seed_episode_and_place_alone():
   loss = LossConfig(
     negatives_per_image=RULES["num"],

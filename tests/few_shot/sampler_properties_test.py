@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,6 +47,7 @@ def _sampler(empty: int = 0, seed: int = 0, shots: int = 1):
   )
 
 
+@pytest.mark.slow
 @given(st.integers(1, 6), SEEDS, INDICES, st.integers(1, 3))
 def test_empty_slots_change_nothing_else(empty, seed, index, shots):
   full, padded = (

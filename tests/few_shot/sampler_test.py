@@ -111,6 +111,7 @@ def test_mix_class_draws_from_all_species():
   assert np.mean(mixed) > 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighting", ["uniform", "count"])
 def test_species_are_drawn_uniformly_or_by_count(weighting):
   instances = _instances(visible=1.0, per_image=1)
@@ -137,6 +138,7 @@ def test_the_count_of_a_species_is_that_of_all_its_annotations():
   assert drawn.count("a") / 1500 == pytest.approx(1 / 4, abs=0.04)
 
 
+@pytest.mark.slow
 def test_instances_of_a_pool_are_drawn_equally_often_in_every_place():
   instances = _instances(10, visible=1.0, species="a", per_image=1)
   sampler = _sampler(instances)

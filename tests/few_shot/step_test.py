@@ -93,6 +93,7 @@ def test_variables_depend_on_the_seed_alone():
   assert not same[1]["params"]["encoder"]["kernel"]
 
 
+@pytest.mark.slow
 def test_loss_is_the_weighted_sum_of_means_over_valid_keypoints():
   batch = tiny_detector.episodes()
   state, values = _train(batch)
@@ -135,6 +136,7 @@ def test_statistics_are_updated_and_steps_repeat_bit_for_bit():
   assert (first.batch_stats["norm"]["mean"] != 0).any()
 
 
+@pytest.mark.slow
 def test_parts_of_the_episodes_are_all_of_them():
   batch = tiny_detector.episodes()
   start = train_state.init_state(_variables(), optax.sgd(1.0))
@@ -211,6 +213,7 @@ def _mfcl(batch, loss, pool_sigma=DETECTOR.config.pool_sigma):
   return total / count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", [{}, {"negatives_per_image": 0}, OTHER_MFCL])
 def test_mfcl_contrasts_keypoints_with_negatives_sampled_as_configured(fields):
   batch = tiny_detector.episodes()
@@ -219,6 +222,7 @@ def test_mfcl_contrasts_keypoints_with_negatives_sampled_as_configured(fields):
   np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_detail_of_mfcl_matters_to_what_is_compared():
   batch = tiny_detector.episodes()
   loss = dataclasses.replace(LOSS, **OTHER_MFCL)
@@ -229,6 +233,7 @@ def test_every_detail_of_mfcl_matters_to_what_is_compared():
   assert all(abs(other - expected) > 1e-3 * expected for other in others)
 
 
+@pytest.mark.slow
 def test_colours_are_jittered_by_the_seed_of_the_run():
   batch = tiny_detector.episodes()
   plain, found = _train(batch)[1], _train(batch, color_jitter=0.3)[1]
@@ -247,6 +252,7 @@ def test_nothing_valid_gives_zero_not_nan():
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(state))
 
 
+@pytest.mark.slow
 def test_rotated_support_averages_over_all_roles():
   batch = tiny_detector.episodes(b=3)
   batch.query.visible[:] = (
@@ -267,6 +273,7 @@ def test_rotated_support_averages_over_all_roles():
   np.testing.assert_allclose(rotated["loss_main"], total / number, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_eval_step_decodes_the_mean_of_the_groups():
   batch = tiny_detector.episodes()
   predicted = np.asarray(_predict(_variables(), batch).keypoints)

@@ -3,6 +3,8 @@
 import jax
 import pytest
 
+pytestmark = pytest.mark.slow
+
 NEEDS_TORCH = "the twin is PyTorch"
 
 

@@ -38,6 +38,7 @@ EXTRA = {
 }
 
 
+@pytest.mark.slow
 def test_torchvision_weights_fit_the_encoder(encoder):
   expected, named = encoder
   assert "layer1.0.conv1.weight" in named and "layer4.1.bn3.running_var" in named

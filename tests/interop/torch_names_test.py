@@ -32,6 +32,7 @@ def test_names_and_shapes_are_the_original_codes(golden):
   assert _table_shapes(ModelConfig()) == expected
 
 
+@pytest.mark.slow
 def test_weights_of_the_whole_model_survive_bit_for_bit():
   config = ModelConfig()
   original = seeded_weights(_table_shapes(config))
@@ -41,6 +42,7 @@ def test_weights_of_the_whole_model_survive_bit_for_bit():
     np.testing.assert_array_equal(exported[name], value, err_msg=name)
 
 
+@pytest.mark.slow
 def test_multi_scale_names():
   names = _table_shapes(
     ModelConfig(strides=(8, 16, 32), shared_crm=False, bias_net=True)
@@ -59,6 +61,7 @@ def test_multi_scale_names():
   assert learned == 52_226_112 + bias_nets + 9 * 26
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "options",
   [

@@ -49,6 +49,7 @@ def _with(config, **options):
   return dataclasses.replace(config, transformer=transformer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", "rh")
 def test_names_and_shapes_are_the_official_codes(golden_transpose, family):
   expected = json.loads(str(golden_transpose[family]["key_shapes"]))
@@ -56,6 +57,7 @@ def test_names_and_shapes_are_the_official_codes(golden_transpose, family):
   assert {name: list(shape) for name, shape in found.items()} == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "variant, keys",
   [("tp_r_a3", 190), ("tp_r_a4", 202), ("tp_h_s", 982), ("tp_h_a4", 982),
@@ -87,6 +89,7 @@ def test_round_trip_is_the_identity(variant, monkeypatch):
     np.testing.assert_array_equal(exported[name], value, err_msg=name)
 
 
+@pytest.mark.slow
 def test_positions_that_are_learned_or_absent():
   learnable, none = (_with(TINY, position=kind) for kind in ("learnable", "none"))
   assert _shapes(learnable, (32, 24))["pos_embedding"] == (12, 1, 8)
@@ -116,6 +119,7 @@ def test_sine_embeddings_are_looked_at():
       transpose.load_state_dict(changed, TINY, (32, 24), 17)
 
 
+@pytest.mark.slow
 def test_encoders_of_the_detector_keep_their_official_names():
   original = _shapes(TINY, (32, 32))
   head = ("final_layer", "deconv_layers")
@@ -143,6 +147,7 @@ def _variables(cfg):
   return state_dicts.load_state_dict(tensors, cfg)
 
 
+@pytest.mark.slow
 def test_stages_of_two_models_are_compared():
   cfg = _pose()
   variables = _variables(cfg)

@@ -3,6 +3,8 @@
 import jax
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("family", "rh")
 def test_jax_is_the_original(golden_transpose, family):

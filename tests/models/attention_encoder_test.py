@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from helpers.seeded_variables import seeded_variables
 
 from fskd_jax.config import LossConfig, ModelConfig, OptimConfig, TransformerConfig
@@ -27,6 +28,7 @@ def _config(**options):
   return ModelConfig(kernel_sizes=(1,), heatmap_upsampling="none", **options)
 
 
+@pytest.mark.slow
 def test_a_step_of_the_detector_moves_all_that_is_not_frozen(monkeypatch):
   narrow = {"layer1": (4, 4), "layer2": (8, 8)}
   monkeypatch.setattr(resnet, "STAGES", narrow)
@@ -60,6 +62,7 @@ def test_a_step_of_the_detector_moves_all_that_is_not_frozen(monkeypatch):
   assert all(jax.tree.leaves(recorded))
 
 
+@pytest.mark.slow
 def test_synchronised_batch_norm_sees_the_whole_batch(monkeypatch):
   monkeypatch.setattr(hrnet, "NUM_BLOCKS", 1)
   monkeypatch.setattr(hrnet, "STAGES", {"stage2": (2, 1), "stage3": (3, 1)})

@@ -8,6 +8,7 @@ import pytest
 from fskd_jax.models import convolution
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize(
   "channels, size, padding",

@@ -11,6 +11,8 @@ from jax.test_util import check_grads
 from fskd_jax.models import depthwise
 from fskd_jax.models.convolution import convolve
 
+pytestmark = pytest.mark.slow
+
 CASES = [  # kernel, strides, padding, sides
   ((3, 3), (1, 1), "SAME", (6, 5)),
   ((3, 3), (2, 2), "SAME", (6, 5)),

@@ -88,6 +88,7 @@ def _close(found, expected):
   )
 
 
+@pytest.mark.slow
 def test_parameter_paths_and_order_of_groups(detector, evaluate, batch):
   _, variables = detector
   assert set(variables["params"]) == {
@@ -101,6 +102,7 @@ def test_parameter_paths_and_order_of_groups(detector, evaluate, batch):
   assert fuse_heatmaps(output.heatmaps).shape == (2, 1, 3, 8, 8)
 
 
+@pytest.mark.slow
 def test_kernels_made_once_detect_as_the_whole_does(detector, evaluate, batch):
   module, variables = detector
   encode = jax.jit(functools.partial(module.apply, method="encode_support"))
@@ -111,6 +113,7 @@ def test_kernels_made_once_detect_as_the_whole_does(detector, evaluate, batch):
   _close(detect(variables, batch.query.images, kernels), evaluate(batch).heatmaps)
 
 
+@pytest.mark.slow
 def test_types_in_chunks_are_detected_alike(monkeypatch, detector, evaluate, batch):
   module, variables = detector
   expected = evaluate(batch).heatmaps
@@ -160,6 +163,7 @@ def test_episodes_do_not_mix(evaluate, batch):
   )
 
 
+@pytest.mark.slow
 def test_rotated_support_is_every_rotation_in_turn(detector, evaluate, batch):
   module, variables = detector
   rotate = jax.jit(functools.partial(module.apply, train=False, rotate_support=True))
@@ -174,6 +178,7 @@ def test_rotated_support_is_every_rotation_in_turn(detector, evaluate, batch):
     _close([maps[rotation::3] for maps in found.heatmaps], list(expected))
 
 
+@pytest.mark.slow
 def test_no_nan_comes_through_masks(batch):
   module, variables = _detector(
     similarity="cosine", strides=(8,), query_upsampling=(1.0,), residual_crm=True
@@ -195,6 +200,7 @@ def test_no_nan_comes_through_masks(batch):
   )
 
 
+@pytest.mark.slow
 def test_statistics_change_only_when_they_run(detector, batch):
   def updated(module, variables):
     @jax.jit
@@ -209,6 +215,7 @@ def test_statistics_change_only_when_they_run(detector, batch):
   assert not any(updated(*_detector(batch_norm="frozen")))
 
 
+@pytest.mark.slow
 def test_temperature_is_a_factor_and_bfloat16_close(detector, evaluate, batch):
   _, variables = detector
   module, low = _detector(compute_dtype="bfloat16", temperature=20.0)
@@ -219,6 +226,7 @@ def test_temperature_is_a_factor_and_bfloat16_close(detector, evaluate, batch):
     np.testing.assert_allclose(x, 20 * y, atol=2 * float(jnp.abs(y).max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "options, parameters",
   [

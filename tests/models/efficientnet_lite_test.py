@@ -15,6 +15,8 @@ from fskd_jax.interop.weights import read_weights
 from fskd_jax.models.efficientnet_lite import SCALES
 from fskd_jax.models.encoder import build_encoder, normalize_for
 
+pytestmark = pytest.mark.slow
+
 STRIDES = (4, 8, 16, 32)
 
 

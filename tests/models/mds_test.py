@@ -128,6 +128,7 @@ def batch():
   return batch
 
 
+@pytest.mark.slow
 def test_prototypes_made_once_detect_as_the_whole_does(variables, evaluate, batch):
   assert set(variables["params"]) == {"encoder", "modulator_8"}
   assert set(variables["params"]["modulator_8"]) == {"conv1", "conv2", "conv3", "head"}
@@ -152,6 +153,7 @@ def test_what_is_invisible_does_not_matter(evaluate, batch):
   assert jnp.abs(expected[0, 0, 2] - expected[0, 1, 2]).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_training_reaches_every_parameter_and_lowers_the_loss(variables, batch):
   batch.query.visible[:] = True
   tx = optax.sgd(0.1)
@@ -187,6 +189,7 @@ def test_bfloat16_is_close(modulator, inputs):
   assert 0 < error < 0.03
 
 
+@pytest.mark.slow
 def test_export_and_import_keep_every_bit(variables, tmp_path, capsys):
   with pytest.raises(ValueError, match="modulator_8/head/kernel"):
     torch_names.state_dict(variables, CONFIG, image_size=32)

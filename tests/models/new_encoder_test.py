@@ -91,6 +91,7 @@ def _moved(before, after):
   return {name for name, tree in changed.items() if all(jax.tree.leaves(tree))}
 
 
+@pytest.mark.slow
 def test_a_row_is_all_that_a_new_encoder_needs(toy):
   detector = make_model(toy)
   variables = init_variables(detector, seed=0)
@@ -125,6 +126,7 @@ def test_a_row_is_all_that_a_new_encoder_needs(toy):
   np.testing.assert_allclose(stages["encoder map, stride 4"], expected[0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_encoder_of_ones_own_needs_no_row():
   model = ModelConfig(
     strides=(4,), freeze_until="", kernel_sizes=(1,), heatmap_upsampling="none"

@@ -61,6 +61,7 @@ def _pyramid(strides, inputs, beside=()):
   return PyramidEncoder(Steps(used), sizes, inputs=used, strides=strides)
 
 
+@pytest.mark.slow
 def test_maps_have_the_strides_and_widths_asked_for():
   images = np.random.default_rng(0).normal(size=(2, SIDE, SIDE, 3)).astype(np.float32)
   network = _pyramid((4, 8), (4, 8, 16), beside=(8,))
@@ -112,6 +113,7 @@ def detector():
   return cfg, network, seeded_variables(network.init, blank, train=False)
 
 
+@pytest.mark.slow
 def test_a_step_moves_the_pyramid_and_no_encoder(detector):
   cfg, network, variables = detector
   rates = config.rates(cfg)
@@ -145,6 +147,7 @@ def test_a_step_moves_the_pyramid_and_no_encoder(detector):
   jax.tree.map(np.testing.assert_array_equal, stats, after.batch_stats)
 
 
+@pytest.mark.slow
 def test_frozen_maps_are_those_of_the_encoder_alone(detector):
   cfg, network, variables = detector
   images = seeded_episode(SIDE).query.images[0]
@@ -161,6 +164,7 @@ def test_frozen_maps_are_those_of_the_encoder_alone(detector):
   assert found.shape[-1] == 40 + 112 + 6
 
 
+@pytest.mark.slow
 def test_names_and_published_weights_with_a_pyramid(detector):
   cfg, _, variables = detector
   tensors = state_dicts.state_dict(variables, cfg)
@@ -221,6 +225,7 @@ def test_other_encoders_take_a_pyramid(encoder):
   assert [x.shape for x in maps] == [(1, 4, 4, 4)]
 
 
+@pytest.mark.slow
 def test_half_precision_and_drawn_variables():
   cfg = _config(compute_dtype="bfloat16")
   variables = jax.eval_shape(lambda: init_variables(make_model(cfg), 0))

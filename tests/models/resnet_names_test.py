@@ -12,6 +12,8 @@ from fskd_jax.interop import entries
 from fskd_jax.interop.encoder_names import NAMES
 from fskd_jax.models.encoder import build_encoder
 
+pytestmark = pytest.mark.slow
+
 SIDE = 64
 CONFIGS = {
   name: ModelConfig(

@@ -66,6 +66,7 @@ def test_max_pool_is_nn_max_pool(side, dtype):
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_freezing_stops_at_the_named_stage(monkeypatch):
   short = {"layer1": (8, 4), "layer2": (16, 8)}
   monkeypatch.setattr(resnet, "STAGES", short)

@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from helpers.seeded_variables import seeded_variables
 
 from fskd_jax.models.build import count_parameters
@@ -29,6 +30,7 @@ def test_half_a_million_parameters():
   assert "output_conv_16" not in variables["params"]
 
 
+@pytest.mark.slow
 def test_synchronised_batch_norm_sees_the_whole_batch():
   widths = (4, 4, 4, 4)
   whole = SmallEncoder(widths=widths)

@@ -60,6 +60,7 @@ def test_correlate_is_a_convolution_per_episode():
   np.testing.assert_allclose(_correlate(query, kernels), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 3, 5])
 @pytest.mark.parametrize("plain_scale", [50.0, 7.0])
 def test_plain_detection_divides_by_the_area_and_the_scale(size, plain_scale):
@@ -103,6 +104,7 @@ def _factored(num_types, size, residual, channels=16):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("num_types", [2, 40])
 @pytest.mark.parametrize("size", [1, 3])
@@ -137,6 +139,7 @@ def test_bias_is_added_per_type(detect, factor):
   np.testing.assert_allclose(difference, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_cosine_ignores_lengths_and_survives_zero():
   query, taps = _random(1, 1, 4, 4, 3), _random(1, 2, 1, 1, 3, seed=1)
   maps = COSINE(query, Kernels(taps))
@@ -175,6 +178,7 @@ def test_unknown_similarity_is_named():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("similarity", ["plain", "cosine"])
 def test_arrays_do_with_and_without_episodes(similarity):
   query, kernels = _random(2, 3, 4, 5, 3), _random(2, 2, 3, 3, 3, seed=1)

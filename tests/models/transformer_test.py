@@ -106,6 +106,7 @@ def _reference(params, x, position):
   return x, np.stack(maps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1.0, 3e-3])
 def test_layer_is_plain_numpy(size):
   """With small tokens and weights, the epsilon of the norms counts."""
@@ -169,6 +170,7 @@ def _apply(encoder, tokens, grid=(2, 3), **options):
   return jax.jit(apply)(variables, tokens), variables
 
 
+@pytest.mark.slow
 def test_positions_are_all_that_tells_tokens_apart():
   tokens = jax.random.normal(jax.random.key(0), (2, 6, 8))
   order = np.array([3, 1, 5, 0, 2, 4])
@@ -178,6 +180,7 @@ def test_positions_are_all_that_tells_tokens_apart():
     assert np.allclose(found[:, order], moved, atol=1e-5) != matters
 
 
+@pytest.mark.slow
 def test_learnable_positions_fit_any_grid():
   tokens = jax.random.normal(jax.random.key(0), (1, 20, 8))
   found, variables = _apply(_encoder(position="learnable"), tokens, (5, 4))

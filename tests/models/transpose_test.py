@@ -19,6 +19,8 @@ from fskd_jax.models.transpose import (
   init_variables,
 )
 
+pytestmark = pytest.mark.slow
+
 SIZE = (256, 192)
 TINY = ModelConfig(
   encoder="small",

@@ -78,6 +78,7 @@ def test_short_batches_are_padded(training):
   assert batch.query.visible[0].any() and not batch.query.visible[1:].any()
 
 
+@pytest.mark.slow
 def test_both_executors_show_the_keypoints_where_the_plan_says(cfg, feed):
   other = Feed.open(dataclasses.replace(cfg.data, executor=HOST_EXECUTOR))
   pixels = {}
@@ -100,6 +101,7 @@ def test_both_executors_show_the_keypoints_where_the_plan_says(cfg, feed):
   assert len(wrong) > 30 and np.mean(wrong) < 0.1  # blurred where crops shrink
 
 
+@pytest.mark.slow
 def test_one_crop_is_what_the_executors_make(feed, training):
   plan = plan_batch(training, [3], 1)
   _, expected = feed.pixels(plan)

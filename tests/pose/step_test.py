@@ -120,6 +120,7 @@ def _predict(batch, partners=PARTNERS, loss="mse", decoding="argmax"):
   return np.asarray(jax.jit(predict)(_variables(), batch))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["argmax", "dark"])
 def test_a_map_without_a_positive_value_says_so(kind):
   rows, columns = np.mgrid[:64, :48]
@@ -138,6 +139,7 @@ def _mirrored(batch):
   )
 
 
+@pytest.mark.slow
 def test_the_flip_test_is_flipping_by_hand():
   batch = _batch()
   apply = jax.jit(functools.partial(MODEL.apply, train=False))
@@ -153,6 +155,7 @@ def test_the_flip_test_is_flipping_by_hand():
     np.testing.assert_allclose(found[b, n], expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_with_the_flip_test_a_mirrored_person_has_the_mirrored_pose():
   batch = _batch()
   found = _predict(batch, loss="cross_entropy", decoding="dark")
@@ -170,6 +173,7 @@ def test_logits_that_learned_their_target_peak_at_one():
   np.testing.assert_allclose(maps[0, 0], np.exp(logits - 7.0), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_dropout_depends_on_seed_and_step_alone():
   batch, tx = _batch(), optax.sgd(0.0)
   images = batch.query.images.astype(np.float32)
@@ -194,6 +198,7 @@ def test_dropout_depends_on_seed_and_step_alone():
   assert first != loss(state._replace(step=jnp.int32(1)), 0, batch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["pmap", "shard_map"])
 def test_devices_share_the_persons_and_agree_with_one(backend):
   batch, tx = _batch(), optax.sgd(0.1)

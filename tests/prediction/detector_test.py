@@ -102,6 +102,7 @@ def _rounded(batch, feed):
   return batch._replace(support=support, query=query)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "pixels, pixels_off, confidence_off", [("rounded", 1e-3, 1e-3), ("own", 0.3, 0.03)]
 )
@@ -174,6 +175,7 @@ def test_what_was_learned_is_found(detector, support, instances):
   assert (np.linalg.eigvalsh(found.covariance[:, support.shown]) > 0).all()
 
 
+@pytest.mark.slow
 def test_the_picture_may_come_in_any_form_and_batch(detector, support, instances):
   paths = [path for path, _, _ in instances[1:]] * 2
   paths = paths[:9]  # a full batch and one alone
@@ -230,6 +232,7 @@ def test_the_boxes_looked_at_are_told(detector, support, instances):
   assert np.nanmedian(abs(again.keypoints - 50 - searched.keypoints)) < 2
 
 
+@pytest.mark.slow
 def test_padding_changes_nothing(detector, instances):
   (a, _, points), (b, _, points_b) = instances[:2]
   query = [instances[2][0]]
@@ -361,6 +364,7 @@ def _command(folder, run, *more, query="images"):
           "--out", str(folder / "out"), *more]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_the_interface_returns(
   folder, run, detector, instances, capsys
 ):
@@ -401,6 +405,7 @@ def test_the_command_writes_what_the_interface_returns(
     assert sheet.width > 3 * THUMBNAIL and sheet.height > THUMBNAIL
 
 
+@pytest.mark.slow
 def test_predictions_can_be_the_next_support(folder, run, capsys):
   assert main.main(_command(folder, run, "--min-confidence", "0")) == 1
   shutil.rmtree(folder / "before", ignore_errors=True)
@@ -447,6 +452,7 @@ def test_the_size_of_the_marked_image_is_checked(folder, run, instances, capsys)
   assert "was marked on 48 x 60 pixels, but" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_exported_file_predicts_the_same(folder, run, instances, detector, tmp_path):
   path = str(tmp_path / "detector.safetensors")
   assert main.main(["export", "--workdir", str(run[1]), "--out", path]) == 0
@@ -461,6 +467,7 @@ def test_an_exported_file_predicts_the_same(folder, run, instances, detector, tm
   assert_same(*results)
 
 
+@pytest.mark.slow
 def test_videos(folder, run, detector, instances, capsys):
   av = pytest.importorskip("av", reason="videos need PyAV")
   frames = [np.asarray(Image.open(path)) for path, _, _ in instances[1:4]]

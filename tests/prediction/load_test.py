@@ -8,6 +8,8 @@ import fskd_jax
 from fskd_jax.cli import main
 from fskd_jax.prediction.load import PACKAGED
 
+pytestmark = pytest.mark.slow
+
 POINTS = {"tip": (60.0, 24.0), "left foot": (30.0, 90.0), "right foot": (90.0, 90.0)}
 SHIFT = np.array([34.0, 21.0])
 

@@ -11,6 +11,8 @@ from fskd_jax.cli import main
 from fskd_jax.prediction import folders
 from fskd_jax.prediction.journal import JOURNAL, Journal
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

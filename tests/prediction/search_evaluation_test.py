@@ -46,6 +46,7 @@ def found(world):
   return search_evaluation.compare(detector, feed, sampler, cfg.eval)
 
 
+@pytest.mark.slow
 def test_with_boxes_it_is_the_evaluation(world, found):
   cfg, feed, sampler, _, variables = world
   read = keypoint_reader(cfg, feed, prior=CALIBRATED.prior)
@@ -94,6 +95,7 @@ def test_it_is_what_a_user_would_measure(world, found, shapes_folder, way):
   assert 0 <= found[way]["calibration_error"] <= 1
 
 
+@pytest.mark.slow
 def test_the_search_does_not_look_at_the_calibration(world, shapes_folder):
   """A flat one, as from an all-right validation, or even one that points down."""
   _, feed, _, detector, variables = world

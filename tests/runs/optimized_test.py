@@ -8,9 +8,7 @@ from helpers.paths import ROOT
 
 TESTS = {
   # A run that resumes bit for bit, over a checkpoint, to its end.
-  "runs/training_test": (
-    "a_truncated_checkpoint_costs_the_steps_since_the_one_before",
-  ),
+  "runs/training_test": ("a_run_without_validation_resumes_bit_for_bit",),
   # Gradients: pmap and shard_map beside a single device.
   "device/parallel_test": ("backends_give_the_gradients_of_a_single_device",),
   # Slow, obvious loops.

@@ -141,6 +141,18 @@ def workdir(trained, tmp_path):
   return folder
 
 
+def test_a_run_without_validation_resumes_bit_for_bit(shapes_folder, tmp_path):
+  cfg = shapes.config(shapes_folder, steps=6, checkpoint_every=3, log_every=1)
+  cfg.data.validation_species = ()
+  whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+  state = jax.device_get(experiment.train(cfg, whole))
+  shutil.copytree(whole, resumed)
+  shutil.rmtree(resumed / "checkpoints" / "6")
+  assert CheckpointStore(resumed).restore_model().step == 3
+  shapes.assert_identical(jax.device_get(experiment.train(cfg, resumed)), state)
+  shapes.assert_same_run(resumed, whole)
+
+
 def _files(workdir):
   return {p: p.read_bytes() for p in sorted(workdir.rglob("*")) if p.is_file()}
 

@@ -62,6 +62,7 @@ def _largest_file(folder):
   )
 
 
+@pytest.mark.slow
 def test_the_newest_state_comes_back_bit_for_bit(tmp_path):
   store = _write(tmp_path, 1, 2, 3, 4)
   state, step, _ = store.restore_latest(_state(9))
@@ -138,6 +139,7 @@ def test_a_step_that_is_damaged_twice(tmp_path):
   assert names == {"1", "2.unreadable"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "name", ["about", "model/_METADATA", "model/manifest.ocdbt", "_CHECKPOINT_METADATA"]
 )
@@ -266,6 +268,7 @@ NAMES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["here", "above"])
 @pytest.mark.parametrize("name", NAMES)
 def test_any_name_of_a_workdir_is_taken_as_it_is(tmp_path, monkeypatch, name, place):
@@ -344,6 +347,7 @@ def _flips(text):
     yield bytes(changed)
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_in_the_configuration_is_noticed_or_harmless(tmp_path):
   _write(tmp_path, 1, 2).close()
   about = tmp_path / "checkpoints" / "2" / "about" / "metadata"
@@ -436,6 +440,7 @@ def test_a_reader_that_is_always_too_late_gives_up(tmp_path, monkeypatch):
   assert next(steps) < 100
 
 
+@pytest.mark.slow
 def test_reading_while_a_thread_writes(tmp_path):
   writer, ended = _write(tmp_path, 1, keep=1), threading.Event()
 

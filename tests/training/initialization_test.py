@@ -118,6 +118,7 @@ def _files(cfg, trained, folder):
   return folder / "run", folder / "ours.safetensors", folder / "bare.safetensors"
 
 
+@pytest.mark.slow
 def test_runs_and_files_of_one_architecture_give_everything(experiment, caplog):
   cfg, drawn, trained, folder = experiment
   for path in _files(cfg, trained, folder):
@@ -130,6 +131,7 @@ def test_runs_and_files_of_one_architecture_give_everything(experiment, caplog):
   assert first_variables(drawn, cfg) is drawn
 
 
+@pytest.mark.slow
 def test_a_new_run_starts_there_and_a_resumed_one_does_not(experiment, tmp_path):
   cfg, _, trained, folder = experiment
   cfg = _starting_from(cfg, folder / "run")
@@ -144,6 +146,7 @@ def test_a_new_run_starts_there_and_a_resumed_one_does_not(experiment, tmp_path)
   assert resumed.step == 5 and not any(x.any() for x in jax.tree.leaves(resumed.params))
 
 
+@pytest.mark.slow
 def test_another_head_takes_the_encoder_of_a_run(experiment, caplog):
   cfg, _, trained, folder = experiment
   cfg = copy.deepcopy(cfg)

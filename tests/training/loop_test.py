@@ -12,6 +12,8 @@ from fskd_jax import experiment
 from fskd_jax.data.feed import Feed
 from fskd_jax.training import loop
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def parts(shapes_folder):

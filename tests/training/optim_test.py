@@ -45,6 +45,7 @@ def _frozen(stage):
   return rates(Config(model=ModelConfig(freeze_until=stage)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", ["", "stem"])
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
 def test_every_step_is_as_long_as_the_schedule_says(optimizer, frozen):

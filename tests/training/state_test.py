@@ -68,6 +68,7 @@ def _assert_close(found, expected):
   jax.tree.map(close, found, expected)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.sampled_from([2, 3, 4, 12]))
 def test_parts_are_the_whole_batch(seed, parts):
   batch = _batch(seed, 12)

@@ -25,6 +25,7 @@ def _events(workdir):
     yield from event_file_loader.LegacyEventFileLoader(str(path)).Load()
 
 
+@pytest.mark.slow
 def test_scalars_go_to_both_files_at_once(tmp_path):
   writer = training_writer.MetricWriter(tmp_path / "run")
   writer.scalars(3, {"train/loss": np.float32(0.5), "train/pck": 1})
@@ -73,6 +74,7 @@ DAMAGED = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damaged", DAMAGED, ids=lambda line: repr(line[:20]))
 def test_a_damaged_line_costs_itself_alone(tmp_path, caplog, damaged):
   file = tmp_path / "metrics.jsonl"
@@ -126,6 +128,7 @@ def test_other_processes_are_silent(tmp_path, monkeypatch):
   assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_tensorflow_is_not_imported(tmp_path):
   code = (
     "import sys; from fskd_jax.training import writer as metric_writer\n"

@@ -22,6 +22,7 @@ def found(golden):
   return parity.first_keypoint(golden)
 
 
+@pytest.mark.slow
 def test_gradient_norms(found, golden):
   column, row, token = golden["B_grad_u_v_token"]
   assert found.cells[0].tolist() == [row, column] and found.tokens[0] == token
@@ -34,6 +35,7 @@ def test_gradient_norms(found, golden):
     np.testing.assert_allclose(norms, golden[name], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_maps(found, golden):
   token = maps.token_at(golden["B_query_xy"], SIZE, GRID)
   assert token == golden["B_query_token_x_y_idx"][2]

@@ -55,6 +55,7 @@ def _at(heatmaps, cells):
   return jnp.stack([maps[tuple(cell)] for maps, cell in zip(heatmaps, cells)])
 
 
+@pytest.mark.slow
 def test_the_exact_gradient_is_the_slope(found):
   model, variables, image, result = found
   values = jax.jit(
@@ -66,6 +67,7 @@ def test_the_exact_gradient_is_the_slope(found):
   np.testing.assert_allclose(expected, slope, rtol=1e-2, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_the_closed_form_is_the_gradient_with_constant_attention(found):
   model, variables, image, result = found
 

@@ -21,6 +21,7 @@ def _feed(cfg):
   return Feed.open(cfg.data)
 
 
+@pytest.mark.slow
 def test_every_visible_keypoint_of_an_instance_is_pooled_once(trained):
   cfg, _, state = trained
   feed = _feed(cfg)
@@ -105,6 +106,7 @@ def test_anchor_cosines_equal_a_loop_and_leave_out_the_invisible():
   np.testing.assert_allclose(hardness.anchor_cosines(vectors, visible), expected)
 
 
+@pytest.mark.slow
 def test_hardness_is_measured_under_every_setting(shapes_folder):
   cfg = shapes.config(shapes_folder)
   cfg.eval = dataclasses.replace(cfg.eval, batch_episodes=2)

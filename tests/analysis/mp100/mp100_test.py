@@ -167,6 +167,7 @@ def model(trained):
   return Model(cfg, {"params": state.params, "batch_stats": state.batch_stats})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shots", [1, 3])
 def test_any_batch_size_gives_the_same_and_equals_pair_by_pair(
   file, folder, model, monkeypatch, shots

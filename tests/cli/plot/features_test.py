@@ -8,6 +8,7 @@ from PIL import Image
 from fskd_jax.cli import main
 
 
+@pytest.mark.slow
 def test_negatives_of_a_run(trained, tmp_path, capsys):
   out = tmp_path / "negatives.png"
   source = ["--workdir", str(trained[1]), "--episodes", "8", "--out", str(out)]
@@ -18,6 +19,7 @@ def test_negatives_of_a_run(trained, tmp_path, capsys):
   assert min(Image.open(out).size) > 300
 
 
+@pytest.mark.slow
 def test_prototypes_of_one_species_have_nothing_to_be_compared_with(
   trained, tmp_path, capsys
 ):

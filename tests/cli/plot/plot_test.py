@@ -26,6 +26,8 @@ from fskd_jax.training import optim
 from fskd_jax.training import state as train_state
 from fskd_jax.training.checkpoint import CheckpointStore
 
+pytestmark = pytest.mark.slow
+
 SIZE = 32, 24
 NAMES = "nose", "left eye", "tail"
 

@@ -49,6 +49,7 @@ def test_curves_by_step_and_by_minutes(tmp_path):
   draw_curves({"a": file})  # no validation
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["$x_$", "_a", "a$b", os.fsdecode(b"a\xe9")])
 def test_a_run_of_any_name_has_a_label(tmp_path, name):
   file = _write(tmp_path / "metrics.jsonl", 4)
@@ -115,6 +116,7 @@ def shown(monkeypatch):
   return given
 
 
+@pytest.mark.slow
 def test_an_episode_is_what_the_sampler_gives(trained, tmp_path, shown, capsys):
   cfg, workdir, _ = trained
   out, setting = tmp_path / "out.png", "unseen/base"
@@ -142,6 +144,7 @@ def test_an_episode_is_what_the_sampler_gives(trained, tmp_path, shown, capsys):
   assert "--setting base: expected train, or a setting" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_heatmaps_are_those_of_the_prediction(
   trained, shapes_folder, tmp_path, shown, capsys
 ):

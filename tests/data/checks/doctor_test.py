@@ -175,6 +175,7 @@ def test_a_sound_folder_has_no_errors(folder):
   assert report.counts["instances"] == len(content["annotations"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DAMAGES)
 def test_a_damage_is_found_and_named(folder, name):
   before = {(x.level, x.what): len(x.cases) for x in doctor.examine(folder).findings}

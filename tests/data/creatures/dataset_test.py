@@ -176,6 +176,7 @@ def content_of(folder):
   }
 
 
+@pytest.mark.slow
 def test_folder_does_not_depend_on_the_number_of_processes(tmp_path):
   for name, processes in (("a", 1), ("b", 3)):
     creatures_dataset.write_creatures(

@@ -506,6 +506,7 @@ def test_what_does_not_fit_a_format(tmp_path, capsys):
   assert not list(tmp_path.glob("a.*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["mouse_openfield", "reaching_hand"])
 @pytest.mark.parametrize("target", TARGETS)
 def test_photographs_there_and_back(target, folder, photographs, tmp_path):

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from fskd_jax.data import names
 from fskd_jax.data.labels import formats, schema
 
+pytestmark = pytest.mark.slow
+
 NAMES = st.text(min_size=1, max_size=8).filter(lambda s: not names.name_problem(s))
 SIXTEENTHS = 16
 """Parts of a pixel: what every format holds without rounding."""
