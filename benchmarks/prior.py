@@ -51,12 +51,12 @@ def main() -> int:
   logging.basicConfig(level=logging.WARNING)
   pairs = [map(float, text.split(",")) for text in args.priors]
   priors = [Prior(strength=strength, sigma=sigma) for strength, sigma in pairs]
-  model = load_run(args.workdir)[0] if args.workdir else _frozen(args.pretrained)
+  model = load_run(args.workdir)[0] if args.workdir else frozen(args.pretrained)
   names = [path.parent.name for path in sorted(args.root.glob("*/annotations.json"))]
   print(f"{'':20s}", *(f"{x:>14s}" for x in ("copied", "plain", *args.priors)))
   rows = []
   for name in args.sources or names:
-    rows.append(_measure(model, args.root / name, priors, args.shots, args.episodes))
+    rows.append(measure(model, args.root / name, priors, args.shots, args.episodes))
     print(f"{name:20s}", *_cells(rows[-1]), flush=True)
   parts = {"mean": rows, "odd places": rows[::2], "even places": rows[1::2]}
   for name, part in parts.items():
@@ -71,7 +71,7 @@ def _cells(row: Any) -> list[str]:
   return [f"{100 * mean:7.1f} ± {100 * half:4.1f}" for mean, half in row]
 
 
-def _frozen(weights: str) -> Model:
+def frozen(weights: str) -> Model:
   """Returns a detector that learned nothing: frozen maps compared by cosine."""
   cfg = Config()
   cfg.data.image_size, cfg.data.crop = 160, "box"
@@ -90,10 +90,18 @@ def _frozen(weights: str) -> Model:
   return Model(cfg, baselines.frozen_maps(drawn, known))
 
 
-def _measure(
+def measure(
   model: Model, folder: pathlib.Path, priors: list[Prior], shots: int, episodes: int
 ) -> list[tuple[float, float]]:
-  """Returns mean and half interval of copied coordinates, plain maps and each prior."""
+  """Returns mean and half interval of copied coordinates, plain maps and each prior.
+
+  Args:
+    model: The detector.
+    folder: The data set, all images of which are used.
+    priors: The priors to read heat-maps out with.
+    shots: Support images of an episode.
+    episodes: Number of episodes, of two queries each.
+  """
   cfg = transfer.with_dataset(model.config, str(folder))
   cfg.data.min_support_types = cfg.data.min_query_types = 1
   cfg.eval.shots, cfg.eval.queries = shots, 2

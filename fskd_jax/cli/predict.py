@@ -148,6 +148,8 @@ def _last_line(summary: "Summary", least: Thresholds) -> str:
       ". These images are unlike those that the detector was trained on: "
       "docs/prediction.md#confidence"
     )
+  elif summary.scope:
+    text += f". {summary.scope}: docs/prediction.md#confidence"
   return text
 
 

@@ -44,6 +44,8 @@ class Calibration:
     wrong: Number of the keypoints that were wrong in at least one episode; None where
       an older version did not count them.
     prior: The prior that heat-maps are read out with; None for none.
+    sources: Names of the data sets that it was fitted on; of other kinds of things the
+      confidence is a score. Empty where an older version did not store them.
   """
 
   mass_slope: float
@@ -56,6 +58,7 @@ class Calibration:
   step: int
   wrong: int | None = None
   prior: Prior | None = None
+  sources: tuple[str, ...] = ()
 
   def confidence(
     self, mass: Float[np.ndarray, "..."], peak: Float[np.ndarray, "..."]
@@ -65,6 +68,19 @@ class Calibration:
       self.mass_slope * log_odds(mass) + self.peak_slope * peak + self.offset
     )
     return (self.keypoints * probability + 1) / (self.keypoints + 2)
+
+  @property
+  def scope(self) -> str:
+    """A sentence about things that it was not fitted on; "" for a single data set.
+
+    A detector of one data set is used on more of the same, one of several is not.
+    """
+    if len(self.sources) < 2:
+      return ""
+    return (
+      f"Confidence was fitted on {', '.join(self.sources)}; of other kinds of things "
+      "it is a score, no probability"
+    )
 
   @property
   def ceiling(self) -> float:
@@ -114,8 +130,11 @@ def _parse(values: Any) -> Calibration:
     _check_numbers(prior)
     if min(prior.strength, prior.sigma) <= 0:
       raise ValueError(f"prior is {shown(prior)}, expected numbers above 0")
-  calibration = Calibration(**values, prior=prior)
-  _check_numbers(calibration, but=("split", "prior"))
+  sources = values.pop("sources", ())
+  if not all(isinstance(name, str) for name in sources):
+    raise ValueError(f"sources is {shown(sources)}, expected names of data sets")
+  calibration = Calibration(**values, prior=prior, sources=tuple(sources))
+  _check_numbers(calibration, but=("split", "prior", "sources"))
   return calibration
 
 

@@ -175,6 +175,8 @@ def measure(
     pck = np.array(by_threshold[f"{headline(cfg.eval):g}"], np.float64)
     rows += report.pictures(setting, sampler, feed, read, pck)
   head = _head(cfg, feed, step) | {"prior": prior and dataclasses.asdict(prior)}
+  if calibrated:
+    head["calibrated_on"] = list(calibrated.sources)
   results = head | {"settings": settings}
   if parallel.is_main_process():
     text = report.table(results, headline(cfg.eval))

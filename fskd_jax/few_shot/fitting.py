@@ -89,8 +89,14 @@ def calibrate(
       for setting, sampler in samplers.items()
     )
   )
+  sources = dict.fromkeys(setting.partition("@")[2] for setting in samplers)
   calibration = Calibration(
-    **fitted, split=split, shots=cfg.eval.shots, step=step, prior=prior
+    **fitted,
+    split=split,
+    shots=cfg.eval.shots,
+    step=step,
+    prior=prior,
+    sources=tuple(name or feed.dataset.name for name in sources),
   )
   if fitted["wrong"] < FEW_WRONG:
     _log.warning(

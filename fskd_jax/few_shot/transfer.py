@@ -1,6 +1,7 @@
 """Evaluates a detector on a data set that it was not trained on."""
 
 import copy
+import logging
 import os
 from typing import Any
 
@@ -8,6 +9,8 @@ from fskd_jax.config import Config
 from fskd_jax.data.feed import Feed
 from fskd_jax.few_shot import calibration, evaluation
 from fskd_jax.metrics import results
+
+_log = logging.getLogger(__name__)
 
 SETTING = "all/other"
 """Every instance and every keypoint type of the data set; training saw none of them."""
@@ -81,6 +84,8 @@ def evaluate(
   out = results.results_folder(workdir, cfg.eval) / name
   samplers = evaluation.setting_samplers(feed, cfg.eval)
   calibrated = calibration.load(workdir)  # first: a damaged file stops the evaluation
+  if calibrated and calibrated.scope:
+    _log.info("%s", calibrated.scope)
 
   def calibrator(*_: Any) -> calibration.Calibration | None:
     return calibrated

@@ -98,6 +98,7 @@ class PredictionFiles:
     folder: pathlib.Path,
     names: Sequence[str],
     min_confidence: float | Float[np.ndarray, " n"],
+    scope: str = "",
   ):
     """Opens the table.
 
@@ -106,11 +107,12 @@ class PredictionFiles:
       names: Names of the keypoint types.
       min_confidence: Confidence below which a keypoint has v = 0 in the COCO file, of
         all types or of each.
+      scope: What predictions.json says of the confidences, see `Calibration.scope`.
 
     Raises:
       FileExistsError: The folder holds a table.
     """
-    self._folder, self._least = folder, min_confidence
+    self._folder, self._least, self._scope = folder, min_confidence, scope
     self._names = tuple(map(printable, names))
     self._images: list[LabelledImage] = []
     self._more: list[dict[str, Any]] = []
@@ -199,7 +201,8 @@ class PredictionFiles:
       values[2::3] = [v * bool(k) for v, k in zip(values[2::3], kept)]
       annotation["num_keypoints"] = int(kept.sum())
       annotation |= about
-    write_json(self._folder / COCO, content, indent=None)
+    info = {"info": {"description": self._scope}} if self._scope else {}
+    write_json(self._folder / COCO, info | content, indent=None)
 
   def _object(
     self,

@@ -35,6 +35,7 @@ class Summary(NamedTuple):
     problems: Sentences by kind of problem: `session.LOST`, `CUT` and `BARE`.
     confidences: Confidence of every keypoint that the support shows, 0..1.
     is_calibrated: Whether confidences are probabilities.
+    scope: `Calibration.scope`.
     kept: Number of keypoints that are confident enough.
     images: Number of images and frames that were predicted.
     empty: Number of those in which no keypoint is confident enough.
@@ -45,6 +46,7 @@ class Summary(NamedTuple):
   problems: dict[str, list[str]]
   confidences: Float[np.ndarray, " k"]
   is_calibrated: bool
+  scope: str
   kept: int
   images: int
   empty: int
@@ -151,7 +153,8 @@ def predict_folder(
   settings = _settings(detector, encoded, gathered, known, objects)
   journal = Journal(folder, settings)
   least = min_confidence.per_type(chosen)
-  with PredictionFiles(folder, chosen, least) as written:
+  scope = detector.calibration.scope if detector.calibration else ""
+  with PredictionFiles(folder, chosen, least, scope) as written:
     session = Session(
       detector, encoded, chosen, skeleton, known, objects, folder, written, pictures,
       journal, smooth, problems,
@@ -165,6 +168,7 @@ def predict_folder(
     problems,
     written.confidences(),
     detector.calibration is not None,
+    scope,
     written.confident,
     written.images,
     written.empty,

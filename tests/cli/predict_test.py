@@ -1,6 +1,7 @@
 """What `fskd predict` leaves, whatever happens; a detector of random numbers."""
 
 import csv
+import dataclasses
 import itertools
 import json
 import os
@@ -17,6 +18,7 @@ from PIL import Image
 
 from fskd_jax.cli import main
 from fskd_jax.data.labels import formats
+from fskd_jax.few_shot.calibration import Calibration
 from fskd_jax.prediction import folders, keypoint_files, pictures, rows, session, videos
 from fskd_jax.prediction.supports import Support
 
@@ -34,10 +36,16 @@ TARGETS = {
 }
 
 
+FITTED = Calibration(
+  mass_slope=1.0, peak_slope=0.0, offset=0.0, covariance_scale=1.0, split="validation",
+  shots=1, keypoints=100, step=1,
+)  # fmt: skip
+
+
 class Detector:
   """Guesses, also beyond the edges; as sure as it is told."""
 
-  def __init__(self, least=0.0, most=1.0, calibration="fitted", pause=0.0):
+  def __init__(self, least=0.0, most=1.0, calibration=FITTED, pause=0.0):
     self.calibration, self._range, self._pause = calibration, (least, most), pause
     self._rng = np.random.default_rng(0)
     self.boxes = []
@@ -359,7 +367,7 @@ def test_the_bar_counts_what_is_written(run, folder, monkeypatch):
 
 @pytest.mark.parametrize(
   "least, most, calibration, unlike",
-  [(0.0, 0.29, "fitted", True), (0.31, 1, "fitted", False), (0.0, 0.29, None, False)],
+  [(0.0, 0.29, FITTED, True), (0.31, 1, FITTED, False), (0.0, 0.29, None, False)],
 )
 def test_the_last_line_counts_and_warns(
   least, most, calibration, unlike, run, folder, capsys
@@ -373,6 +381,17 @@ def test_the_last_line_counts_and_warns(
   assert f"2 of 2 queries predicted{nothing}, {above} of 6 keypoints above 0.5" in last
   assert f"(median confidence {np.median(sure):.2f})" in last
   assert ("unlike those that the detector was trained on" in last) == unlike
+
+
+def test_a_detector_of_many_data_sets_says_once_what_its_confidence_is(
+  run, folder, capsys
+):
+  of_many = dataclasses.replace(FITTED, sources=("creatures", "lips"))
+  assert run("a", detector=Detector(0.5, 1.0, of_many)) == 0
+  said = "Confidence was fitted on creatures, lips; of other kinds of things it is"
+  assert capsys.readouterr().out.count(said) == 1
+  about = json.loads((folder / "out" / "predictions.json").read_text())["info"]
+  assert about["description"].startswith(said)
 
 
 def test_an_interrupted_run_closes_its_files(run, folder):

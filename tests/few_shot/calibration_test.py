@@ -92,6 +92,15 @@ def test_a_keypoint_asked_for_again_and_again_proves_no_more():
   assert fitting._fit(half)["wrong"] == 60
 
 
+def test_one_of_many_data_sets_says_what_it_was_fitted_on():
+  fitted = calibration.Calibration(**fitting._fit(_outcomes(50)), **ABOUT)
+  assert not fitted.scope
+  assert not dataclasses.replace(fitted, sources=("faces",)).scope
+  both = dataclasses.replace(fitted, sources=("faces", "lips"))
+  assert "Confidence was fitted on faces, lips" in both.scope
+  assert calibration._parse(json.loads(calibration.to_json(both))) == both
+
+
 def test_an_older_file_has_no_count_of_the_wrong(tmp_path):
   """And one written today comes back as it was."""
   fitted = calibration.Calibration(**fitting._fit(_outcomes(50)), **ABOUT)
@@ -99,7 +108,8 @@ def test_an_older_file_has_no_count_of_the_wrong(tmp_path):
   assert calibration.load(tmp_path) == fitted
   path = tmp_path / calibration.FILE
   content = json.loads(path.read_text())
-  del content["calibration"]["wrong"], content["calibration"]["prior"]
+  for name in ("wrong", "prior", "sources"):
+    del content["calibration"][name]
   path.write_text(json.dumps(content))
   assert calibration.load(tmp_path) == dataclasses.replace(fitted, wrong=None)
 
