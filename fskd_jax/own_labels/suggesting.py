@@ -1,8 +1,7 @@
 """Suggests which frames to label next, and writes the predicted points to correct.
 
 A frame is worth labelling if the detector is unsure about it and it looks unlike all
-that is labelled or suggested already, but like many other frames: the most doubtful
-frames by themselves are often those in which there is little to see.
+that is labelled or suggested already.
 """
 
 import os
@@ -115,11 +114,11 @@ def choose(
   labelled: Float[np.ndarray, "k c"],
   number: int,
 ) -> list[tuple[int, float]]:
-  """Chooses frames that leave least doubt far from what is labelled.
+  """Chooses the most doubtful of the frames that differ from what is labelled.
 
-  The doubt about a frame counts as much as the frame differs from the nearest one that
-  is labelled or chosen. The frame that lowers the sum over all frames most is chosen,
-  again and again: one that is doubtful, differs from the others, and resembles many.
+  Again and again the least confident frame is chosen of the half that is farthest from
+  all that is labelled or chosen. The most doubtful frames by themselves are often those
+  in which there is little to see, and near copies of each other.
 
   Args:
     confidence: Mean confidence of each frame, 0..1.
@@ -131,15 +130,14 @@ def choose(
     Numbers of the frames, and their distances from what was labelled or chosen before;
     fewer than `number` where the rest are copies.
   """
-  distance = _apart(features, labelled).min(1)
-  between, doubt, chosen = _apart(features, features), 1 - confidence, []
+  distance, chosen = _apart(features, labelled).min(1), []
   while len(chosen) < min(number, len(features)):
-    worth = (doubt[:, None] * np.maximum(distance[:, None] - between, 0)).sum(0)
-    best = int(worth.argmax())
-    if distance[best] < COPY:
+    is_far = distance >= max(np.median(distance), COPY)
+    if not is_far.any():
       break
+    best = int(np.where(is_far, confidence, np.inf).argmin())
     chosen.append((best, float(distance[best])))
-    distance = np.minimum(distance, between[:, best])
+    distance = np.minimum(distance, _apart(features, features[[best]])[:, 0])
   return chosen
 
 

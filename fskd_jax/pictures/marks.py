@@ -90,7 +90,9 @@ def draw_marks(marks: Marks, side: int, is_numbered: bool = False) -> Image.Imag
     (size[0] * finer, size[1] * finer), Image.Resampling.BICUBIC
   )
   draw = ImageDraw.Draw(picture, "RGBA")
-  radius = finer * max(side / 90, 2.5)
+  boxes = [found.box for found in (marks, *marks.others) if found.box is not None]
+  smallest = min((scale * max(box[2:]) for box in boxes), default=side)
+  radius = finer * max(min(side / 90, smallest / 30), 2.5)
   for found in (marks, *marks.others):
     _draw_object(draw, found, zoom, radius)
     if is_numbered:

@@ -20,16 +20,15 @@ def _at(*degrees):
   return np.stack([np.cos(angles), np.sin(angles)], -1)
 
 
-def test_doubtful_frames_that_differ_and_stand_for_others_are_chosen_first():
-  features = _at(0, 1, 39, 40, 41, 80)
-  doubtful = np.full(6, 0.5)
-  chosen = suggesting.choose(doubtful, features, _at(0), 2)
-  # 3 is in the middle of three; then what is left is far at 80 degrees.
-  assert [frame for frame, _ in chosen] == [3, 5]
-  assert chosen[0][1] == pytest.approx(2 * np.sin(np.deg2rad(20)))
-  sure_of_three = np.array([0.5, 0.5, 0.99, 0.99, 0.99, 0.5])
-  assert suggesting.choose(sure_of_three, features, _at(0), 1)[0][0] == 5
-  every = suggesting.choose(doubtful, _at(0, 0, 0, 0, 90, 90), _at(0), 5)
+def test_the_least_sure_of_the_frames_that_differ_most_are_chosen_first():
+  features, labelled = _at(0, 3, 40, 50, 85, 90), _at(0)
+  sure = np.array([0.0, 0.0, 0.1, 0.8, 0.7, 0.9])
+  chosen = suggesting.choose(sure, features, labelled, 2)
+  # Of 50, 85 and 90 degrees it is 85; then 40 is farther away than the others.
+  assert [frame for frame, _ in chosen] == [4, 2]
+  assert chosen[0][1] == pytest.approx(2 * np.sin(np.deg2rad(42.5)))
+  assert chosen[1][1] == pytest.approx(2 * np.sin(np.deg2rad(20)))
+  every = suggesting.choose(sure, _at(0, 0, 0, 0, 90, 90), labelled, 5)
   assert len(every) == 1  # the others are copies
 
 
