@@ -47,7 +47,6 @@ HOMES = {
 
 WRITERS = {
   "files": "the door",
-  "training.workdir": "a lock, which must be a file of the system",
   "training.writer": "events, in TensorBoard's own framing",
   "prediction.videos": "a container of PyAV",
   "training.checkpoint": "orbax's own format",
