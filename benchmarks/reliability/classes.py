@@ -25,6 +25,7 @@ CLASSES: dict[str, tuple[str, Callable[[Place], Iterator[Trial]]]] = {
   "readonly": ("workdir that cannot be written", disks.read_only),
   "names": ("names of workdirs", workdirs.names),
   "damage": ("files of a checkpoint damaged", damage.checkpoints),
+  "flips": ("bytes of checkpoints and exported detectors flipped", damage.flips),
   "two": ("two trainings on one workdir", workdirs.two_trainings),
   "reading": ("reading while a training writes", workdirs.reading),
   "metrics": ("metrics.jsonl damaged", disks.damaged_lines),

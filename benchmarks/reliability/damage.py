@@ -1,9 +1,13 @@
 """Files of a checkpoint emptied, cut, lengthened, deleted, or with bits flipped."""
 
+import contextlib
+import json
 import pathlib
 import random
 import shutil
 from collections.abc import Callable, Iterator
+
+import numpy as np
 
 from benchmarks.reliability import runs, workdirs
 from benchmarks.reliability.trial import Place, Trial, check
@@ -48,6 +52,51 @@ def checkpoints(place: Place) -> Iterator[Trial]:
     yield Trial(f"{about}: {old.decode()} -> {new.decode()}", one)
 
 
+def flips(place: Place) -> Iterator[Trial]:
+  """Bytes of every file of a checkpoint, and of exported detectors, one at a time."""
+  from fskd_jax.training.checkpoint import CheckpointStore
+
+  whole = place.work / "whole"
+  store = CheckpointStore(whole, keep=2)
+  for step in (4, 8):
+    store.save(step, workdirs.state(step), _CONFIG)
+  store.close()
+  newest, rng = whole / "checkpoints" / "8", random.Random(place.seed)
+  count = 16 if place.is_full else 2
+  for file in sorted(p.relative_to(whole) for p in newest.rglob("*") if p.is_file()):
+    for number in range(count):
+
+      def run(file=file) -> None:
+        _try(place, whole, file, lambda data: _flipped(data, rng))
+
+      yield Trial(f"{file}: flip {number}", run)
+  for suffix in (".safetensors", ".pth"):
+    yield from _of_weights(place.work / f"detector{suffix}", rng, 20 * count)
+
+
+def _of_weights(path: pathlib.Path, rng: random.Random, count: int) -> Iterator[Trial]:
+  """Flips in a file of weights: refused by name, or what is read is the same."""
+  from fskd_jax.interop import weights
+
+  tensors = {"a": np.linspace(0, 1, 64, dtype=np.float32), "b": np.arange(8)}
+  metadata = {"config": json.dumps(_CONFIG), "calibration": "0.1 0.9"}
+  weights.write_weights(path, tensors, metadata)
+  whole, expected = path.read_bytes(), weights.read_metadata(path)
+  for number in range(count):
+
+    def run() -> None:
+      path.write_bytes(_flipped(whole, rng))
+      try:
+        about, found = weights.read_metadata(path), weights.read_weights(path)
+      except ValueError as error:
+        check(str(path) in str(error), f"names no file: {error}")
+        return
+      runs.check_equal(found, tensors)
+      check(expected.items() <= about.items(), f"other metadata: {about}")
+
+    yield Trial(f"{path.name}: flip {number}", run)
+
+
 def _try(
   place: Place,
   whole: pathlib.Path,
@@ -68,7 +117,8 @@ def _try(
   check(saved.step in (4, 8), f"step {saved.step}")
   runs.check_equal(saved.variables["params"], workdirs.state(saved.step).params)
   check(saved.config == _CONFIG, f"another configuration: {saved.config}")
-  restored = CheckpointStore(run, keep=2).restore_latest(workdirs.state(0))
+  with contextlib.closing(CheckpointStore(run, keep=2)) as store:
+    restored = store.restore_latest(workdirs.state(0))
   check(restored is not None, "nothing restored")
   runs.check_equal(restored[0].params, workdirs.state(restored[1]).params)
 

@@ -23,7 +23,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from benchmarks.reliability import nursery
@@ -35,6 +35,10 @@ _KILLS = 10
 
 _COLD = 0.04
 """The share of programs that are started by a new interpreter."""
+
+_SHARE = 0.7
+"""The latest moment of a kill, as a share of the length of a whole run; a run that
+resumes is shorter."""
 
 _PATIENCE = 400
 """Seconds after which a program counts as hanging."""
@@ -60,7 +64,9 @@ def main() -> int:
   parser.add_argument("--work", type=pathlib.Path, help="folder that pieces share")
   parser.add_argument("--record", type=pathlib.Path, help="file of JSON lines")
   parser.add_argument("--seed", type=int, default=0)
-  parser.add_argument("--only", default="", help="settings whose name contains this")
+  parser.add_argument(
+    "--only", nargs="+", default=[""], help="settings whose name contains one of these"
+  )
   parser.add_argument("--table", type=pathlib.Path, help="only print a record's counts")
   args = parser.parse_args()
   if args.table:
@@ -70,7 +76,7 @@ def main() -> int:
   end, rng = time.monotonic() + args.seconds, random.Random(args.seed)
   place = _place(args.work.resolve(), args.seed)
   nursery.prepare()
-  chosen = [setting for setting in SETTINGS if args.only in setting.name]
+  chosen = [s for s in SETTINGS if any(word in s.name for word in args.only)]
   lost = False
   while time.monotonic() < end:
     setting = rng.choices(chosen, [setting.weight for setting in chosen])[0]
@@ -110,6 +116,7 @@ def _place(scratch: pathlib.Path, seed: int) -> Place:
     folder.mkdir(parents=True, exist_ok=True)
   os.environ["JAX_COMPILATION_CACHE_DIR"] = str(scratch / "compiled")
   os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+  os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # compiles sooner
   tree = pathlib.Path(__file__).parents[2]
   return Place(tree, work, common, is_full=True)
 
@@ -128,7 +135,7 @@ def _trial(
   setting.prepare(place, out)
   while len(kills) < _KILLS:
     programs = _started(place, setting, out, rng.random() < _COLD)
-    begun, moment = time.monotonic(), rng.uniform(0, longest)
+    begun, moment = time.monotonic(), rng.uniform(0, _SHARE * longest)
     chosen, process = rng.choice(_SIGNALS), rng.randrange(setting.processes)
     while time.monotonic() < begun + moment and all(p.is_running for p in programs):
       time.sleep(0.01)
@@ -165,15 +172,14 @@ def _whole(place: Place, setting: Setting) -> tuple[pathlib.Path, float]:
 def _started(
   place: Place, setting: Setting, out: pathlib.Path, is_cold: bool
 ) -> list[Any]:
-  start: Callable[..., Any] = nursery.program
-  if is_cold:
-
-    def start(_: Any, path: pathlib.Path, words: Sequence[str]) -> Program:
-      return Program(place, path.name, *words)
+  def start(path: pathlib.Path, words: Sequence[str]) -> Any:
+    if is_cold:
+      return Program(place, str(path.relative_to(place.tree)), *words)
+    return nursery.program(place.work, path, words)
 
   path, words = setting.command(place, out)
   if setting.processes == 1:
-    return [start(place.work, path, words)]
+    return [start(path, words)]
   with socket.socket() as free:
     free.bind(("localhost", 0))
     port = free.getsockname()[1]
@@ -181,7 +187,7 @@ def _started(
   count = f"--processes={setting.processes}"
   numbers = range(setting.processes)
   own = [[*words, *common, count, f"--process={number}"] for number in numbers]
-  return [start(place.work, path, words) for words in own]
+  return [start(path, words) for words in own]
 
 
 def _finished(programs: Sequence[Any], name: str) -> None:

@@ -92,6 +92,8 @@ class Folder:
 
   def write(self, content: bytes) -> None:
     """Writes the content, whatever is there."""
+    if not self._path.parent.is_dir():  # which write_bytes would make
+      raise FileNotFoundError(f"there is no folder {self._path.parent} any more")
     write_bytes(self._path, content)
 
   def remove(self) -> None:

@@ -1,6 +1,8 @@
 """Reads and writes weights: safetensors without PyTorch, .pth with it; no pickles.
 
 A .pth is read by torch's weights-only loading, which refuses everything but tensors.
+A safetensors file carries checksums, so that a flipped bit on a disk is noticed; those
+of other programs have none.
 """
 
 import contextlib
@@ -8,6 +10,7 @@ import importlib
 import json
 import pathlib
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,6 +27,7 @@ from fskd_jax.messages import DAMAGE, cut, raise_if
 SUFFIXES = (".safetensors", ".pth")
 
 _TYPES = frozenset("F64 F32 F16 BF16 I64 I32 I16 I8 U64 U32 U16 U8 BOOL".split())
+_CHECKSUMS = "checksums"  # in the metadata: CRC-32 of the tensors and of the rest
 _SLACK = 2**26  # bytes by which a tensor with repeated values may exceed its storage
 
 
@@ -72,7 +76,10 @@ def read_metadata(path: str | pathlib.Path) -> dict[str, str]:
   if path.suffix == ".pth":
     return {}
   with _open(path) as file:
-    return file.metadata() or {}
+    metadata = file.metadata() or {}
+  found = _text_checksum(metadata)
+  _check(path, metadata.pop(_CHECKSUMS, None), "metadata", found)
+  return metadata
 
 
 def halved(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -106,8 +113,10 @@ def write_weights(
       torch = _import_torch(path)
       torch.save({name: torch.tensor(x) for name, x in tensors.items()}, unfinished)
     else:
+      checksums = {"tensors": _checksum(tensors), "metadata": _text_checksum(metadata)}
+      metadata = {**metadata, _CHECKSUMS: json.dumps(checksums)}
       # Not save_file, whose files only their owner may read.
-      unfinished.write_bytes(safetensors.numpy.save(dict(tensors), dict(metadata)))
+      unfinished.write_bytes(safetensors.numpy.save(dict(tensors), metadata))
 
 
 def _known(path: str | pathlib.Path) -> pathlib.Path:
@@ -139,13 +148,44 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
   with _open(path) as file:
     types = {name: file.get_slice(name).get_dtype() for name in file.keys()}
     known = {name: file.get_tensor(name) for name, t in types.items() if t in _TYPES}
+    expected = (file.metadata() or {}).get(_CHECKSUMS)
   strange = [f"{name} ({kind})" for name, kind in types.items() if kind not in _TYPES]
   raise_if(strange, ValueError, f"{path}: tensors of types that are not read")
+  _check(path, expected, "tensors", _checksum(known) if expected else 0)
   # NumPy has no bfloat16 of its own.
   return {
     name: x.astype(np.float32) if types[name] == "BF16" else x
     for name, x in known.items()
   }
+
+
+def _check(path: pathlib.Path, checksums: str | None, name: str, found: int) -> None:
+  """Checks a checksum of a file that has one."""
+  if checksums is None:
+    return
+  try:
+    is_right = json.loads(checksums)[name] == found
+  except DAMAGE:
+    is_right = False
+  if not is_right:
+    raise ValueError(
+      f"{path} is damaged: the checksum of its {name} differs; copy or export it again"
+    )
+
+
+def _checksum(tensors: Mapping[str, np.ndarray]) -> int:
+  """Returns the CRC-32 of the names, types, shapes and bytes of all tensors."""
+  total = 0
+  for name, x in sorted(tensors.items()):
+    x = np.asarray(x)
+    total = zlib.crc32(f"{name} {x.dtype} {x.shape}".encode(), total)
+    total = zlib.crc32(np.ascontiguousarray(x).reshape(-1).view(np.uint8).data, total)
+  return total
+
+
+def _text_checksum(metadata: Mapping[str, str]) -> int:
+  known = {name: text for name, text in metadata.items() if name != _CHECKSUMS}
+  return zlib.crc32(json.dumps(known, sort_keys=True).encode())
 
 
 def _import_torch(path: pathlib.Path) -> Any:
@@ -160,7 +200,7 @@ def _import_torch(path: pathlib.Path) -> Any:
 
 def _read_pth(path: pathlib.Path) -> dict[str, np.ndarray]:
   torch = _import_torch(path)
-  _refuse_compressed(path)
+  _refuse_damaged(path)
   try:
     loaded = torch.load(path, map_location="cpu", weights_only=True)
   except Exception as error:  # whatever a damaged or foreign pickle may raise
@@ -191,15 +231,37 @@ def _read_pth(path: pathlib.Path) -> dict[str, np.ndarray]:
   }
 
 
-def _refuse_compressed(path: pathlib.Path) -> None:
-  """Refuses compressed files; torch.save writes none, and one may unpack to 1000 x."""
+def _refuse_damaged(path: pathlib.Path) -> None:
+  """Refuses altered files; compressed ones, too: one may unpack to 1000 x.
+
+  torch.save compresses nothing, and torch.load looks at no checksum.
+  """
   try:
-    with zipfile.ZipFile(path) as file:
-      entries = file.infolist()
+    file = zipfile.ZipFile(path)
   except Exception:  # an older format, or damaged: torch reports it
     return
-  if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-    raise ValueError(f"{path} is compressed, which torch.save does not do")
+  with file:
+    entries = file.infolist()
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+      raise ValueError(f"{path} is compressed, which torch.save does not do")
+    if sum(entry.file_size for entry in entries) > path.stat().st_size:
+      raise ValueError(f"{path} is damaged: its parts are larger than the file")
+    altered = [entry.filename for entry in entries if not _is_whole(file, entry)]
+  if altered and len(altered) < len(entries):  # torch.save can leave all of them out
+    raise ValueError(
+      f"{path} is damaged: the checksum of its part {altered[0]} differs; copy or "
+      "export it again"
+    )
+
+
+def _is_whole(file: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
+  try:
+    with file.open(entry) as content:
+      while content.read(2**20):
+        pass
+  except DAMAGE + (OSError, EOFError, zipfile.BadZipFile):
+    return False
+  return True
 
 
 def _problem(x: Any, torch: Any) -> str | None:

@@ -4,6 +4,7 @@ import json
 import struct
 import zipfile
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -112,4 +113,39 @@ def test_a_compressed_file_is_not_unpacked(torch, tmp_path):
         target.writestr(name, source.read(name))
   assert path.stat().st_size < plain.stat().st_size / 100
   with pytest.raises(ValueError, match=f"{path} is compressed"):
+    weights.read_weights(path)
+
+
+def test_every_flipped_byte_is_noticed_or_changes_nothing(tmp_path):
+  path = tmp_path / "a.safetensors"
+  tensors = {"b": np.arange(4, dtype=np.float32), "a": np.array(7, np.int64)}
+  tensors["c"] = tensors["b"].astype(ml_dtypes.bfloat16)
+  weights.write_weights(path, tensors, {"calibration": "1 2 3", "config": "{}"})
+  whole = path.read_bytes()
+  expected = weights.read_metadata(path), weights.read_weights(path)
+  assert expected[0] == {"calibration": "1 2 3", "config": "{}"}
+  noticed = 0
+  for place in range(len(whole)):
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    try:
+      found = weights.read_metadata(path), weights.read_weights(path)
+    except ValueError as error:
+      assert str(path) in str(error)
+      noticed += 1
+      continue
+    assert {k: v for k, v in found[0].items() if k in expected[0]} == expected[0]
+    assert found[1].keys() == expected[1].keys()
+    for name, x in expected[1].items():
+      assert np.array_equal(found[1][name], x)
+  assert noticed > 0.8 * len(whole)
+
+
+def test_a_flipped_byte_of_a_pth_is_noticed(tmp_path):
+  torch = pytest.importorskip("torch")
+  path = tmp_path / "a.pth"
+  torch.save({"w": torch.arange(64.0)}, path)
+  whole = path.read_bytes()
+  place = whole.index(np.arange(64, dtype=np.float32).tobytes()) + 100
+  path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+  with pytest.raises(ValueError, match=f"{path} is damaged: the checksum of its part"):
     weights.read_weights(path)
