@@ -1,7 +1,9 @@
 """Convolutions in the forms that are fast on each kind of device."""
 
+import contextlib
+import contextvars
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -13,6 +15,23 @@ from fskd_jax.models.depthwise import Padding, convolve_depthwise
 
 SMALL_WINDOW = 32
 """Largest number of inputs of one output for which a product is faster on CPUs."""
+
+
+_is_plain = contextvars.ContextVar("is_plain", default=False)
+
+
+@contextlib.contextmanager
+def plain() -> Iterator[None]:
+  """Makes every convolution a single operation while variables are drawn.
+
+  What the network computes does not matter then, and the forms that are fast take
+  most of the time that it takes to trace a network.
+  """
+  token = _is_plain.set(True)
+  try:
+    yield
+  finally:
+    _is_plain.reset(token)
 
 
 def convolve(
@@ -36,6 +55,15 @@ def convolve(
     padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
   # Hashable, as nn.Conv's need not be.
   strides, padding = (strides[0], strides[1]), tuple(map(tuple, padding))
+  if _is_plain.get():
+    return jax.lax.conv_general_dilated(
+      x,
+      kernel,
+      strides,
+      padding,
+      dimension_numbers=("NHWC", "HWIO", "NHWC"),
+      feature_group_count=feature_group_count,
+    )
   if feature_group_count > 1:
     if not feature_group_count == x.shape[-1] == kernel.shape[-1]:
       raise NotImplementedError(

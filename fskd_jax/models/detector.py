@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Num
 from fskd_jax import episode
 from fskd_jax.config import ModelConfig, keeping
 from fskd_jax.episode import EpisodeBatch, Views
+from fskd_jax.models import convolution
 from fskd_jax.models.aggregator import masked_mean, pool_features
 from fskd_jax.models.chunks import map_in_chunks
 from fskd_jax.models.encoder import build_encoder, normalize_for
@@ -325,7 +326,8 @@ def init_variables(detector: FewShotDetector, seed: int) -> dict[str, Any]:
     )
   else:
     init = _initializer(detector)
-  return {"batch_stats": {}, **init(jax.random.key(seed), blank)}
+  with convolution.plain():
+    return {"batch_stats": {}, **init(jax.random.key(seed), blank)}
 
 
 def _initializer(detector: FewShotDetector) -> Callable[..., Any]:

@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Num
 
 from fskd_jax.config import ModelConfig, TransformerConfig, keeping
+from fskd_jax.models import convolution
 from fskd_jax.models.encoder import build_encoder, normalize_for
 
 HEATMAP_STRIDE = 4
@@ -168,7 +169,8 @@ def init_variables(model: TransPose, seed: int) -> dict[str, Any]:
     ("init of TransPose", *of),
     lambda: jax.jit(functools.partial(TransPose(*copy.deepcopy(of)).init, train=False)),
   )
-  return {**init(jax.random.key(seed), image)}
+  with convolution.plain():
+    return {**init(jax.random.key(seed), image)}
 
 
 def attention_maps(

@@ -63,3 +63,18 @@ def test_every_episode_of_a_batch_can_be_mapped_over():
   gradient = jax.grad(total)
   found, one_by_one = jax.jit(jax.vmap(gradient))(x), map(jax.jit(gradient), x)
   np.testing.assert_allclose(found, np.stack([*one_by_one]), rtol=1e-4, atol=1e-5)
+
+
+def test_variables_are_drawn_alike_with_a_single_operation_for_each():
+  for options in ({}, {"strides": (2, 2)}, {"feature_group_count": 4}):
+    network = nn.Conv(4, (3, 3), conv_general_dilated=convolution.convolve, **options)
+    x = np.ones((1, 6, 6, 4), np.float32)
+    key = jax.random.key(0)
+    with convolution.plain():
+      drawn = network.init(key, x)
+      operations = jax.make_jaxpr(network.apply)(drawn, x).jaxpr.eqns
+      plain = network.apply(drawn, x)
+    jax.tree.map(np.testing.assert_array_equal, drawn, network.init(key, x))
+    names = [operation.primitive.name for operation in operations]
+    assert names.count("conv_general_dilated") == 1 and len(names) <= 4
+    np.testing.assert_allclose(plain, network.apply(drawn, x), rtol=1e-5, atol=1e-5)
