@@ -424,7 +424,7 @@ def test_predictions_can_be_the_next_support(folder, run, capsys):
   "change, message",
   [
     (("--query", "nowhere/*.jpg"), "there is no file"),
-    (("--query", "empty"), "has no images or videos (.jpg"),
+    (("--query", "empty"), "has no images or videos (.bmp"),
     (("--support", "images/text.jpg"), "cannot be decoded: not an image"),
     (("--keypoints", "none.json"), "there is no keypoint file"),
     (("--workdir", "images"), "no workdir"),
