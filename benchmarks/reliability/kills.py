@@ -47,6 +47,9 @@ _SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 _ENDED = {0, 75, 143, -signal.SIGKILL, -signal.SIGTERM}
 """Exit statuses: done, another one was lost, stopped, and killed."""
 
+_ABORTED = {-signal.SIGABRT}
+"""Also allowed where process 0 was killed, which JAX may notice before the watch."""
+
 
 class Kill(NamedTuple):
   """A kill: the signal, which process got it, when, and the statuses of all."""
@@ -146,7 +149,8 @@ def _trial(
     statuses = _statuses(programs)
     kills.append(Kill(chosen.name, process, round(moment, 2), statuses))
     told = " / ".join(program.text[-300:] for program in programs)
-    known = {*statuses} <= _ENDED
+    allowed = _ENDED if process else _ENDED | _ABORTED
+    known = {*statuses} <= allowed
     check(known, f"after {chosen.name} of {process} ended with {statuses}: {told}")
     if {*statuses} == {0}:
       kills.pop()  # it was done already
