@@ -67,12 +67,17 @@ class ImageError(ValueError):
   """An image that cannot be read or is refused; the message names it."""
 
 
+def has_suffix(name: str) -> bool:
+  """Whether a file name ends as that of an image."""
+  return pathlib.PurePath(name).suffix.lower() in SUFFIXES
+
+
 def is_image(path: pathlib.Path) -> bool:
   """Whether a path is that of an image, going by its name.
 
   Names with a dot in front are none: macOS keeps data of its own in ._a.jpg.
   """
-  return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+  return has_suffix(path.name) and not path.name.startswith(".")
 
 
 def below(folder: pathlib.Path) -> list[pathlib.Path]:

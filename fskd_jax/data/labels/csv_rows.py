@@ -8,10 +8,13 @@ import io
 import pathlib
 import re
 
+from fskd_jax.data.labels import looks
+
 _SEPARATORS = ",;\t"
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*")
 
 
+@looks.kept
 def read(path: pathlib.Path) -> list[list[str]]:
   """Returns the cells of all rows that are not blank; decimal commas become points.
 

@@ -1,14 +1,14 @@
 """The JSON files of annotation tools, recognised by what is in them."""
 
-import functools
 import pathlib
 from typing import Any
 
+from fskd_jax.data.labels import looks
 from fskd_jax.files import read_json
 from fskd_jax.messages import shown
 
 _COCO = {"images", "annotations", "categories"}
-_MOST_KEPT = 2**25  # bytes of a file whose content is kept for the next look
+_content = looks.kept(read_json)
 
 
 def content(path: pathlib.Path) -> Any:
@@ -19,15 +19,7 @@ def content(path: pathlib.Path) -> Any:
   """
   if path.suffix.lower() != ".json" or not path.is_file():
     return None
-  stat = path.stat()
-  if stat.st_size > _MOST_KEPT:
-    return read_json(path)
-  return _content(path, stat.st_mtime_ns, stat.st_size)
-
-
-@functools.lru_cache(maxsize=2)
-def _content(path: pathlib.Path, _time: int, _size: int) -> Any:
-  return read_json(path)
+  return _content(path)
 
 
 def is_coco(path: pathlib.Path) -> bool:

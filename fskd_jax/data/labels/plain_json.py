@@ -53,11 +53,9 @@ def is_object(content: Any) -> bool:
 def is_one(path: pathlib.Path) -> bool:
   """Whether a file holds objects by the names of their images."""
   content = json_kinds.content(path)
-  return isinstance(content, dict) and bool(content) and all(map(_is_image, content))
-
-
-def _is_image(name: str) -> bool:
-  return pathlib.PurePath(name).suffix.lower() in images.SUFFIXES
+  return (
+    isinstance(content, dict) and bool(content) and all(map(images.has_suffix, content))
+  )
 
 
 def read(path: pathlib.Path) -> Labels:

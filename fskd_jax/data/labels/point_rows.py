@@ -96,9 +96,7 @@ def _are_files(
 ) -> bool:
   """Whether a column names files, as ImageJ's Label does."""
   cells = [row[places[column]] for row in rows if len(row) > places[column]]
-  return all(
-    pathlib.PurePath(cell.strip()).suffix.lower() in images.SUFFIXES for cell in cells
-  )
+  return all(images.has_suffix(cell.strip()) for cell in cells)
 
 
 def _split(path: pathlib.Path) -> tuple[Sequence[str], list[list[str]]]:

@@ -112,9 +112,8 @@ def read_table(path: pathlib.Path) -> Table:
 def _names_the_index(row: Sequence[str], left: int) -> bool:
   """Returns whether a row has names of index levels, as pandas writes below columns."""
   named = not any(cell.strip() for cell in row[left:])
-  return (
-    named and isinstance(key := row_names.of_index(row[:left]), str) and "." not in key
-  )
+  key = row_names.of_index(row[:left])
+  return named and isinstance(key, str) and "." not in key
 
 
 def place_columns(
