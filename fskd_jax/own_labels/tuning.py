@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -54,7 +54,6 @@ class Tuner:
     self._feed = Feed.of_sources(sources, cfg.data, cfg.train.backend)
     self._total = len(self._feed.dataset.image_names)
     self.start = loop.new_state(experiment.make_task(cfg), cfg)
-    self._step: tuple[int, Callable[..., Any]] | None = None
 
   def seconds_per_step(self) -> float:
     """Returns the time of a step on this machine."""
@@ -64,10 +63,7 @@ class Tuner:
   def fit(self, rows: Sequence[int], steps: int) -> dict[str, Any]:
     """Returns the variables after training on some of the objects."""
     cfg = recipe.with_steps(self._cfg, steps)
-    task = experiment.make_task(cfg)
-    if self._step is None or self._step[0] != steps:  # the rates depend on them
-      self._step = steps, loop.compiled_step(task, cfg)
-    step_fn = self._step[1]
+    task, step_fn = experiment.make_task(cfg), experiment.compiled_step(cfg)
     state = loop.fit(task, self._of(rows), self.start, cfg, step_fn=step_fn)
     return jax.device_get(engine.variables_of(state))
 

@@ -74,12 +74,12 @@ class Pictures:
       confidence: Confidence of each keypoint, 0..1.
     """
     with self._reporting(marks.title):
+      part = cut_out(marks)
       path = self._folder / OVERLAYS / f"{_stem(number, marks.title)}.jpg"
       if not path.exists():  # a run that goes on
-        part = cut_out(marks)
         picture = draw_prediction(self._supports, part, self._names, confidence)
         write_picture(path, picture, quality=92)
-      thumbnail = draw_marks(_plain(cut_out(marks)), THUMBNAIL)
+      thumbnail = draw_marks(_plain(part), THUMBNAIL)
       self._thumbnails.append((marks.title, thumbnail))
     if len(self._thumbnails) == SHEET:
       self._draw_sheet()

@@ -7,9 +7,9 @@ import numpy as np
 from fskd_jax.config import DataConfig
 from fskd_jax.data import images
 from fskd_jax.data.any_labels import read_dataset
+from fskd_jax.data.labels.plain_json import Marked
 from fskd_jax.few_shot import recipe
 from fskd_jax.prediction.inputs import Annotated
-from fskd_jax.prediction.keypoint_files import Marked
 from fskd_jax.prediction.photographs import Decoded
 
 MOST = 50
