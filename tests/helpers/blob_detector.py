@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
+from fskd_jax.few_shot.calibration import Calibration
 from fskd_jax.prediction import objects, search
 from fskd_jax.prediction.results import Prediction
 from fskd_jax.prediction.rows import placed
@@ -20,7 +21,16 @@ class BlobDetector:
   It counts its looks. Its confidence is a function of the pixels alone.
   """
 
-  calibration = "none"
+  calibration = Calibration(
+    mass_slope=1.0,
+    peak_slope=0.0,
+    offset=0.0,
+    covariance_scale=1.0,
+    split="validation",
+    shots=1,
+    keypoints=100,
+    step=1,
+  )
 
   def __init__(self, fail_at=None):
     self.looks = self.searches = 0
