@@ -35,6 +35,11 @@ class LazyParser(argparse.ArgumentParser):
 
   def parse_known_args(self, args=None, namespace=None):  # pyright: ignore[reportIncompatibleMethodOverride]
     """Declares the arguments, then parses."""
+    self.declare()
+    return super().parse_known_args(args, namespace)
+
+  def declare(self) -> None:
+    """Declares the arguments, unless they are."""
     if self._declared_by:
       name, function = self._declared_by.split(":")
       self._declared_by = ""
@@ -42,7 +47,6 @@ class LazyParser(argparse.ArgumentParser):
       self.description = self.description or _text(module.__doc__ or "")
       self.epilog = _examples(module.__doc__ or "")
       getattr(module, function)(self)
-    return super().parse_known_args(args, namespace)
 
 
 def _text(docstring: str) -> str:

@@ -69,6 +69,10 @@ COMMANDS = {
     _ROOM + "experiment:add_arguments",
     "reproduce the papers' experiments",
   ),
+  "completion": (
+    _ROOM + "completion:add_arguments",
+    "print what makes a shell complete the words of fskd",
+  ),
 }
 
 
@@ -78,18 +82,23 @@ def main(argv: Sequence[str] | None = None) -> int:
   Returns:
     The exit status; 2 after a user error, reported in one line.
   """
-  parser = argparse.ArgumentParser(
-    prog="fskd", description="Finds keypoints from a few annotated images."
-  )
-  parser.add_argument("--version", action="version", version=fskd_jax.__version__)
-  add_commands(parser, COMMANDS)
-  args = parser.parse_args(argv)
+  args = make_parser().parse_args(argv)
   _prepare()
   try:
     return args.run(args)
   except (ValueError, OSError, ImportError) as error:
     print(f"fskd: {error}", file=sys.stderr)
     return 2
+
+
+def make_parser() -> argparse.ArgumentParser:
+  """Returns the parser of `fskd`; sub-commands declare their arguments on use."""
+  parser = argparse.ArgumentParser(
+    prog="fskd", description="Finds keypoints from a few annotated images."
+  )
+  parser.add_argument("--version", action="version", version=fskd_jax.__version__)
+  add_commands(parser, COMMANDS)
+  return parser
 
 
 def _prepare() -> None:

@@ -73,6 +73,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help="number of objects in an image, at most, or 'all' (%(default)s)",
   )
   parser.add_argument(
+    "--frames",
+    type=_frames,
+    default=slice(None),
+    metavar="FIRST:END:STEP",
+    help="frames of videos, numbered from 0, without the END; 250:500 are the second "
+    "ten seconds at 25 a second, ::5 is every fifth (default: all)",
+  )
+  parser.add_argument(
     "--names",
     nargs="+",
     metavar="NAME",
@@ -115,6 +123,7 @@ def run(args: argparse.Namespace) -> int:
     boxes=args.boxes,
     whole_images=args.whole_images,
     objects=args.objects,
+    frames=args.frames,
     names=args.names,
     min_confidence=args.min_confidence,
     smooth=args.smooth,
@@ -159,6 +168,21 @@ def _objects(text: str) -> int | None:
   if not (text.isascii() and text.isdigit() and int(text) > 0):
     raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0, or all")
   return int(text)
+
+
+def _frames(text: str) -> slice:
+  parts = text.split(":")
+  is_right = 2 <= len(parts) <= 3 and all(
+    not part or (part.isascii() and part.isdigit()) for part in parts
+  )
+  numbers = [int(part) if part else None for part in parts] if is_right else [0, 0]
+  first, end, step = [*numbers, None][:3]
+  if step == 0 or (end is not None and end <= (first or 0)):
+    raise argparse.ArgumentTypeError(
+      f"{text!r}: expected FIRST:END or FIRST:END:STEP, numbers of frames from 0, each "
+      "of which may be left out, as 250:500 or ::5"
+    )
+  return slice(first, end, step)
 
 
 def _thresholds(text: str) -> Thresholds:

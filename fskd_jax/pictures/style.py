@@ -1,15 +1,23 @@
 """Colours of keypoints and rendering of figures, common to all pictures."""
 
-import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+
+_HUES = "#e69f00 #56b4e9 #009e73 #f0e442 #2f7fd0 #ff6a3d #d184b4 #ffffff".split()
+"""Those of Okabe and Ito, which the colour-blind can tell apart, lighter where they
+would be dark in a photograph; the same as in the page (demo/page/view.js)."""
+
+_DARKEST = 0.4
+"""Brightness of the last of many colours, as a fraction of its hue's."""
 
 
 def keypoint_colors(count: int) -> np.ndarray:
-  """Returns [count 3], well separated colours."""
-  hues = np.linspace(0, 1, count, endpoint=False)
-  return matplotlib.colormaps["gist_rainbow"](hues)[:, :3]
+  """Returns [count 3], different colours; after the eighth the hues come darker."""
+  rounds = -(-count // len(_HUES))
+  dark = np.linspace(1, _DARKEST, max(rounds, 2))[:rounds, None, None]
+  return (dark * [to_rgb(hue) for hue in _HUES]).reshape(-1, 3)[:count]
 
 
 def render(figure: Figure) -> np.ndarray:

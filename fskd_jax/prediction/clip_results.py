@@ -15,9 +15,9 @@ from fskd_jax.tracking.smoothing import smooth
 
 @dataclasses.dataclass
 class _History:
-  """The frames in which an object was found, and what was found of it."""
+  """The places, among those seen, of the frames with an object, and what was found."""
 
-  frames: list[int]
+  places: list[int]
   found: list[Prediction]
   kept: list[np.ndarray]
 
@@ -37,10 +37,12 @@ class ClipResults:
     """
     self.name, self._rate = name, rate
     self.times: list[float] = []
+    self.numbers: list[int] = []
     self._histories: dict[int, _History] = {}
 
   def add(
     self,
+    number: int,
     time: float,
     identities: Int[np.ndarray, " r"],
     found: Prediction,
@@ -49,16 +51,18 @@ class ClipResults:
     """Adds a frame.
 
     Args:
+      number: Its number in the video.
       time: Its time, seconds.
       identities: Numbers of the objects found in it.
       found: The objects.
       kept: Whether each keypoint is confident enough.
     """
-    number = len(self.times)
+    place = len(self.times)
     self.times.append(time)
+    self.numbers.append(number)
     for row, identity in enumerate(identities.tolist()):
       history = self._histories.setdefault(identity, _History([], [], []))
-      history.frames.append(number)
+      history.places.append(place)
       history.found.append(found[row])
       history.kept.append(kept[row])
 
@@ -81,28 +85,32 @@ class ClipResults:
 
   def _about(self, identity: int, history: _History) -> dict[str, Any]:
     """Returns the report of one object; stretches are numbers of frames."""
-    frames = np.array(history.frames)
+    places = np.array(history.places)
     shown = history.found[0].is_shown()[0]
     low = np.stack(history.kept)[:, shown].mean(1) < 0.5
     there = np.zeros(len(self.times), bool)
-    there[frames] = True
+    there[places] = True
     doubtful = np.zeros(len(self.times), bool)
-    doubtful[frames[low]] = True
+    doubtful[places[low]] = True
     jumps = report.jumps(
-      self._in_frames(frames),
+      self._in_frames(places),
       history.stacked("keypoints"),
       history.stacked("box")[:, 2:].max(1),
     )
     names = history.found[0].names
     return {
       "object": identity,
-      "frames": len(frames),
+      "frames": len(places),
       "mean_confidence": float(history.stacked("confidence")[:, shown].mean().round(4)),
-      "low_confidence": report.spans(doubtful),
-      "missing": report.spans(~there),
+      "low_confidence": self._spans(doubtful),
+      "missing": self._spans(~there),
       "jumps": [
-        {"frame": int(frames[place]), "keypoint": names[n], "sides": round(sides, 3)}
-        for place, n, sides in jumps
+        {
+          "frame": self.numbers[places[i]],
+          "keypoint": names[n],
+          "sides": round(sides, 3),
+        }
+        for i, n, sides in jumps
       ],
     }
 
@@ -110,32 +118,36 @@ class ClipResults:
     """Yields smoothed objects, frame by frame.
 
     Yields:
-      Number of the frame and of the object; its keypoints [n 2]; their standard
+      Place of the frame, number of the object; its keypoints [n 2]; their standard
       deviations [n] (root of the mean variance of x and y); the measured confidences
       [n], NaN where the object was not found.
     """
     rows = []
     for identity, history in self._histories.items():
-      numbers = range(history.frames[0], history.frames[-1] + 1)
-      places = np.array(history.frames) - numbers[0]
+      every = range(history.places[0], history.places[-1] + 1)
+      places = np.array(history.places) - every[0]
       sides = history.stacked("box")[:, 2:].max(1)
       confidence = history.stacked("confidence")
       spread = measured_spread(history.stacked("covariance"), confidence, sides)
       found = smooth(
-        self._in_frames(numbers),
-        _placed(history.stacked("keypoints"), places, len(numbers)),
-        _placed(spread, places, len(numbers)),
+        self._in_frames(every),
+        _placed(history.stacked("keypoints"), places, len(every)),
+        _placed(spread, places, len(every)),
         float(np.median(sides)),
       )
       deviation = np.sqrt(np.trace(found.covariance, axis1=-2, axis2=-1) / 2)
-      sure = _placed(confidence, places, len(numbers))
-      values = zip(numbers, found.keypoints, deviation, sure)
-      rows += [(number, identity, *row) for number, *row in values]
+      sure = _placed(confidence, places, len(every))
+      values = zip(every, found.keypoints, deviation, sure)
+      rows += [(place, identity, *row) for place, *row in values]
     yield from sorted(rows, key=lambda row: row[:2])
 
-  def _in_frames(self, numbers: Sequence[int] | np.ndarray) -> list[float]:
+  def _spans(self, flags: Bool[np.ndarray, " f"]) -> list[tuple[int, int]]:
+    """Returns the first and last frame of every stretch of places with a flag."""
+    return [(self.numbers[a], self.numbers[b]) for a, b in report.spans(flags)]
+
+  def _in_frames(self, places: Sequence[int] | np.ndarray) -> list[float]:
     """Returns times in frames of the average rate."""
-    return [self.times[number] * self._rate for number in numbers]
+    return [self.times[place] * self._rate for place in places]
 
 
 def _placed(values: np.ndarray, places: np.ndarray, count: int) -> np.ndarray:

@@ -234,10 +234,10 @@ def write_smoothed(
     parts = ("x", "y", "confidence", "sd")
     columns = [f"{printable(name)}.{part}" for name in names for part in parts]
     append_row(path, ["image", "frame", "time", "object", *columns])
-  for number, identity, points, deviation, sure in results.smoothed():
+  for place, identity, points, deviation, sure in results.smoothed():
     values = np.column_stack([points, sure, deviation]).ravel()
     cells = ["" if np.isnan(value) else f"{value:.4f}" for value in values]
-    time = f"{results.times[number]:.4f}"
+    number, time = results.numbers[place], f"{results.times[place]:.4f}"
     append_row(path, [printable(results.name), number, time, identity, *cells])
 
 

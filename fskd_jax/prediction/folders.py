@@ -68,6 +68,7 @@ def predict_folder(
   boxes: str | os.PathLike | None = None,
   whole_images: bool = False,
   objects: int | None = 1,
+  frames: slice = slice(None),
   names: Sequence[str] | None = None,
   min_confidence: float | Thresholds = 0.5,
   smooth: bool = False,
@@ -99,6 +100,7 @@ def predict_folder(
     whole_images: Whether objects fill the query images, so that nothing is searched
       for.
     objects: Number of objects in an image, at most; None for all.
+    frames: Numbers of the frames of videos that are predicted, at least 0.
     names: Names of the keypoints that are written; by default all that were marked. The
       others still help to find the object.
     min_confidence: Confidence below which keypoints are rings in the pictures and have
@@ -151,13 +153,14 @@ def predict_folder(
   problems: dict[str, list[str]] = {LOST: [], CUT: [], BARE: []}
   pictures = Pictures(folder, shown, chosen, problems[BARE].append)
   settings = _settings(detector, encoded, gathered, known, objects)
+  settings["frames"] = str(frames)
   journal = Journal(folder, settings)
   least = min_confidence.per_type(chosen)
   scope = detector.calibration.scope if detector.calibration else ""
   with PredictionFiles(folder, chosen, least, scope) as written:
     session = Session(
-      detector, encoded, chosen, skeleton, known, objects, folder, written, pictures,
-      journal, smooth, problems,
+      detector, encoded, chosen, skeleton, known, objects, frames, folder, written,
+      pictures, journal, smooth, problems,
     )  # fmt: skip
     session.run(gathered)
   if session.reports:

@@ -1,6 +1,7 @@
 """Predicts queries one after the other, into files, pictures and reports."""
 
 import dataclasses
+import itertools
 import pathlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -46,6 +47,7 @@ class Session:
     skeleton: Pairs of indices of these types.
     boxes: Boxes by path of the query; None if objects fill their images.
     objects: Number of objects in an image, at most; None for all.
+    frames: Numbers of the frames of videos that are predicted.
     folder: Folder of the results.
     files: The table and the COCO file.
     pictures: The overlays, sheets and videos.
@@ -62,6 +64,7 @@ class Session:
   skeleton: list[tuple[int, int]]
   boxes: dict[pathlib.Path, Boxes] | None
   objects: int | None
+  frames: slice
   folder: pathlib.Path
   files: PredictionFiles
   pictures: Pictures
@@ -146,10 +149,11 @@ class Session:
         self.pictures.video(number, query.name, video.rate) as draw,
       ):
         results = ClipResults(query.name, float(video.rate))
-        bar = tqdm(
-          video.frames, query.name, video.count or None, unit="frame", disable=None
-        )
-        for place, frame in enumerate(bar):
+        parts = self.frames.start, self.frames.stop, self.frames.step
+        chosen = itertools.islice(enumerate(video.frames), *parts)
+        count = len(range(*self.frames.indices(video.count))) or None
+        bar = tqdm(chosen, query.name, count, unit="frame", disable=None)
+        for place, frame in bar:
           clip = clip or self._clip(query, frame.pixels)
           since = frame.time - results.times[-1] if results.times else 0.0
           found, identities = self._follow(
@@ -161,8 +165,11 @@ class Session:
             query.name, size, found, (place, frame.time),
             boxes=given, identities=identities,
           )  # fmt: skip
-          results.add(frame.time, identities, found, self.files.kept(found))
-          draw(self._marks(query, frame.pixels, found, identities), frame.time)
+          results.add(place, frame.time, identities, found, self.files.kept(found))
+          since = frame.time - results.times[0]
+          draw(self._marks(query, frame.pixels, found, identities), since)
+        if not results.times:
+          raise ValueError(f"{query.name}: has none of the frames that were asked for")
     except (ValueError, OSError) as error:
       is_begun = results is not None and results.times
       self.problems[CUT if is_begun else LOST].append(str(error))
@@ -194,7 +201,8 @@ class Session:
       table = self.folder / files.SMOOTHED
       files.write_smoothed(table, self.names, results)
     count, objects = report["frames"], report["objects"]
-    low = sum(b - a + 1 for x in objects for a, b in x["low_confidence"])
+    spans = [span for x in objects for span in x["low_confidence"]]
+    low = sum((b - a) // (self.frames.step or 1) + 1 for a, b in spans)
     jumps = sum(len(x["jumps"]) for x in objects)
     self.speeds.append(
       f"{results.name}: {count} frames, {count / seconds:.1f} a second; "

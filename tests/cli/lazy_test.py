@@ -3,6 +3,8 @@
 import argparse
 import importlib
 import shlex
+import shutil
+import subprocess
 
 import pytest
 
@@ -33,3 +35,28 @@ def test_examples_are_shown_and_parse(name, monkeypatch, capsys):
     assert program == "fskd"
     with pytest.raises(_Parsed):
       main.main(words)
+
+
+@pytest.mark.parametrize("shell", ("bash", "zsh"))
+def test_a_shell_completes_commands_options_and_values(shell, tmp_path, capsys):
+  program = shutil.which(shell) or pytest.skip(f"there is no {shell}")
+  assert main.main(["completion", shell]) == 0
+  script = tmp_path / "words.sh"
+  script.write_text(capsys.readouterr().out)
+  subprocess.run([program, "-n", str(script)], check=True)
+  if shell == "zsh":
+    return
+  for words, expected in (
+    (["pred"], "predict"),
+    (["predict", "--min-conf"], "--min-confidence"),
+    (["data", "conv"], "convert"),
+    (["predict", "--support", "wor"], "words.sh"),
+  ):
+    ask = (
+      f"source ./words.sh; COMP_WORDS=(fskd {' '.join(words)}); "
+      f"COMP_CWORD={len(words)}; _shtab_fskd; echo ${{COMPREPLY[@]}}"
+    )
+    done = subprocess.run(
+      [program, "-c", ask], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [expected], words

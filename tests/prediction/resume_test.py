@@ -1,5 +1,6 @@
 """A run that was killed goes on to the files of one without a break."""
 
+import csv
 import json
 
 import numpy as np
@@ -127,3 +128,26 @@ def test_the_report_and_the_smoothed_keypoints_tell_the_clip(run, folder):
   assert len(table) == 1 + sum(
     x["frames"] + sum(b - a + 1 for a, b in x["missing"]) for x in report["objects"]
   )
+
+
+def test_some_frames_of_a_video_keep_their_numbers_and_times(run, folder, capsys):
+  clip = str(folder / "in" / "clip.mp4")
+  tables = {}
+  for out, frames in (("all", "0:"), ("some", "6:25:3")):
+    assert run(out, "--query", clip, "--frames", frames)[0] == 0
+    with (folder / out / "predictions.csv").open() as file:
+      tables[out] = {(row["frame"], row["object"]): row for row in csv.DictReader(file)}
+  every, some = tables["all"], tables["some"]
+  assert sorted(some) == [
+    (str(n), k) for n in sorted(map(str, range(6, 25, 3))) for k in "12"
+  ]
+  for key, row in some.items():
+    assert row["time"] == every[key]["time"]
+    for name in ("north west.x", "north west.y"):
+      assert float(row[name]) == pytest.approx(float(every[key][name]), abs=1)
+  (report,) = json.loads((folder / "some" / "clips.json").read_text())
+  assert report["frames"] == len(some) // 2
+  assert run("none", "--query", clip, "--frames", "90:")[0] == 1
+  assert "has none of the frames that were asked for" in capsys.readouterr().err
+  with pytest.raises(SystemExit):
+    run("wrong", "--frames", "5:2")
