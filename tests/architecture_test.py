@@ -38,7 +38,7 @@ PURE = (
 """What computes: pure functions of arrays, usable without the engine."""
 
 HOMES = {
-  "orbax": {"training.checkpoint"},
+  "orbax": {"training.checkpoint_files"},
   "tensorflow": {"data.pipeline", "data.builders"},
   "tensorflow_datasets": {"data.builders"},
   "grain": {"data.grain_pipeline"},
@@ -49,7 +49,7 @@ WRITERS = {
   "files": "the door",
   "training.writer": "events, in TensorBoard's own framing",
   "prediction.videos": "a container of PyAV",
-  "training.checkpoint": "orbax's own format",
+  "training.checkpoint_files": "orbax's own format",
   "interop.stablehlo": "an archive, whose arrays are saved to memory",
   "interop.published.download": "parts, which become the file when its digest is right",
   "interop.weights": "PyTorch's own format",

@@ -114,8 +114,10 @@ def measure(
   variables = ours.random_variables(detector)
   state = parallel.replicate(train_state.init_state(variables, tx), backend)
   batch = ours.episodes(SIDE, count=episodes, queries=1, keypoints=training.KEYPOINTS)
-  seconds = []
-  for _ in range(runs + 1):
+  seconds, sent = [], 0
+  for number in range(runs + 1):
+    if number == 1:
+      sent = _sent()
     start = time.perf_counter()
     state, values = train(state, batch, None)
     jax.block_until_ready((state, values))
@@ -124,8 +126,18 @@ def measure(
     "seconds": runner.summary(seconds[1:]),
     "first_seconds": seconds[0],
     "devices": jax.device_count(),
+    "input_bytes": sum(leaf.nbytes for leaf in jax.tree.leaves(batch)),
+    "sent_bytes": (_sent() - sent) / runs,
     "gradient_bytes": 4 * _trained(variables["params"], tx),
   }
+
+
+def _sent() -> int:
+  """Returns the bytes that programs of this machine have sent each other so far."""
+  counters = pathlib.Path("/proc/net/dev")
+  lines = counters.read_text().splitlines() if counters.exists() else []
+  loopback = [line.split() for line in lines if line.strip().startswith("lo:")]
+  return int(loopback[0][9]) if loopback else 0
 
 
 def _trained(params: Any, tx: optax.GradientTransformation) -> int:

@@ -40,7 +40,7 @@ def survey(folder: pathlib.Path | None = None, megabytes: int = 64) -> list[str]
     f"memory {facts['memory'] / 2**30:.1f} GiB, clock {facts['time'] - first:+.2f} s"
     for number, facts in enumerate(found)
   ]
-  seconds = _seconds_of_sum(megabytes)
+  seconds = seconds_of_sum(megabytes)
   lines.append(
     f"sum of {megabytes} MB over {jax.device_count()} devices: {1e3 * seconds:.1f} ms, "
     f"{megabytes / 1e3 / seconds:.2f} GB/s"
@@ -63,8 +63,14 @@ def _facts() -> dict[str, Any]:
   }
 
 
-def _seconds_of_sum(megabytes: int) -> float:
-  """Returns the least time of an all-reduce, which every gradient takes."""
+def seconds_of_sum(megabytes: int) -> float:
+  """Returns the least time of an all-reduce, which every gradient takes.
+
+  All processes call it alike.
+
+  Args:
+    megabytes: The size of the array that is added up over all devices.
+  """
   mesh = Mesh(np.array(jax.devices()), ("d",))
   rows = NamedSharding(mesh, P("d"))
   shape = (jax.device_count(), megabytes * 250_000)

@@ -1,40 +1,31 @@
-"""Saves and restores checkpoints of a run; the only file that imports orbax.
+"""Saves and restores checkpoints of a run.
 
 Checkpoints hold NumPy arrays of the whole state, with a checksum, so they do not
-depend on the backend or the number of devices that wrote them. Saving blocks until the
-files are complete, so a failure is reported where it happens.
+depend on the backend or the number of devices that wrote them. A thread of process 0
+writes them beside the training.
 """
 
 import contextlib
-import json
 import logging
 import os
-import shutil
-import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from concurrent import futures
 from typing import Any, NamedTuple
 
 import jax
-import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
+import numpy as np
 
 from fskd_jax.config import Config, to_dict
-from fskd_jax.config.fields import without_section
 from fskd_jax.device import processes
 from fskd_jax.training import checkpoint_content as content
 from fskd_jax.training import workdir as workdirs
-from fskd_jax.training.plain_path import plain_path
+from fskd_jax.training.checkpoint_files import READ_ERRORS, CheckpointFiles
 from fskd_jax.training.state import TrainState
 
 _log = logging.getLogger(__name__)
 
-READ_ERRORS = (ValueError, OSError, KeyError, TypeError)
-"""Errors that orbax and the checksum raise for missing, cut or altered files."""
-
 _LISTINGS = 20
 """Number of attempts of a reader to list checkpoints while a training replaces them."""
-
-_ITEMS = ("model", "optimizer")
 
 
 class SavedRun(NamedTuple):
@@ -85,19 +76,20 @@ class CheckpointStore:
     """
     folder = workdirs.local_path(workdir)
     self.directory = folder.absolute() / "checkpoints"
-    self._keep, self._writable = keep, keep is not None
+    self._keep, self._writable = keep or 0, keep is not None
     if not self._writable and not self.directory.is_dir():
       raise FileNotFoundError(f"{workdir} is no workdir: it has no checkpoints folder")
     with contextlib.ExitStack() as opened:
       if self._writable:
         self._lease = opened.enter_context(workdirs.held_for_writing(folder))
-        processes.together(self._tidy_up if jax.process_index() == 0 else lambda: None)
-      plain = opened.enter_context(plain_path(self.directory.parent))
-      self._plain = plain / "checkpoints"
-      # Not orbax's CheckpointManager: it drops old checkpoints before the new one is
-      # read back, and cannot list a folder that another process removes files from.
-      handler = ocp.CompositeCheckpointHandler()
-      self._orbax = opened.enter_context(ocp.Checkpointer(handler))
+      self._files = CheckpointFiles(self.directory)
+      opened.callback(self._files.close)
+      if self._writable:
+        self._on_main(self._files.tidy_up)
+      self._thread = opened.enter_context(
+        futures.ThreadPoolExecutor(1, "fskd_checkpoints")
+      )
+      self._begun: tuple[int, futures.Future[None] | None] | None = None
       self._opened = opened.pop_all()
 
   def save(
@@ -107,50 +99,66 @@ class CheckpointStore:
     config: dict[str, Any],
     progress: Mapping[str, Any] | None = None,
   ) -> None:
-    """Writes a checkpoint, reads it back, and only then drops the oldest.
+    """Saves a checkpoint and waits for it: `begin_saving`, then `finish`."""
+    self.begin_saving(step, state, config, progress)
+    self.finish()
 
-    A step that is already saved is left alone.
+  def begin_saving(
+    self,
+    step: int,
+    state: TrainState,
+    config: dict[str, Any],
+    progress: Mapping[str, Any] | None = None,
+  ) -> None:
+    """Begins to save a checkpoint, after the one before is finished.
+
+    A thread of process 0 writes it, reads it back, and only then drops the oldest. A
+    step that is already saved is left alone.
 
     Args:
       step: The number of training steps done.
-      state: The state after them.
+      state: The state after them; it is copied, and may be used up.
       config: The configuration of the training.
       progress: What else a resumed run has to know, as JSON can hold it.
 
     Raises:
-      OSError: The checkpoint could not be written or read back. Earlier checkpoints are
-        untouched.
+      OSError: As for `finish`, of the checkpoint before.
       ValueError: Another training has taken over the workdir.
     """
-    is_main = jax.process_index() == 0
-    processes.together(self._lease.check if is_main else lambda: None)
-    if step in self._steps():
+    self.finish()
+    self._on_main(self._lease.check)
+    writing = None
+    if jax.process_index() == 0:
+      # On a CPU what `device_get` returns may be the memory of the state itself.
+      copied = jax.tree.map(np.array, jax.device_get(state))
+      writing = self._thread.submit(
+        self._write, step, content.to_items(copied), config, dict(progress or {})
+      )
+    self._begun = (step, writing)
+
+  def check(self) -> None:
+    """Raises what the thread of this process has met so far; does not wait.
+
+    Raises:
+      OSError: As for `finish`.
+    """
+    _, writing = self._begun or (0, None)
+    if writing and writing.done() and (error := writing.exception()):
+      self._begun = None
+      raise error
+
+  def finish(self) -> None:
+    """Waits until the checkpoint that was begun is whole.
+
+    Raises:
+      OSError: It could not be written or read back, or a process does not see it.
+        Earlier checkpoints are untouched.
+    """
+    if not self._begun:
       return
-    items = content.to_items(jax.device_get(state))
-    checksums = {name: content.checksum(tree) for name, tree in items.items()}
-    progress = dict(progress or {})
-    checksums["config"] = content.config_checksum(config)
-    checksums["progress"] = content.config_checksum(progress)
-    arrays = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
-    about = ocp.args.JsonSave(
-      {"config": config, "progress": progress, "checksums": checksums}
-    )
-    try:
-      args = ocp.args.Composite(about=about, **arrays)
-      self._orbax.save(self._plain / str(step), args=args)
-    except (OSError, ValueError) as error:
-      raise OSError(
-        f"cannot write the checkpoint of step {step} to {self.directory} (disk "
-        f"full?); earlier checkpoints are untouched. {self._first_line(error)}"
-      ) from error
-    try:
-      self._read(step, _ITEMS)
-    except READ_ERRORS as error:
-      raise OSError(
-        f"the checkpoint of step {step} in {self.directory} was written but cannot be "
-        f"read back; earlier checkpoints are untouched. {self._first_line(error)}"
-      ) from error
-    self._drop_old()
+    (step, writing), self._begun = self._begun, None
+    processes.together(writing.result if writing else lambda: None)
+    processes.together(lambda: self._check_seen(step))
 
   def restore_latest(self, template: TrainState) -> SavedRun | None:
     """Restores the newest readable checkpoint, or returns None without checkpoints.
@@ -164,7 +172,7 @@ class CheckpointStore:
     Raises:
       ValueError: No checkpoint can be read, or the newest does not fit the template.
     """
-    newest = self._newest(_ITEMS)
+    newest = self._newest(content.ITEMS)
     if newest is None:
       return None
     step, saved = newest
@@ -208,20 +216,10 @@ class CheckpointStore:
     newest = self._newest(())
     if newest is None:
       return
-    given = content.fields(json.loads(json.dumps(config)))
     # A run that is older than a field was trained as with the field's default.
-    defaults = content.fields(json.loads(json.dumps(to_dict(Config()))))
-    plain = {name: without_section(name) for name in given}
-    younger = {name: defaults[plain[name]] for name in given if plain[name] in defaults}
-    saved = younger | content.fields(newest[1]["about"]["config"])
-    differing = [
-      f"{name}: {saved.get(name, 'absent')!r} there, {given.get(name, 'absent')!r} now"
-      for name in sorted(saved.keys() | given.keys())
-      if saved.get(name, ...) != given.get(name, ...)
-      and not any(
-        f"{without_section(name)}.".startswith(f"{free}.") for free in may_differ
-      )
-    ]
+    differing = content.differences(
+      newest[1]["about"]["config"], config, to_dict(Config()), may_differ
+    )
     if differing:
       raise ValueError(
         f"{self.directory.parent} was trained with another configuration; use a new "
@@ -229,8 +227,31 @@ class CheckpointStore:
       )
 
   def close(self) -> None:
-    """Closes orbax's checkpointer, and gives the workdir back to other writers."""
+    """Waits for what is being written, and gives the workdir back to other writers."""
     self._opened.close()
+    _, writing = self._begun or (0, None)
+    if writing and (error := writing.exception()):
+      _log.error("%s", error)  # something else ended the run, and is told after it
+
+  def _write(
+    self, step: int, items: dict[str, Any], config: dict[str, Any], progress: Any
+  ) -> None:
+    """Writes a checkpoint, reads it back, and drops the oldest."""
+    if step in self._files.steps():
+      return
+    self._files.write(step, items, config, progress)
+    self._files.drop_old(self._keep)
+
+  def _on_main(self, work: Callable[[], Any]) -> None:
+    """Does work on process 0, while the others wait; if it fails, it fails on all."""
+    processes.together(work if jax.process_index() == 0 else lambda: None)
+
+  def _check_seen(self, step: int) -> None:
+    if not (self.directory / str(step)).is_dir():
+      raise OSError(
+        f"{self.directory} holds no checkpoint of step {step}, which process 0 has "
+        "written: all processes must see the same workdir"
+      )
 
   def _newest(self, items: tuple[str, ...]) -> tuple[int, dict[str, Any]] | None:
     """Reads the newest readable checkpoint, falling back to older ones."""
@@ -241,12 +262,14 @@ class CheckpointStore:
         break
       if self._writable or jax.process_count() > 1 or self._steps() == steps:
         break  # otherwise a training has replaced the listed ones by newer ones
+    if self._writable:
+      processes.together(lambda: None)  # nobody still reads what is set aside below
     for step, error in unreadable.items():
       _log.warning(
         "Checkpoint %s/%d is unreadable: %s",
         self.directory,
         step,
-        self._first_line(error),
+        self._files.first_line(error),
       )
     if found is None and steps:
       raise ValueError(
@@ -255,25 +278,22 @@ class CheckpointStore:
     if found is not None and unreadable:
       failed = ", ".join(map(str, unreadable))
       _log.warning("Falling back from step %s to step %d", failed, found[0])
-      self._set_aside(unreadable)
+    if self._writable:
+      self._on_main(lambda: self._files.set_aside(unreadable))
     return found
 
   def _steps(self) -> list[int]:
     """Lists the checkpoints, newest first."""
-    there = self.directory.is_dir()
-    paths = (
-      [path for path in self.directory.iterdir() if path.is_dir()] if there else []
-    )
-    steps = [int(path.name) for path in paths if path.name.isdecimal()]
+    there, steps = self.directory.is_dir(), self._files.steps()
     # All processes must list the same steps before one sets any aside.
     processes.check_same(
       lambda: {
         "the folder of checkpoints": "there" if there else "missing",
-        "the list of checkpoints": sorted(steps),
+        "the list of checkpoints": steps[::-1],
       },
       f"all need the same workdir on a shared disk; here: {self.directory.parent}",
     )
-    return sorted(steps, reverse=True)
+    return steps
 
   def _first_readable(
     self, steps: list[int], items: tuple[str, ...]
@@ -282,58 +302,7 @@ class CheckpointStore:
     unreadable = {}
     for step in steps:
       try:
-        return (step, self._read(step, items)), unreadable
+        return (step, self._files.read(step, items)), unreadable
       except READ_ERRORS as error:
         unreadable[step] = error
     return None, unreadable
-
-  def _read(self, step: int, items: tuple[str, ...]) -> dict[str, Any]:
-    arrays = {name: ocp.args.StandardRestore() for name in items}
-    args = ocp.args.Composite(about=ocp.args.JsonRestore(), **arrays)
-    saved = dict(self._orbax.restore(self._plain / str(step), args=args).items())
-    found = {name: content.checksum(saved[name]) for name in items}
-    expected = saved["about"]["checksums"]
-    for part in ("config", "progress"):
-      if part in expected:  # checkpoints from before November 2026 have none
-        found[part] = content.config_checksum(saved["about"][part])
-    for name, value in found.items():
-      if value != expected[name]:
-        raise ValueError(f"checksum of {name!r} differs: the files were altered")
-    return saved
-
-  def _tidy_up(self) -> None:
-    """Creates the folder, and removes the remains of a killed save."""
-    self.directory.mkdir(exist_ok=True)
-    for unfinished in self.directory.glob("*.orbax-checkpoint-tmp*"):
-      for wait in (0.1, 1.0, 5.0, 0.0):
-        try:
-          shutil.rmtree(unfinished)
-          break
-        except OSError:  # threads of a save that failed may write there for a while
-          if not wait:
-            raise
-          time.sleep(wait)
-
-  def _drop_old(self) -> None:
-    steps = self._steps()
-    if jax.process_index() == 0:
-      for step in steps[self._keep :]:
-        try:
-          shutil.rmtree(self.directory / str(step))
-        except OSError as error:  # a checkpoint that stays only takes up space
-          _log.warning("Checkpoint %d cannot be removed: %s", step, error)
-    multihost_utils.sync_global_devices("fskd_jax: old checkpoints dropped")
-
-  def _set_aside(self, steps: Collection[int]) -> None:
-    if not self._writable:
-      return
-    if jax.process_index() == 0:
-      for step in steps:
-        aside = self.directory / f"{step}.unreadable"
-        shutil.rmtree(aside, ignore_errors=True)  # of the same step, earlier
-        (self.directory / str(step)).rename(aside)
-    multihost_utils.sync_global_devices("fskd_jax: unreadable checkpoints set aside")
-
-  def _first_line(self, error: BaseException) -> str:
-    lines = str(error).replace(str(self._plain), str(self.directory)).splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"

@@ -2,13 +2,18 @@
 
 import json
 import zlib
+from collections.abc import Collection
 from typing import Any
 
 import jax
 import numpy as np
 
+from fskd_jax.config.fields import without_section
 from fskd_jax.messages import join_first
 from fskd_jax.training.state import TrainState
+
+ITEMS = ("model", "optimizer")
+"""The names of the trees that a checkpoint is divided into."""
 
 
 def to_items(state: TrainState) -> dict[str, Any]:
@@ -85,3 +90,31 @@ def fields(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     else:
       found[prefix + name] = value
   return found
+
+
+def differences(
+  saved: dict[str, Any],
+  given: dict[str, Any],
+  defaults: dict[str, Any],
+  may_differ: Collection[str],
+) -> list[str]:
+  """Returns the fields in which two configurations differ, with both values.
+
+  Args:
+    saved: The configuration of a run. Fields that are younger have their default.
+    given: The configuration to compare.
+    defaults: The configuration of all defaults.
+    may_differ: The dotted names of fields or sections that are not compared.
+  """
+  now, default = (fields(json.loads(json.dumps(x))) for x in (given, defaults))
+  plain = {name: without_section(name) for name in now}
+  younger = {name: default[plain[name]] for name in now if plain[name] in default}
+  there = younger | fields(saved)
+  return [
+    f"{name}: {there.get(name, 'absent')!r} there, {now.get(name, 'absent')!r} now"
+    for name in sorted(there.keys() | now.keys())
+    if there.get(name, ...) != now.get(name, ...)
+    and not any(
+      f"{without_section(name)}.".startswith(f"{free}.") for free in may_differ
+    )
+  ]

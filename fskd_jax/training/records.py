@@ -45,6 +45,7 @@ class Records:
 
     Raises:
       Stopped: A signal asked for the end. The step is saved.
+      OSError: A checkpoint could not be saved.
     """
     settings = self._cfg.train
     self._log.add(step, metrics)
@@ -66,6 +67,7 @@ class Records:
       Stopped: As for `after_step`.
     """
     left = [*due]
+    self._checkpoints.check()
     is_asked = preemption.requested()
     try:
       while left and not is_asked:
@@ -78,6 +80,8 @@ class Records:
       # Last, so that a run killed at any time resumes without losing a record.
       self._save(step, state, left)
       is_asked = is_asked or preemption.requested()  # it may have come while saving
+    if is_asked or step == self._cfg.train.steps:
+      self._checkpoints.finish()
     if is_asked:
       if parallel.is_main_process():
         _log.warning(
@@ -102,4 +106,4 @@ class Records:
   def _save(self, step: int, state: TrainState, left: list[str]) -> None:
     # Raises on a number that is not finite, before it is saved.
     progress = {"unwritten": self._log.pause(), "due": left}
-    self._checkpoints.save(step, state, config.to_dict(self._cfg), progress)
+    self._checkpoints.begin_saving(step, state, config.to_dict(self._cfg), progress)

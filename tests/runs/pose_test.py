@@ -89,16 +89,16 @@ def test_a_run_leaves_its_records(run, monkeypatch):
 
 def test_a_killed_run_resumes_bit_for_bit(run, tmp_path, monkeypatch):
   cfg, workdir, state = run
-  save, calls = CheckpointStore.save, []
+  begin, calls = CheckpointStore.begin_saving, []
 
   def deadly(*args):
-    save(*args)
+    begin(*args)
     calls.append(args)
     if len(calls) == 2:
       raise KeyboardInterrupt
 
   with monkeypatch.context() as patch:
-    patch.setattr(CheckpointStore, "save", deadly)
+    patch.setattr(CheckpointStore, "begin_saving", deadly)
     with pytest.raises(KeyboardInterrupt):
       experiment.train(cfg, tmp_path)
   assert CheckpointStore(tmp_path).restore_model().step == 40

@@ -59,7 +59,7 @@ MOMENTS = {
   "within a validation": (Feed, "species", 1, 4, signal.SIGUSR1),
   "within the same one, which is made up for": (Feed, "species", 1, 4, signal.SIGTERM),
   "while drawing": (FewShotValidator, "picture", 1, 6, signal.SIGTERM),
-  "while saving": (CheckpointStore, "save", 1, 9, signal.SIGTERM),
+  "while saving": (CheckpointStore, "begin_saving", 1, 9, signal.SIGTERM),
   "at a step without records": (Records, "after_step", 2, 11, signal.SIGINT),
   "at the last step": (Records, "after_step", 2, 13, signal.SIGTERM),
 }

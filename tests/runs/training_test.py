@@ -112,7 +112,7 @@ def _kill(owner, name, call, *, before):
 
 KILLS = {
   "in the last validation": (few_shot_task, "score", 3, True, 64),
-  "after the last save": (CheckpointStore, "save", 5, False, 80),
+  "after the last save": (CheckpointStore, "begin_saving", 5, False, 80),
 }
 
 
@@ -191,18 +191,19 @@ def test_a_truncated_checkpoint_costs_the_steps_since_the_one_before(
 @failing_orbax
 def test_a_full_disk_stops_the_run_and_keeps_the_earlier_checkpoint(trained, workdir):
   cfg, finished, _ = trained
-  save = CheckpointStore.save
+  begin = CheckpointStore.begin_saving
   soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-  def save_on_a_full_disk(*args):
+  def save_on_a_full_disk(store, *args):
     resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, hard))
     try:
-      save(*args)
+      begin(store, *args)
+      store.finish()
     finally:
       resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(CheckpointStore, "save", save_on_a_full_disk)
+    patch.setattr(CheckpointStore, "begin_saving", save_on_a_full_disk)
     with pytest.raises(OSError, match="checkpoint of step 80 .*earlier .* untouched"):
       experiment.train(cfg, workdir)
   assert CheckpointStore(workdir).restore_model().step == 64

@@ -1,4 +1,5 @@
 import dataclasses
+import gc
 import itertools
 import json
 import logging
@@ -8,6 +9,7 @@ import resource
 import shutil
 import tempfile
 import threading
+from concurrent import futures
 
 import jax
 import jax.numpy as jnp
@@ -324,19 +326,73 @@ def test_a_checkpoint_that_cannot_be_read_back_costs_no_older_one(
   tmp_path, monkeypatch
 ):
   store = _write(tmp_path, 1, keep=1)
-  write = store._orbax.save
+  write = store._files._writer.save
 
   def written_badly(path, args):
     write(path, args=args)
     _flip_a_bit(_largest_file(store.directory / "2"))
 
   with monkeypatch.context() as patch:
-    patch.setattr(store._orbax, "save", written_badly)
+    patch.setattr(store._files._writer, "save", written_badly)
     with pytest.raises(OSError, match="step 2 .*cannot be read back.*untouched"):
       store.save(2, _state(2), CONFIG)
   state, step, _ = store.restore_latest(_state(9))
   assert step == 1
   _assert_same(state, _state(1))
+
+
+def test_a_checkpoint_is_written_beside_the_training(tmp_path, monkeypatch):
+  store, go = _write(tmp_path, 1, keep=1), threading.Event()
+  write = store._files.write
+  monkeypatch.setattr(store._files, "write", lambda *args: go.wait(9) and write(*args))
+  state = _state(2)
+  store.begin_saving(2, state, CONFIG)
+  jax.tree.map(lambda x: x.delete(), state)  # as the next step does
+  store.check()
+  assert store._files.steps() == [1]  # not yet there, nor is the one before it dropped
+  go.set()
+  store.finish()
+  assert store._files.steps() == [2]
+  _assert_same(store.restore_latest(_state(9))[0], _state(2))
+
+
+def test_what_the_thread_meets_is_raised_at_the_next_look(
+  tmp_path, monkeypatch, caplog
+):
+  def full(*args, **kwargs):
+    raise OSError(28, "No space left on device")
+
+  store = _write(tmp_path, 1)
+  with monkeypatch.context() as patch:
+    patch.setattr(store._files._writer, "save", full)
+    for step, raise_it in ((2, store.check), (3, store.finish)):
+      store.begin_saving(step, _state(step), CONFIG)
+      futures.wait([store._begun[1]])
+      with pytest.raises(OSError, match=f"checkpoint of step {step} .*No space left"):
+        raise_it()
+    store.begin_saving(4, _state(4), CONFIG)
+    store.close()
+  assert "checkpoint of step 4" in caplog.text
+  assert CheckpointStore(tmp_path).restore_model().step == 1
+
+
+def test_every_process_must_see_what_process_0_has_written(tmp_path):
+  store = _write(tmp_path, 1)
+  store._check_seen(1)
+  with pytest.raises(OSError, match="step 2.*must see the same workdir"):
+    store._check_seen(2)
+
+
+def test_reading_leaves_nothing_in_memory(tmp_path):
+  store = _write(tmp_path, 1)
+
+  def objects():
+    store.restore_latest(_state(9))
+    gc.collect()
+    return len(gc.get_objects())
+
+  objects()
+  assert objects() - objects() > -10
 
 
 def _flips(text):
@@ -400,13 +456,13 @@ def test_progress_comes_back_and_is_checksummed(tmp_path):
 
 
 def _before_reading(store, monkeypatch, change):
-  read = store._read
+  read = store._files.read
 
   def late(*args):
     change()
     return read(*args)
 
-  monkeypatch.setattr(store, "_read", late)
+  monkeypatch.setattr(store._files, "read", late)
 
 
 def test_a_reader_follows_a_training_that_drops_what_it_reads(
