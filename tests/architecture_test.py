@@ -53,6 +53,7 @@ WRITERS = {
   "interop.stablehlo": "an archive, whose arrays are saved to memory",
   "interop.published.download": "parts, which become the file when its digest is right",
   "interop.weights": "PyTorch's own format",
+  "data.game.archive": "an archive, which is only read",
   "data.labels.deeplabcut": "a table of the csv module",
 }
 """The only modules that may call a function of `WRITES`, and why."""

@@ -20,6 +20,10 @@ COMMANDS = {
     _ROOM + "figures:add_arguments",
     "draw persons, hands, faces, insects and fish, with keypoints",
   ),
+  "game": (
+    _ROOM + "game:add_arguments",
+    "render animals, people and things of the game 0 A.D., with keypoints",
+  ),
   "stamps": (
     _ROOM + "stamps:add_arguments",
     "compose pictures of the stamps of Tux Paint, animals with keypoints",

@@ -1,0 +1,1 @@
+"""Rendered animals and people of the game 0 A.D."""
