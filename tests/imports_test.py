@@ -1,4 +1,4 @@
-"""What `import fskd_jax` and `fskd --help` leave unimported: they start at once."""
+"""What is left unimported: `fskd --help` starts at once, a prediction soon."""
 
 import subprocess
 import sys
@@ -35,5 +35,9 @@ def test_nothing_heavy_is_imported(use):
   assert not imported.intersection(HEAVY)
 
 
-def test_a_public_name_imports_what_it_needs():
-  assert "jax" in _imported("import fskd_jax; fskd_jax.load")
+def test_predicting_imports_jax_but_not_what_it_rarely_needs():
+  imported = _imported(
+    "import fskd_jax; fskd_jax.load; import fskd_jax.prediction.folders"
+  )
+  assert "jax" in imported
+  assert not imported.intersection({"tensorflow", "scipy", "pandas", "orbax", "cv2"})

@@ -1,6 +1,7 @@
 """The `fskd` command; each sub-command is a file of `fskd_jax.cli`."""
 
 import argparse
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -102,6 +103,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _prepare() -> None:
+  gc.set_threshold(10_000, 20, 20)  # what JAX traces is no garbage: a tenth of a start
   from absl import logging as absl_logging
 
   from fskd_jax.device import compilation_cache

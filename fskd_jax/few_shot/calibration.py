@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy import special
 
 from fskd_jax.files import read_json
 from fskd_jax.heatmaps.prior import Prior
@@ -64,9 +63,8 @@ class Calibration:
     self, mass: Float[np.ndarray, "..."], peak: Float[np.ndarray, "..."]
   ) -> Float[np.ndarray, "..."]:
     """Returns the probability of being right, from 1 - `ceiling` to `ceiling`."""
-    probability = special.expit(
-      self.mass_slope * log_odds(mass) + self.peak_slope * peak + self.offset
-    )
+    odds = self.mass_slope * log_odds(mass) + self.peak_slope * peak + self.offset
+    probability = np.exp(-np.logaddexp(0, -odds))
     return (self.keypoints * probability + 1) / (self.keypoints + 2)
 
   @property
@@ -154,4 +152,5 @@ def to_json(calibration: Calibration) -> str:
 
 def log_odds(mass: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
   """Returns the log-odds of probabilities, those of 0 and 1 cut to be finite."""
-  return special.logit(np.clip(np.asarray(mass, np.float64), 1e-6, 1 - 1e-6))
+  share = np.clip(np.asarray(mass, np.float64), 1e-6, 1 - 1e-6)
+  return np.log(share) - np.log1p(-share)

@@ -7,7 +7,6 @@ docs/algorithm.md#state-dict.
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from fskd_jax.config import ModelConfig, keeping
@@ -16,7 +15,7 @@ from fskd_jax.interop import entries
 from fskd_jax.interop import transpose as transpose_names
 from fskd_jax.interop.encoder_names import NAMES
 from fskd_jax.interop.entries import Entry
-from fskd_jax.models.detector import FewShotDetector, init_variables
+from fskd_jax.models.detector import FewShotDetector, variable_shapes
 
 ENCODER = "encoder."
 
@@ -69,7 +68,7 @@ def detector_table(config: ModelConfig, image_size: int = 32) -> list[Entry]:
 
   def table() -> list[Entry]:
     detector = FewShotDetector(config, image_size)
-    shapes = jax.eval_shape(lambda: init_variables(detector, seed=0))
+    shapes = variable_shapes(detector)
     return entries.make_table(shapes, _encoder_names(config) | _head_names(config))
 
   return keeping.kept(("detector table", config, image_size), table)

@@ -25,13 +25,18 @@ def plain() -> Iterator[None]:
   """Makes every convolution a single operation while variables are drawn.
 
   What the network computes does not matter then, and the forms that are fast take
-  most of the time that it takes to trace a network.
+  most of the time that it takes to trace a network. Batch norm passes its input on.
   """
   token = _is_plain.set(True)
   try:
     yield
   finally:
     _is_plain.reset(token)
+
+
+def is_plain() -> bool:
+  """Returns whether this is within `plain`."""
+  return _is_plain.get()
 
 
 def convolve(
@@ -55,7 +60,7 @@ def convolve(
     padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
   # Hashable, as nn.Conv's need not be.
   strides, padding = (strides[0], strides[1]), tuple(map(tuple, padding))
-  if _is_plain.get():
+  if is_plain():
     return jax.lax.conv_general_dilated(
       x,
       kernel,

@@ -15,7 +15,6 @@ Padding = tuple[tuple[int, int], tuple[int, int]]
 Strides = tuple[int, int]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def convolve_depthwise(
   x: Float[Array, "t h w c"],
   kernel: Float[Array, "i j 1 c"],
@@ -28,6 +27,7 @@ def convolve_depthwise(
   weights. The gradient with respect to the map is such a sum for each phase of the
   strides; that with respect to the kernel is a loop over its cells, each a sum of
   products. Automatic differentiation would pad the slices to maps with holes instead.
+  Each is many operations, so equal layers share one trace of them.
 
   Args:
     x: Maps.
@@ -35,6 +35,11 @@ def convolve_depthwise(
     strides: Steps down and to the right.
     padding: Zeros added before and after, down and to the right.
   """
+  return _traced_once(x, kernel, strides, padding)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _convolve(x: Array, kernel: Array, strides: Strides, padding: Padding) -> Array:
   shifted = functools.partial(_shifted_sums, strides=strides, padding=padding)
   grouped = functools.partial(_grouped, strides=strides, padding=padding)
   return jax.lax.platform_dependent(x, kernel, cpu=shifted, default=grouped)
@@ -43,7 +48,7 @@ def convolve_depthwise(
 def _forward(
   x: Array, kernel: Array, strides: Strides, padding: Padding
 ) -> tuple[Array, tuple[Array, Array]]:
-  return convolve_depthwise(x, kernel, strides, padding), (x, kernel)
+  return _convolve(x, kernel, strides, padding), (x, kernel)
 
 
 def _backward(
@@ -64,7 +69,8 @@ def _backward(
   return jax.lax.platform_dependent(cotangent, *operands, cpu=shifted, default=grouped)
 
 
-convolve_depthwise.defvjp(_forward, _backward)
+_convolve.defvjp(_forward, _backward)
+_traced_once = jax.jit(_convolve, static_argnums=(2, 3))
 
 
 def _grouped(x: Array, kernel: Array, strides: Strides, padding: Padding) -> Array:
@@ -85,9 +91,31 @@ def _shifted_sums(x: Array, kernel: Array, strides: Strides, padding: Padding) -
   weights = kernel.astype(accumulator)
   total = jnp.zeros((x.shape[0], rows, columns, x.shape[3]), accumulator)
   for i, j in np.ndindex(*kernel.shape[:2]):
-    cells = padded[:, i :: strides[0], j :: strides[1]][:, :rows, :columns]
-    total += cells.astype(accumulator) * weights[i, j][None, None]
+    cells = _window(padded, (i, j), (rows, columns), strides)
+    total = _add_product(total, cells, weights, (i, j))
   return total.astype(x.dtype)
+
+
+def _window(
+  x: Array, first: tuple[int, int], sides: tuple[int, int], strides: Strides = (1, 1)
+) -> Array:
+  """Returns the cells x[:, i::strides[0], j::strides[1]][:, :rows, :columns].
+
+  It is one operation when it is traced, where indexing is a dozen.
+  """
+  last = (a + (n - 1) * step + 1 for a, n, step in zip(first, sides, strides))
+  limits = (x.shape[0], *last, x.shape[3])
+  return jax.lax.slice(x, (0, *first, 0), limits, (1, *strides, 1))
+
+
+def _add_product(
+  total: Array, cells: Array, weights: Array, cell: tuple[int, int]
+) -> Array:
+  """Adds cells [t h w c] times the weights of a cell of the kernels [i j 1 c]."""
+  i, j = cell
+  row = jax.lax.slice(weights, (i, j, 0, 0), (i + 1, j + 1, 1, weights.shape[3]))
+  row = jax.lax.broadcast_in_dim(row, total.shape, (0, 1, 2, 3))
+  return jax.lax.add(total, jax.lax.mul(cells.astype(total.dtype), row))
 
 
 def _gradient_by_map(
@@ -116,8 +144,8 @@ def _gradient_by_map(
     for i in range(p, kernel.shape[0], strides[0]):
       for j in range(q, kernel.shape[1], strides[1]):
         top, left = steps[0] - i // strides[0], steps[1] - j // strides[1]
-        cells = g[:, top : top + lengths[0], left : left + lengths[1]]
-        total += cells.astype(accumulator) * weights[i, j][None, None]
+        cells = _window(g, (top, left), (lengths[0], lengths[1]))
+        total = _add_product(total, cells, weights, (i, j))
     phases.append(total.astype(cotangent.dtype))
   whole = jnp.stack(phases).reshape(*strides, shape[0], *lengths, shape[3])
   whole = whole.transpose(2, 3, 0, 4, 1, 5)
@@ -177,12 +205,13 @@ def _sides(
   kernel: tuple[int, ...],
   strides: Strides,
   padding: Padding,
-) -> list[int]:
+) -> tuple[int, int]:
   """Returns height and width of the result."""
-  return [
+  height, width = (
     (length + sum(ends) - side) // stride + 1
     for length, ends, side, stride in zip(shape[1:3], padding, kernel, strides)
-  ]
+  )
+  return height, width
 
 
 def _accumulator(x: Array) -> jnp.dtype:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Num
 from fskd_jax import episode
 from fskd_jax.config import ModelConfig, keeping
 from fskd_jax.episode import EpisodeBatch, Views
-from fskd_jax.models import convolution
+from fskd_jax.models import convolution, layers
 from fskd_jax.models.aggregator import masked_mean, pool_features
 from fskd_jax.models.chunks import map_in_chunks
 from fskd_jax.models.encoder import build_encoder, normalize_for
@@ -303,6 +303,27 @@ class FewShotDetector(nn.Module):
 def init_variables(detector: FewShotDetector, seed: int) -> dict[str, Any]:
   """Returns the initial variables of a detector: {"params", "batch_stats"}."""
   side = detector.image_size
+  if type(detector) is FewShotDetector and detector.own_encoder is None:
+    init = keeping.kept(
+      ("init of detector", detector.config, side),
+      lambda: _initializer(FewShotDetector(copy.deepcopy(detector.config), side)),
+    )
+  else:
+    init = _initializer(detector)
+  with convolution.plain():
+    return {"batch_stats": {}, **init(jax.random.key(seed), _blank_batch(side))}
+
+
+def variable_shapes(detector: FewShotDetector) -> dict[str, Any]:
+  """Returns the shapes and types of what `init_variables` draws."""
+  init = functools.partial(detector.init, train=False)
+  batch = _blank_batch(detector.image_size)
+  with convolution.plain(), layers.undrawn():
+    return {"batch_stats": {}, **jax.eval_shape(init, jax.random.key(0), batch)}
+
+
+def _blank_batch(side: int) -> EpisodeBatch:
+  """Returns an episode of one keypoint, with images of this side."""
   views = Views(
     images=np.zeros((1, 1, side, side, 3), np.float32),
     keypoints=np.zeros((1, 1, 1, 2), np.float32),
@@ -312,22 +333,13 @@ def init_variables(detector: FewShotDetector, seed: int) -> dict[str, Any]:
     image_size=np.zeros((1, 1, 2), np.float32),
     instance=np.zeros((1, 1), np.int32),
   )
-  blank = EpisodeBatch(
+  return EpisodeBatch(
     support=views,
     query=views,
     keypoint_ids=np.zeros((1, 1), np.int32),
     is_auxiliary=np.zeros((1, 1), bool),
     episode_index=np.zeros(1, np.int32),
   )
-  if type(detector) is FewShotDetector and detector.own_encoder is None:
-    init = keeping.kept(
-      ("init of detector", detector.config, side),
-      lambda: _initializer(FewShotDetector(copy.deepcopy(detector.config), side)),
-    )
-  else:
-    init = _initializer(detector)
-  with convolution.plain():
-    return {"batch_stats": {}, **init(jax.random.key(seed), blank)}
 
 
 def _initializer(detector: FewShotDetector) -> Callable[..., Any]:

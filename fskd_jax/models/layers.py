@@ -1,18 +1,37 @@
-"""Layers of encoders: batch norm with less work than flax's, and convolutions."""
+"""Layers of encoders: batch norm and convolutions with less work than flax's."""
 
+import contextlib
+import contextvars
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
+import flax.errors
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from fskd_jax.models.convolution import convolve
+from fskd_jax.models.convolution import convolve, is_plain
 
 EPSILON = 1e-5
 """Number added to variances, unless an encoder has its own."""
+
+
+_is_undrawn = contextvars.ContextVar("is_undrawn", default=False)
+
+
+@contextlib.contextmanager
+def undrawn() -> Iterator[None]:
+  """Makes all that `parameter` draws zeros, for whoever asks for the shapes alone.
+
+  Not within `jax.jit`, which would keep the zeros.
+  """
+  token = _is_undrawn.set(True)
+  try:
+    yield
+  finally:
+    _is_undrawn.reset(token)
 
 
 def conv_and_norm(
@@ -34,13 +53,7 @@ def conv_and_norm(
     axis_name: Device axis over which statistics are synchronised.
     epsilon: Number added to variances.
   """
-  conv = functools.partial(
-    nn.Conv,
-    conv_general_dilated=convolve,
-    use_bias=False,
-    dtype=dtype,
-    kernel_init=kernel_init,
-  )
+  conv = functools.partial(Conv, use_bias=False, dtype=dtype, kernel_init=kernel_init)
   norm = functools.partial(
     BatchNorm,
     use_running_average=not train,
@@ -50,6 +63,63 @@ def conv_and_norm(
     epsilon=epsilon,
   )
   return conv, norm
+
+
+def parameter(
+  module: nn.Module,
+  name: str,
+  initializer: nn.initializers.Initializer,
+  shape: tuple[int, ...],
+) -> Array:
+  """Returns a parameter of a module, as `module.param` does.
+
+  When a network is applied, flax traces every initializer to compare the shapes, which
+  takes longer than the rest of a layer.
+
+  Args:
+    module: The module, within its call.
+    name: Name of the parameter.
+    initializer: What draws it.
+    shape: Its shape.
+
+  Raises:
+    flax.errors.ScopeParamShapeError: The parameter has another shape.
+  """
+  if not module.has_variable("params", name):
+    initializer = nn.initializers.zeros if _is_undrawn.get() else initializer
+    return module.param(name, initializer, shape)
+  value = module.get_variable("params", name)
+  if value.shape != shape:
+    path = "/" + "/".join(module.path)
+    raise flax.errors.ScopeParamShapeError(name, path, value.shape, shape)
+  return value
+
+
+class Conv(nn.Conv):
+  """`nn.Conv` over maps [t h w c], by `convolve`, and quicker to trace."""
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "t h w c"]) -> Float[Array, "t y x d"]:
+    """Convolves."""
+    groups = self.feature_group_count
+    shape = (*_pair(self.kernel_size), x.shape[-1] // groups, self.features)
+    kernel = parameter(self, "kernel", self.kernel_init, shape)
+    dtype = self.dtype or jnp.promote_types(x.dtype, kernel.dtype)
+    padding = self.padding
+    if isinstance(padding, int):
+      padding = [(padding, padding)] * 2
+    y = convolve(
+      x.astype(dtype),
+      kernel.astype(dtype),
+      _pair(self.strides or 1),
+      padding,
+      groups,
+      dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    if self.use_bias:
+      bias = parameter(self, "bias", self.bias_init, (self.features,))
+      y = y + _row(bias.astype(dtype), y)
+    return y
 
 
 class BatchNorm(nn.Module):
@@ -78,10 +148,12 @@ class BatchNorm(nn.Module):
   def __call__(self, x: Float[Array, "*t c"]) -> Float[Array, "*t c"]:
     """Normalises."""
     channels = x.shape[-1:]
-    scale = self.param("scale", self.scale_init, channels)
-    bias = self.param("bias", nn.initializers.zeros, channels)
+    scale = parameter(self, "scale", self.scale_init, channels)
+    bias = parameter(self, "bias", nn.initializers.zeros, channels)
     running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
     running_var = self.variable("batch_stats", "var", jnp.ones, channels)
+    if is_plain():
+      return x.astype(self.dtype)
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     mean, var = running_mean.value, running_var.value
     if not self.use_running_average:
@@ -111,6 +183,10 @@ class BatchNorm(nn.Module):
     )
     between = jnp.maximum(square - jnp.square(offset), 0.0)
     return center + offset, var + between
+
+
+def _pair(sides: int | Sequence[int]) -> tuple[int, int]:
+  return (sides, sides) if isinstance(sides, int) else (sides[0], sides[1])
 
 
 def _row(vector: Array, x: Array) -> Array:

@@ -8,7 +8,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from fskd_jax.config import PyramidConfig
-from fskd_jax.models.convolution import convolve
+from fskd_jax.models.layers import Conv
 from fskd_jax.models.upsample import resize_bilinear
 
 
@@ -67,13 +67,7 @@ class PyramidEncoder(nn.Module):
     )
 
   def _conv(self, side: int, name: str) -> nn.Module:
-    return nn.Conv(
-      self.config.width,
-      (side, side),
-      dtype=self.dtype,
-      conv_general_dilated=convolve,
-      name=name,
-    )
+    return Conv(self.config.width, (side, side), dtype=self.dtype, name=name)
 
 
 def set_beside(

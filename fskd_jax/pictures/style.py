@@ -1,9 +1,12 @@
 """Colours of keypoints and rendering of figures, common to all pictures."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+  from matplotlib.figure import Figure
 
 _HUES = "#e69f00 #56b4e9 #009e73 #f0e442 #2f7fd0 #ff6a3d #d184b4 #ffffff".split()
 """Those of Okabe and Ito, which the colour-blind can tell apart, lighter where they
@@ -20,8 +23,11 @@ def keypoint_colors(count: int) -> np.ndarray:
   return (dark * [to_rgb(hue) for hue in _HUES]).reshape(-1, 3)[:count]
 
 
-def render(figure: Figure) -> np.ndarray:
+def render(figure: "Figure") -> np.ndarray:
   """Returns the figure's pixels, uint8 [height width 3]."""
+  # A quarter of a second, which pictures without plots are spared.
+  from matplotlib.backends.backend_agg import FigureCanvasAgg
+
   canvas = FigureCanvasAgg(figure)
   canvas.draw()
   return np.asarray(canvas.buffer_rgba())[..., :3].copy()

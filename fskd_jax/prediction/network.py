@@ -8,8 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export
 from jaxtyping import Bool, Float, UInt8
 
+from fskd_jax.device.traces import Program
 from fskd_jax.few_shot.calibration import Calibration
 from fskd_jax.heatmaps import decoding
 from fskd_jax.heatmaps.decoding import Readout
@@ -21,6 +23,9 @@ from fskd_jax.prediction import batches, search
 from fskd_jax.prediction.batches import padded, power_of_two, usual_size
 from fskd_jax.prediction.rows import Rows
 from fskd_jax.prediction.supports import Support
+
+for kind in (Kernels, Places, Readout):
+  export.register_namedtuple_serialization(kind, serialized_name=kind.__name__)
 
 _log = logging.getLogger(__name__)
 
@@ -64,8 +69,10 @@ class Network:
       mean = maps[-1][0].astype(jnp.float32).mean((1, 2))
       return mean / jnp.linalg.norm(mean, axis=-1, keepdims=True)
 
-    self._encode_support, self._detect = jax.jit(encode_support), jax.jit(detect)
-    self._describe = jax.jit(describe)
+    self._encode_support, self._detect, self._describe = (
+      Program(function, (function.__name__, cfg, calibrated and calibrated.prior))
+      for function in (encode_support, detect, describe)
+    )
     self._has_warned = False
 
   def with_variables(self, variables: Mapping[str, Any]) -> "Network":

@@ -10,7 +10,6 @@ import dataclasses
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.optimize import linear_sum_assignment
 
 from fskd_jax.tracking import kalman
 from fskd_jax.tracking.kalman import Belief
@@ -96,6 +95,9 @@ class Tracker:
         covariance is divided by this.
       sides: Longer side of the box of each object, pixels.
     """
+    # A quarter of a second, which images are spared.
+    from scipy.optimize import linear_sum_assignment
+
     spread = measured_spread(covariance, confidence, sides)
     of_row: dict[int, Track] = {}
     costs = self._costs(keypoints, spread)

@@ -19,7 +19,7 @@ from fskd_jax import geometry
 from fskd_jax.cli import main
 from fskd_jax.data import images
 from fskd_jax.data.feed import Feed
-from fskd_jax.device import parallel
+from fskd_jax.device import compilation_cache, parallel
 from fskd_jax.few_shot import fitting
 from fskd_jax.few_shot.pools import evaluation_sampler
 from fskd_jax.few_shot.scoring import keypoint_reader
@@ -248,6 +248,26 @@ def test_padding_changes_nothing(detector, instances):
   found = detector.predict(wide, query, [(0, 0, 60, 48)])
   assert found.keypoints.shape == (1, 9, 2)
   np.testing.assert_allclose(found.keypoints - found.keypoints[:, :1], 0, atol=1e-3)
+
+
+def test_a_second_start_finds_traces_and_predicts_the_same(
+  detector, run, instances, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(compilation_cache, "traces", tmp_path)
+  (path, instance, points), (query, other, _) = instances[:2]
+  boxes = [[tuple(other.box)]]
+
+  def predict(detector):
+    support = detector.support([path], [points], [tuple(instance.box)])
+    return detector.predict(support, [query], boxes)
+
+  first = predict(fskd_jax.load(run[1]))
+  kept = sorted(tmp_path.iterdir())
+  assert len(kept) == 2
+  assert_same(predict(fskd_jax.load(run[1])), first)
+  assert sorted(tmp_path.iterdir()) == kept
+  monkeypatch.setattr(compilation_cache, "traces", None)
+  assert_same(predict(detector), first)
 
 
 def test_moving_the_picture_moves_the_prediction(detector, support, instances):
