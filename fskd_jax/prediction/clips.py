@@ -35,6 +35,11 @@ LONGEST = 64
 """Frames between two searches, at most, while an object is missing or may come."""
 
 
+STRAY = 1.25
+"""Factor between the usual side of an object and that of the box in which it is looked
+for, at most. Half of it, once found, would be looked for in ever smaller boxes."""
+
+
 class Sighting(NamedTuple):
   """The objects found in a frame, before it is known which one is which.
 
@@ -136,6 +141,9 @@ class Clip:
     Args:
       sighting: The result of `look`.
       interval: The time that `look` took.
+
+    Returns:
+      Their numbers, from 1; 0 for what is no object, see `Tracker.assign`.
     """
     found, scores = sighting.found, sighting.scores
     self._tracker.advance(interval)
@@ -143,9 +151,11 @@ class Clip:
       found.keypoints,
       found.covariance,
       found.confidence,
-      found.box[:, 2:].max(1, initial=0.0),
+      np.array([self._side(row) for row in found]),
     )
     for identity, score in zip(map(int, identities), map(float, scores)):
+      if not identity:
+        continue
       before = self._usual.get(identity, score)
       if score >= FALLEN * before:
         self._usual[identity] = 0.9 * before + 0.1 * score
@@ -153,6 +163,12 @@ class Clip:
         self._usual[identity] = score  # there is no better one
     self._plan_search(sighting)
     return identities
+
+  def _side(self, found: Prediction) -> float:
+    """Returns the side of the box of one object: by its keypoints, if they tell."""
+    points, weights = found.keypoints[0], self._weights(found.confidence[0])
+    side = search.side_from_keypoints(points, weights, self._support.places)
+    return side or float(found.box[0, 2:].max())
 
   def _plan_search(self, sighting: Sighting) -> None:
     """Sets when the next search may be."""
@@ -193,8 +209,12 @@ class Clip:
   ) -> Float[np.ndarray, "3"] | None:
     moves = track.missed < PATIENCE
     points = track.belief.points + track.belief.mean[:, 2:] * interval * moves
-    weights = np.where(self._support.shown, track.weights, 0.0)
-    return search.square_from_keypoints(points, weights, self._support.places, size)
+    sides = track.side / STRAY, track.side * STRAY
+    weights, places = self._weights(track.weights), self._support.places
+    return search.square_from_keypoints(points, weights, places, size, sides)
+
+  def _weights(self, confidence: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    return np.where(self._support.shown, confidence, 0.0)
 
   def _look_in(self, frame: np.ndarray, rows: Rows) -> tuple[Prediction, np.ndarray]:
     if len(rows.boxes):

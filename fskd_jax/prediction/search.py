@@ -6,7 +6,7 @@ detector is run in both, and the square with the higher score is the box.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -142,6 +142,7 @@ def square_from_keypoints(
   scores: Float[np.ndarray, " n"],
   places: Float[np.ndarray, "k n 2"],
   size: tuple[int, int],
+  sides: tuple[float, float] = (0.0, math.inf),
 ) -> Float[np.ndarray, "3"] | None:
   """Returns the square that places predicted keypoints as the support's in their box.
 
@@ -154,12 +155,38 @@ def square_from_keypoints(
     places: Relative places of the support's keypoints, see `relative_places`; NaN where
       not visible.
     size: (width, height) of the image.
+    sides: Smallest and largest side, where they are known, pixels.
 
   Returns:
     Centre (x, y), inside the image, and side, pixels; None if no support image has
     two keypoints apart from each other.
   """
   found = []
+  for center, place, side in _compared(keypoints, scores, places):
+    side = np.clip(np.clip(side, *sides), SMALLEST * max(size), max(size))
+    found.append((*(center - side * place), side))
+  if not found:
+    return None
+  x, y, side = np.mean(found, axis=0)
+  return np.array([np.clip(x, 0, size[0] - 1), np.clip(y, 0, size[1] - 1), side])
+
+
+def side_from_keypoints(
+  keypoints: Float[np.ndarray, "n 2"],
+  scores: Float[np.ndarray, " n"],
+  places: Float[np.ndarray, "k n 2"],
+) -> float | None:
+  """Returns the side of `square_from_keypoints` before it is limited."""
+  sides = [side for *_, side in _compared(keypoints, scores, places)]
+  return float(np.mean(sides)) if sides else None
+
+
+def _compared(
+  keypoints: Float[np.ndarray, "n 2"],
+  scores: Float[np.ndarray, " n"],
+  places: Float[np.ndarray, "k n 2"],
+) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
+  """Yields the mean keypoint, its place in the square, and the side, by support."""
   for row in places:
     common = np.isfinite(row).all(-1) & np.isfinite(keypoints).all(-1)
     weights = scores[common] ** 2
@@ -169,12 +196,7 @@ def square_from_keypoints(
     place, spread = _mean_and_spread(row[common], weights)
     center, extent = _mean_and_spread(keypoints[common], weights)
     if spread > 1e-6:
-      side = np.clip(extent / spread, SMALLEST * max(size), max(size))
-      found.append((*(center - side * place), side))
-  if not found:
-    return None
-  x, y, side = np.mean(found, axis=0)
-  return np.array([np.clip(x, 0, size[0] - 1), np.clip(y, 0, size[1] - 1), side])
+      yield center, place, extent / spread
 
 
 def _mean_and_spread(

@@ -191,7 +191,8 @@ class Session:
     )
     sighting = Sighting.of(arrays, self.support.names)
     identities = clip.add(sighting, interval)
-    return sighting.found.of_types(self.names), identities
+    found = sighting.found[identities > 0]
+    return found.of_types(self.names), identities[identities > 0]
 
   def _finish(self, results: ClipResults, clip: Clip, seconds: float) -> None:
     """Reports a video, and writes its smoothed keypoints."""

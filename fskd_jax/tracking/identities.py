@@ -24,8 +24,25 @@ SLACK = 0.03
 """Least standard deviation of a measurement, in sides of the object."""
 
 FAR = 9.0
-"""Mean squared distance of the keypoints, in units of their spread, beyond which an
-object is another one; normal ones have 2. A keypoint counts twice this at most."""
+"""Mean squared distance of the keypoints, in units of their spread, that counts at
+most; normal ones have 2. A single keypoint counts twice this at most."""
+
+GROWTH = 1.02
+"""Factor by which the usual side of an object changes in a frame, at most."""
+
+RESIZED = 0.1
+"""Standard deviation of the logarithm of the side of an object that is measured."""
+
+GRACE = 10.0
+"""Frames for which an object that is not found is expected where it must be; after
+that, where the number of objects is known, it may be anywhere."""
+
+MIDDLE = 0.15
+"""Standard deviation of the mean keypoint of an object that turns round between two
+frames, in sides of the object."""
+
+NO_MORE = 1.5 * FAR
+"""Squared distance beyond which an object is another one."""
 
 PATIENCE = 30.0
 """Frames for which an object that is not found moves on; then it waits where it is."""
@@ -41,7 +58,7 @@ class Track:
   Attributes:
     identity: Its number, from 1.
     belief: The states of its n keypoints.
-    side: Longer side of its box, pixels.
+    side: Usual side of its box, pixels.
     weights: Confidence of its keypoints when it was last found.
     missed: Frames since it was last found.
   """
@@ -93,34 +110,54 @@ class Tracker:
       covariance: Their covariance matrices.
       confidence: Their confidence, 0..1. A doubtful keypoint weighs less: its
         covariance is divided by this.
-      sides: Longer side of the box of each object, pixels.
+      sides: Side of the box of each object, pixels, as its keypoints tell.
+
+    Returns:
+      The numbers of the objects, from 1. 0 is what is no object: where their number is
+      known and none of them is long lost, a row that fits none was mixed from several.
     """
     # A quarter of a second, which images are spared.
     from scipy.optimize import linear_sum_assignment
 
     spread = measured_spread(covariance, confidence, sides)
     of_row: dict[int, Track] = {}
-    costs = self._costs(keypoints, spread)
-    for row, place in zip(*linear_sum_assignment(np.minimum(costs, 2 * FAR))):
-      if costs[row, place] < FAR or self._most == 1:
+    costs = self._costs(keypoints, spread, sides)
+    for row, place in zip(*linear_sum_assignment(np.minimum(costs, 4 * FAR))):
+      if costs[row, place] < NO_MORE or self._most == 1:
         of_row[int(row)] = self.tracks[place]
     for row in range(len(keypoints)):
       track = of_row.get(row)
       if track is None:
         track = self._other(keypoints[row], spread[row], sides[row], of_row, costs[row])
+        if track is None:
+          continue
       else:
         track.belief = self._with(track, keypoints[row], spread[row])
       of_row[row] = track
-      track.side, track.weights = float(sides[row]), confidence[row]
-      track.missed = 0.0
-    return np.array([of_row[row].identity for row in range(len(keypoints))], np.int64)
+      growth = GROWTH ** max(track.missed, 1.0)
+      track.side *= float(np.clip(sides[row] / track.side, 1 / growth, growth))
+      track.weights, track.missed = confidence[row], 0.0
+    rows = range(len(keypoints))
+    return np.array([of_row[i].identity if i in of_row else 0 for i in rows], np.int64)
 
-  def _costs(self, keypoints: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Returns the mean squared distance of each row from each track."""
+  def _costs(
+    self, keypoints: np.ndarray, spread: np.ndarray, sides: np.ndarray
+  ) -> np.ndarray:
+    """Returns the squared distance of each row from each track, in standard deviations.
+
+    That of the keypoints and that of the size, up to `FAR` each, and that of the mean
+    keypoint: of an object that turns round all keypoints are elsewhere, but it is not.
+    """
     costs = np.zeros((len(keypoints), len(self.tracks)))
     for place, track in enumerate(self.tracks):
       squares, _ = kalman.surprise(track.belief, keypoints, spread)
-      costs[:, place] = np.nanmean(np.minimum(squares, 2 * FAR), axis=1)
+      pose = np.nanmean(np.minimum(squares, 2 * FAR), axis=1)
+      offset = np.nanmean(keypoints - track.belief.points, axis=1)
+      around = np.square(MIDDLE * track.side) * np.eye(2)
+      precision = np.linalg.inv(np.nanmean(track.belief.spread, axis=0) + around)
+      middle = np.einsum("ri,ij,rj->r", offset, precision, offset)
+      size = np.square(np.log(sides / track.side) / RESIZED)
+      costs[:, place] = np.minimum(pose, FAR) + np.minimum(size, FAR) + middle
     return costs
 
   def _other(
@@ -130,12 +167,15 @@ class Tracker:
     side: float,
     taken: dict[int, Track],
     costs: np.ndarray,
-  ) -> Track:
-    """Returns a new track, or, where all are known, the nearest that is missing."""
+  ) -> Track | None:
+    """Returns a new track; where all are known, the nearest of those long lost."""
     known = {track.identity for track in taken.values()}
     free = [i for i, track in enumerate(self.tracks) if track.identity not in known]
     belief = kalman.start(points, spread, SPEED * side)
     if self._most is not None and len(self.tracks) >= self._most:
+      free = [i for i in free if self.tracks[i].missed > GRACE]
+      if not free:
+        return None
       track = self.tracks[min(free, key=lambda i: costs[i])]
       track.belief = belief
       return track
@@ -145,11 +185,17 @@ class Tracker:
     return track
 
   def _with(self, track: Track, points: np.ndarray, spread: np.ndarray) -> Belief:
-    """Returns the belief with a measurement; keypoints that jumped start again."""
+    """Returns the belief with a measurement; keypoints that jumped start again.
+
+    Unless less than half of them did: those are mistaken for other ones, and wait.
+    """
     squares, _ = kalman.surprise(track.belief, points, spread)
+    jumped = squares > 4 * FAR
+    if 2 * jumped.sum() < np.isfinite(squares).sum():
+      points = np.where(jumped[:, None], np.nan, points)
+      return kalman.updated(track.belief, points, spread)
     new = kalman.start(points, spread, SPEED * track.side)
     old = kalman.updated(track.belief, points, spread)
-    jumped = squares > 4 * FAR
     return Belief(
       np.where(jumped[:, None], new.mean, old.mean),
       np.where(jumped[:, None, None], new.covariance, old.covariance),

@@ -3,17 +3,18 @@
 import numpy as np
 import pytest
 
-from fskd_jax.tracking.identities import FORGOTTEN, Tracker
+from fskd_jax.tracking.identities import FORGOTTEN, GRACE, Tracker
 
 SHAPE = np.array([(-0.4, 0.1), (0.0, -0.3), (0.4, 0.2), (0.1, 0.4)])
 SIDE = 40.0
 
 
-def _found(centers):
+def _found(centers, shapes=SHAPE, sides=SIDE):
   """Returns the arguments of `assign` for objects at these centres."""
-  points = np.array(centers, float).reshape(-1, 1, 2) + SIDE * SHAPE
+  sides = np.broadcast_to(sides, len(centers)).astype(float)
+  points = np.reshape(centers, (-1, 1, 2)) + sides[:, None, None] * np.array(shapes)
   spread = np.broadcast_to(4 * np.eye(2), (*points.shape[:2], 2, 2))
-  return points, spread, np.full(points.shape[:2], 0.9), np.full(len(points), SIDE)
+  return points, spread, np.full(points.shape[:2], 0.9), sides
 
 
 def _follow(tracker, frames, interval=1.0):
@@ -64,10 +65,11 @@ def test_a_single_object_is_the_same_wherever_it_is():
 
 
 def test_a_missing_object_comes_back_as_itself_only_where_all_are_known():
-  away = [[(0, 0), (300, 0)]] * 5 + [[(0, 0)]] * 4
+  away = [[(0, 0), (300, 0)]] * 5 + [[(0, 0)]] * (int(GRACE) + 1)
   back = [[(0, 0), (300, 250)]]
   two = _follow(Tracker(2), away + back)
   assert two[-1] == two[0]
+  assert _follow(Tracker(2), away[:7] + back)[-1][1] == 0  # it cannot be there so soon
   any_number = _follow(Tracker(None), away + back)
   assert any_number[-1][0] == any_number[0][0]
   assert any_number[-1][1] == 3
@@ -91,3 +93,42 @@ def test_the_time_between_frames_counts():
   (track,) = tracker.tracks
   expected = np.array([2.0, -1.0]) * (time + 5) + SIDE * SHAPE
   np.testing.assert_allclose(track.belief.points, expected, atol=1.0)
+
+
+def _seen(*frames):
+  """Returns the identities of each frame, by the arguments of `_found`."""
+  tracker, identities = Tracker(2), []
+  for frame in frames:
+    tracker.advance(1.0)
+    identities.append(tracker.assign(*_found(*frame)).tolist())
+  return identities, tracker
+
+
+def test_an_object_that_turns_round_stays_itself():
+  """Beside another one, whose keypoints are nearer to where its own were."""
+  turned = np.stack([SHAPE, SHAPE * [-1, 1]])
+  apart, near = [(0, 0), (44, 0)], [(44, 0), (4, 0)]
+  (*_, last), _ = _seen(*[(apart,)] * 5, (near, turned))
+  assert last == [2, 1]
+
+
+def test_size_tells_objects_at_one_place():
+  small, large = 0.7 * SIDE, SIDE
+  before = [([(-6, 0), (6, 0)], SHAPE, [small, large])] * 5
+  both = [(0, 0), (0, 3)]
+  (*_, last), _ = _seen(*before, (both, SHAPE, [large, small]))
+  assert last == [2, 1]
+
+
+def test_few_keypoints_that_jump_are_mistaken_and_many_are_not():
+  some, many = np.array(SHAPE), SHAPE * [-1, 1]
+  some[0] += [1.0, 0]
+  for jumped, expected in ((some, SHAPE), (many, many)):
+    _, tracker = _seen(*[([(0, 0)],)] * 10, ([(0, 0)], jumped))
+    found = tracker.tracks[0].belief.points[[0, 2]]  # the others hardly move
+    np.testing.assert_allclose(found, SIDE * expected[[0, 2]], atol=0.05 * SIDE)
+
+
+def test_a_size_that_is_measured_wrongly_once_is_not_believed():
+  _, tracker = _seen(*[([(0, 0)],)] * 5, ([(0, 0)], SHAPE, 0.5 * SIDE))
+  assert tracker.tracks[0].side > 0.95 * SIDE
