@@ -2,8 +2,9 @@
 
 Each object has a Kalman filter for each of its keypoints. The objects of a frame are
 assigned to those known so that the sum of their distances, in units of the predicted
-spreads, is least. An object that is not found moves on by its velocity: two that cross
-keep their identities although only one of them is seen for a while.
+spreads, is least: of the keypoints, of their mean, and of the size. An object that is
+not found moves on by its velocity: two that cross keep their identities although only
+one of them is seen for a while.
 """
 
 import dataclasses
@@ -145,8 +146,8 @@ class Tracker:
   ) -> np.ndarray:
     """Returns the squared distance of each row from each track, in standard deviations.
 
-    That of the keypoints and that of the size, up to `FAR` each, and that of the mean
-    keypoint: of an object that turns round all keypoints are elsewhere, but it is not.
+    The keypoints and the size count up to `FAR` each. The mean keypoint counts, too,
+    because an object that turns round has its keypoints elsewhere, but stays there.
     """
     costs = np.zeros((len(keypoints), len(self.tracks)))
     for place, track in enumerate(self.tracks):

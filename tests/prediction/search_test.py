@@ -42,6 +42,14 @@ def test_keypoints_like_those_of_the_support_tell_its_box():
   np.testing.assert_allclose(found, [70, 70, 50], atol=0.2)
 
 
+def test_a_known_side_keeps_the_mean_keypoint_in_its_place():
+  half, sure = 70 + 25 * SHAPE, np.full(3, 0.8)
+  assert search.side_from_keypoints(half, sure, SHAPE[None]) == pytest.approx(25)
+  x, y, side = search.square_from_keypoints(half, sure, SHAPE[None], SIZE, (40, 60))
+  assert side == 40
+  np.testing.assert_allclose((x, y) + 40 * SHAPE.mean(0), half.mean(0))
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_without_two_keypoints_there_is_no_scale(count):
   places = np.full((2, 3, 2), np.nan)
