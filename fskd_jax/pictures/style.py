@@ -8,9 +8,10 @@ from matplotlib.colors import to_rgb
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
 
-_HUES = "#e69f00 #56b4e9 #009e73 #f0e442 #2f7fd0 #ff6a3d #d184b4 #ffffff".split()
+_HUES = "#e69f00 #56b4e9 #009e73 #f0e442 #2f7fd0 #ff6a3d #d184b4 #cccccc".split()
 """Those of Okabe and Ito, which the colour-blind can tell apart, lighter where they
-would be dark in a photograph; the same as in the page (demo/page/view.js)."""
+would be dark in a photograph; those of the page (demo/page/view.js), whose white is
+grey here because legends stand on white."""
 
 _DARKEST = 0.4
 """Brightness of the last of many colours, as a fraction of its hue's."""
