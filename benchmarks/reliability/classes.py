@@ -22,6 +22,7 @@ CLASSES: dict[str, tuple[str, Callable[[Place], Iterator[Trial]]]] = {
   "kill": ("SIGKILL of a training, then resumed", interruptions.killed),
   "interrupt": ("Ctrl-C and SIGTERM, then resumed", interruptions.interrupted),
   "disk": ("full disk", disks.full),
+  "changing": ("disk that turns read-only, is unmounted or slow", disks.changing),
   "readonly": ("workdir that cannot be written", disks.read_only),
   "names": ("names of workdirs", workdirs.names),
   "damage": ("files of a checkpoint damaged", damage.checkpoints),

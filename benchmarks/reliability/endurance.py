@@ -2,7 +2,7 @@
 
   python -m benchmarks.reliability.endurance --steps 20000 --workdir FOLDER
 
-Validation, pictures and checkpoints come every `steps / 200` steps. Prints a row for
+Validation, pictures and checkpoints come every `steps / 40` steps. Prints a row for
 each tenth of the run: memory, open files, threads, and quartiles of the time of a step,
 by the clock and by the processor (which other programs disturb less).
 """
@@ -31,7 +31,7 @@ def main() -> int:
   from fskd_jax import experiment
   from fskd_jax.training import loop
 
-  every = max(1, args.steps // 200)
+  every = args.steps // 40
   watched = _watching(loop.Records, args.steps // 10)
   setattr(loop, "Records", watched)  # noqa: B010
   experiment.train(_config(args.workdir, args.steps, every), args.workdir)

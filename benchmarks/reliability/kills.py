@@ -76,9 +76,9 @@ def main() -> int:
     print(table([json.loads(line) for line in args.table.read_text().splitlines()]))
     return 0
   os.environ.setdefault("JAX_PLATFORMS", "cpu")
-  end, rng = time.monotonic() + args.seconds, random.Random(args.seed)
-  place = _place(args.work.resolve(), args.seed)
+  rng, place = random.Random(args.seed), _place(args.work.resolve(), args.seed)
   nursery.prepare()
+  end = time.monotonic() + args.seconds
   chosen = [s for s in SETTINGS if any(word in s.name for word in args.only)]
   lost = False
   while time.monotonic() < end:

@@ -172,8 +172,17 @@ class Lease:
 
     Raises:
       ValueError: One has, since this process was not heard of for too long.
+      FileNotFoundError: The lease is gone, as when the disk was unmounted: another
+        folder of the same name would be written to.
     """
-    other = _parsed(self._store.read() or b"")
+    content = self._store.read()
+    if content is None:
+      raise FileNotFoundError(
+        f"{NAME} is gone from {self._place}: either the disk was unmounted or the "
+        "folder emptied, or another training has taken over and ended; nothing more is "
+        "written, and the same command goes on from what is there"
+      )
+    other = _parsed(content)
     if other and other["id"] != self._me["id"]:
       raise ValueError(
         f"{self._place} has been taken over by {other['holder']}, because this process "

@@ -110,3 +110,15 @@ def test_it_is_renewed_while_it_is_held(tmp_path, monkeypatch):
     assert renewed.wait(60)
     assert _written(tmp_path)["time"] > begun
   assert not (tmp_path / lease.NAME).exists()
+
+
+def test_a_lease_that_is_gone_ends_the_writing(tmp_path):
+  """As of a disk that was unmounted: a folder of the same name is there, empty."""
+  mine = lease.Lease(lease.Folder(tmp_path), "run")
+  with mine.held():
+    (tmp_path / lease.NAME).rename(tmp_path / "elsewhere")
+    with pytest.raises(FileNotFoundError, match="is gone from run: either the disk"):
+      mine.check()
+    with pytest.raises(FileNotFoundError, match="is gone from run"):
+      mine.renew()
+  assert not (tmp_path / lease.NAME).exists()

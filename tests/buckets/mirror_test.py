@@ -78,7 +78,8 @@ def test_a_store_that_went_away_gets_what_it_missed_the_next_time(store, monkeyp
 
 
 def test_one_training_writes(store, tmp_path, monkeypatch):
-  with mirror.mirrored(RUN, is_training=True):
+  gone = pytest.raises(FileNotFoundError, match="another training has taken over and")
+  with gone, mirror.mirrored(RUN, is_training=True):
     _move(monkeypatch, tmp_path)
     monkeypatch.setattr(lease, "_machine", lambda: "elsewhere")
     with pytest.raises(ValueError, match="training is running in s3://store.*ago"):
