@@ -1,5 +1,6 @@
 """Four virtual CPU devices, strict broadcasting, and what several tests share."""
 
+import gc
 import importlib.metadata
 import inspect
 import os
@@ -24,8 +25,11 @@ if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1" and (
   importlib.metadata.version("jax") < "0.11"
 ):
   # The older emitters compile a training step in a third of the time. JAX 0.11 lost it:
-  # a flag that it does not know ends the program.
-  os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
+  # a flag that it does not know ends the program. Code in a single part, because the
+  # parts that other threads would compile cost 40 % more time, and all cores are busy.
+  os.environ["XLA_FLAGS"] += (
+    " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+  )
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
   # Whole runs compile the same steps again and again, some in processes of their own;
   # the next `make test` finds what did not change.
@@ -42,6 +46,10 @@ import pytest
 from helpers import bucket_servers, shapes
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Tests trace programs, few of whose many objects are garbage: each search for it would
+# go through all that JAX and TensorFlow keep.
+gc.set_threshold(20_000, 20, 20)
 
 # The same few examples every time; `pytest --hypothesis-profile=search` draws others.
 hypothesis.settings.register_profile(

@@ -1,6 +1,7 @@
 """Flags, processes and error messages shared by train.py and evaluate.py."""
 
 import contextlib
+import gc
 import logging
 import os
 import pathlib
@@ -113,6 +114,7 @@ def _is_ours(error: BaseException) -> bool:
 
 
 def _start() -> None:
+  gc.set_threshold(10_000, 20, 20)  # as in `cli.main`
   absl_logging.set_verbosity(absl_logging.ERROR)  # orbax logs every operation
   # TensorFlow would print details of errors that the package reports in one line.
   os.environ.update(TF_CPP_MIN_LOG_LEVEL="2", TF_ENABLE_ONEDNN_OPTS="0")

@@ -49,7 +49,9 @@ def choose_prior(
     variables: params and batch_stats of the detector.
   """
   grid = list(itertools.product(STRENGTHS, SIGMAS))
-  reduce = functools.partial(_keypoints, loss=cfg.loss, grid=tuple(grid))
+  reduce = functools.partial(
+    _keypoints, loss=cfg.loss, strengths=STRENGTHS, sigmas=SIGMAS
+  )
   run = run_detector(cfg, feed, reduce)
   place = parallel.replicate(variables, backend=cfg.train.backend)
   count = min(max(EPISODES // len(samplers), LEAST), cfg.eval.episodes)
@@ -83,16 +85,23 @@ def _keypoints(
   batch: EpisodeBatch,
   *,
   loss: LossConfig,
-  grid: tuple[tuple[float, float], ...],
+  strengths: tuple[float, ...],
+  sigmas: tuple[float, ...],
 ) -> Float[Array, "b g m n 2"]:
-  """Reads an output out without a prior, and with each of a grid."""
+  """Reads an output out without a prior, and with each of a grid, strength by strength.
 
-  def read(prior: Prior | None) -> Array:
+  None is a strength of 0. Priors of one width differ by a factor, so their hypotheses
+  are made once.
+  """
+
+  def read(strength: Array, sigma: Array) -> Array:
+    prior = Prior(strength=strength, sigma=sigma)
     found = read_keypoints(output, batch, loss=loss, kind="mode", prior=prior)
     return jnp.asarray(found.keypoints)
 
-  strengths, sigmas = jnp.array(grid).T
-  others = jax.lax.map(
-    lambda pair: read(Prior(strength=pair[0], sigma=pair[1])), (strengths, sigmas)
+  of_width = functools.partial(
+    jax.vmap(read, in_axes=(0, None)), jnp.array([0.0, *strengths])
   )
-  return jnp.moveaxis(jnp.concatenate([read(None)[None], others]), 0, 1)
+  found = jax.lax.map(of_width, jnp.array(sigmas)).swapaxes(0, 1)  # strengths first
+  none, others = found[0, :1], found[1:].reshape(-1, *found.shape[2:])
+  return jnp.moveaxis(jnp.concatenate([none, others]), 0, 1)
