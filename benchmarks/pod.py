@@ -103,10 +103,13 @@ def _work(backend: str, index: int, count: int, port: int, runs: int) -> None:
   import jax
 
   from benchmarks.cases import devices
+  from fskd_jax.config import TrainConfig
   from fskd_jax.device import parallel, processes, survey, watch
 
   if count > 1:
-    parallel.start_processes(f"localhost:{port}", count, index)
+    # On a machine with other work they start at very different times.
+    limits = TrainConfig(join_seconds=600, silent_seconds=600, lag_seconds=600)
+    parallel.start_processes(f"localhost:{port}", count, index, limits)
   episodes = _EPISODES // count
   found = devices.measure(backend, "quickstart", "running", episodes, runs)
   processes.gather("")

@@ -19,6 +19,7 @@ _FIELDS: dict[str, Any] = {
   "train__validate_every": 10,
   "train__validation_episodes": 2,
   "train__episodes_per_step": 4,
+  "train__lag_seconds": 600,  # programs may share a busy machine
   "eval__queries": 1,
 }
 
