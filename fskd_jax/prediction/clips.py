@@ -31,9 +31,11 @@ frame; a new one takes `objects.LEAST`."""
 FIRST_WAIT = 4
 """Frames until the next search after the first one that did not help."""
 
+SOON = 8
+"""The same for an object that was just seen: it may come from behind another one."""
+
 LONGEST = 64
 """Frames between two searches, at most, while an object is missing or may come."""
-
 
 STRAY = 1.25
 """Factor between the usual side of an object and that of the box in which it is looked
@@ -179,6 +181,8 @@ class Clip:
       if sighting.helped:
         self._wait, self._due = FIRST_WAIT, 0
       else:
+        behind = any(0 < x.missed < PATIENCE for x in self._tracker.tracks)
+        self._wait = min(self._wait, SOON) if behind else self._wait
         self._due, self._wait = self._wait, min(2 * self._wait, LONGEST)
     elif self._since > self._wait and not self._is_missing(sighting.scores):
       self._wait = FIRST_WAIT
