@@ -2,16 +2,15 @@
 
   fskd data stamps --out data_cache/stamps
   fskd data figures --out data_cache/figures --per-kind 800
-  fskd data game --out data_cache/game
   python train.py --config=configs/any_keypoints.py --workdir=runs/any \
       --config.data.path=../shared/data
   python evaluate.py --workdir=runs/any
 
 The detector that comes with the package (docs/model-card.md). `data.path` is a folder
 with one folder per source (annotations.json and images/); sources that it lacks are
-left out with a warning. Drawn creatures and figures, models of a game, and photographs
-whose licences allow passing on what was learned from them (MIT, GPL, LGPL);
-any_keypoints_research.py has more. Of the episodes, 40 % are self-supervised.
+left out with a warning. Drawn creatures and figures, and photographs whose licences
+allow passing on what was learned from them (MIT, GPL, LGPL); any_keypoints_research.py
+has more. Of the episodes, 40 % are self-supervised.
 --config.data.holdout='("lips",)' trains without a source, and evaluates on it.
 """
 
@@ -83,14 +82,12 @@ def sources() -> tuple[SourceConfig, ...]:
       unseen_species=("fox", "zebra", "pig"),
       validation_species=("rabbit",),
     ),
-    source("stamps", weight=3.0, path=_made("stamps/animals"), group_pattern=STAMP),
-    source("figures", weight=2.0, path=_made("figures")),
-    source("game_models", weight=3.0, path=_made("game/models")),
-    source("game_kinds", weight=2.0, path=_made("game/kinds")),
+    source("stamps", weight=3.0, path=made("stamps/animals"), group_pattern=STAMP),
+    source("figures", weight=2.0, path=made("figures")),
     source(
       "objects",
       name="unlabelled",
-      path=_made("stamps/objects"),
+      path=made("stamps/objects"),
       group_pattern=STAMP,
       self_supervised=SelfSupervisedConfig(share=1.0),
     ),
@@ -103,8 +100,8 @@ def sources() -> tuple[SourceConfig, ...]:
   )
 
 
-def _made(folder: str) -> str:
-  """Returns the folder of a source that a command makes in data_cache."""
+def made(folder: str) -> str:
+  """Returns the folder of a source that a command made in data_cache."""
   return os.path.abspath(os.path.join("data_cache", folder))
 
 

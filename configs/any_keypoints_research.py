@@ -1,11 +1,13 @@
 """Any keypoints, for research alone: the sources of any_keypoints.py and more.
 
+  fskd data game --out data_cache/game
   python train.py --config=configs/any_keypoints_research.py --workdir=runs/research \
       --config.data.path=../shared/data
   python evaluate.py --workdir=runs/research
 
-The sources added here forbid commercial use, or have no licence: measure with what is
-trained on them, do not pass it on.
+The photographs added here forbid commercial use, or have no licence: measure with what
+is trained on them, do not pass it on. The models of a game (CC BY-SA) are for encoders
+that learn: a head on frozen maps gained nothing from them (docs/pretrained.md).
 """
 
 from configs import any_keypoints
@@ -15,8 +17,10 @@ from fskd_jax.data import keypoints
 
 
 def sources() -> tuple[SourceConfig, ...]:
-  """Returns the sources that may not be passed on."""
+  """Returns the sources that the package's detector did not learn from."""
   return (
+    source("game_models", weight=3.0, path=any_keypoints.made("game/models")),
+    source("game_kinds", weight=2.0, path=any_keypoints.made("game/kinds")),
     source("humans", weight=3.0),
     source(
       "faces",
