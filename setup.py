@@ -7,6 +7,7 @@ setuptools.setup(
     *setuptools.find_packages(include=["fskd_jax*"]),
     "fskd_jax.configs",
     "fskd_jax.configs.sweeps",
+    "fskd_jax.demo.page",  # no code: what the browser gets
   ],
   package_dir={
     "fskd_jax.configs": "configs",

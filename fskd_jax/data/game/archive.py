@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
-from PIL import Image
+from PIL import DdsImagePlugin
 
 _NO_BONE = 255
 
@@ -109,7 +109,7 @@ def _motion(content: bytes) -> Float[np.ndarray, "t b 7"]:
 
 
 def _texture(content: bytes) -> UInt8[np.ndarray, "h w 4"]:
-  with Image.open(io.BytesIO(content)) as image:
+  with DdsImagePlugin.DdsImageFile(io.BytesIO(content)) as image:
     return np.asarray(image.convert("RGBA"))[::-1]
 
 
