@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import shutil
+import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,25 @@ def atomic_path(path: pathlib.Path) -> Iterator[pathlib.Path]:
     if unfinished.is_dir():
       shutil.rmtree(unfinished)
     unfinished.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields an empty folder, which becomes `path` if nothing fails.
+
+  Folders above are made. The one that is yielded has a name of its own, so that several
+  processes may make `path` at once.
+
+  Raises:
+    OSError: There is a folder `path` that is not empty.
+  """
+  above = path.absolute().parent
+  above.mkdir(parents=True, exist_ok=True)
+  with tempfile.TemporaryDirectory(dir=above, prefix=f".{path.name}-") as temporary:
+    unfinished = pathlib.Path(temporary) / path.name
+    unfinished.mkdir()
+    yield unfinished
+    unfinished.rename(path)
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:

@@ -116,6 +116,22 @@ def test_lines_are_appended_by_several_writers_at_once(tmp_path):
   assert {line.decode() for line in files.read_lines(path)} == expected
 
 
+def test_a_new_folder_is_there_once_it_is_whole(tmp_path):
+  path = tmp_path / "above" / "new"
+  with pytest.raises(KeyError), files.new_folder(path) as folder:
+    (folder / "a").write_bytes(b"1")
+    raise KeyError
+  assert list(path.parent.iterdir()) == []
+  with files.new_folder(path) as one, files.new_folder(path.with_name("b")) as other:
+    (one / "a").write_bytes(b"1")
+    assert not path.exists() and one != other
+  assert _content(path) == {"a": b"1"}
+  with pytest.raises(OSError), files.new_folder(path) as folder:
+    (folder / "a").write_bytes(b"2")
+  assert _content(path) == {"a": b"1"}
+  assert sorted(x.name for x in path.parent.iterdir()) == ["b", "new"]
+
+
 def test_a_line_that_is_cut_off_is_an_error(tmp_path, full_disk):
   files.append_text(tmp_path / "x", "a" * 80 + "\n")
   with pytest.raises(OSError, match=r"x cannot be written: it was cut off"):

@@ -5,7 +5,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import tempfile
 from concurrent import futures
 
 import tqdm
@@ -13,7 +12,7 @@ import tqdm
 from fskd_jax.data import coco_entries
 from fskd_jax.data.creatures import render, skeleton, worker
 from fskd_jax.data.creatures.species import SPECIES
-from fskd_jax.files import write_json
+from fskd_jax.files import new_folder, write_json
 
 VERSION = 1
 """Version of the pictures, part of the name of every cache; raise it whenever the same
@@ -45,16 +44,11 @@ def write_creatures(
   folder = pathlib.Path(folder)
   if folder.exists():
     raise FileExistsError(f"{folder} exists; remove it to render it again")
-  folder.parent.mkdir(parents=True, exist_ok=True)
-  with tempfile.TemporaryDirectory(
-    dir=folder.parent, prefix=".rendering-"
-  ) as temporary:
-    unfinished = pathlib.Path(temporary) / "creatures"
-    (unfinished / "images").mkdir(parents=True)
+  with new_folder(folder) as unfinished:
+    (unfinished / "images").mkdir()
     pictures = _render(unfinished / "images", images_per_species, seed, processes)
     content = _coco(pictures, images_per_species)
     write_json(unfinished / "annotations.json", content, indent=None)
-    unfinished.rename(folder)
 
 
 def folder_name(images_per_species: int, seed: int = 0) -> str:

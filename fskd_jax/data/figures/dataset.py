@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import tempfile
 from types import ModuleType
 
 import numpy as np
@@ -13,7 +12,7 @@ from fskd_jax.data.creatures import render, scene
 from fskd_jax.data.creatures.skeleton import Builder
 from fskd_jax.data.creatures.species import Coat
 from fskd_jax.data.figures import face, fish, hand, insect, looks, person
-from fskd_jax.files import write_json, write_picture
+from fskd_jax.files import new_folder, write_json, write_picture
 
 KINDS: dict[str, ModuleType] = {
   "person": person, "hand": hand, "face": face, "insect": insect, "fish": fish,
@@ -63,14 +62,10 @@ def write_figures(out: str | os.PathLike, *, per_kind: int = 400, seed: int = 0)
   out = pathlib.Path(out)
   if out.exists():
     raise FileExistsError(f"{out} exists; name a new folder")
-  out.absolute().parent.mkdir(parents=True, exist_ok=True)
   images, annotations = [], []
   jobs = [(kind, i) for kind in KINDS for i in range(per_kind)]
-  with tempfile.TemporaryDirectory(
-    dir=out.absolute().parent, prefix=".figures-"
-  ) as new:
-    unfinished = pathlib.Path(new) / out.name
-    (unfinished / "images").mkdir(parents=True)
+  with new_folder(out) as unfinished:
+    (unfinished / "images").mkdir()
     for number, (kind, i) in enumerate(
       tqdm.tqdm(jobs, desc="Drawing", disable=None), start=1
     ):
@@ -94,5 +89,4 @@ def write_figures(out: str | os.PathLike, *, per_kind: int = 400, seed: int = 0)
     ]
     content = {"images": images, "annotations": annotations, "categories": categories}
     write_json(unfinished / "annotations.json", content, indent=None)
-    unfinished.rename(out)
   return len(jobs)

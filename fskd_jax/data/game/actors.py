@@ -1,5 +1,6 @@
 """Actors of 0 A.D.: the model, textures, motions and props that one may have."""
 
+import itertools
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
@@ -46,13 +47,12 @@ def choose(archive: Archive, name: str, rng: np.random.Generator) -> Actor | Non
   motions = set()
   for group in root.findall("group"):
     variants = group.findall("variant")
-    for variant in variants:
-      for part in _inherited(archive, variant):
-        motions |= {x.get("file", "") for x in part.iter("animation")}
     if not variants:
       continue
-    chosen = variants[_index(variants, rng)]
-    for part in _inherited(archive, chosen):
+    inherited = [_inherited(archive, variant) for variant in variants]
+    for part in itertools.chain(*inherited):
+      motions |= {x.get("file", "") for x in part.iter("animation")}
+    for part in inherited[_index(variants, rng)]:
       model = part.findtext("mesh", model).strip()
       for entry in part.iter("texture"):
         if entry.get("name") == "baseTex":

@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import tempfile
 
 import numpy as np
 import tqdm
@@ -12,7 +11,7 @@ from fskd_jax.data import coco_entries
 from fskd_jax.data.game import categories, picture
 from fskd_jax.data.game.archive import Archive
 from fskd_jax.data.game.categories import Category
-from fskd_jax.files import write_json, write_picture
+from fskd_jax.files import new_folder, write_json, write_picture
 
 MODELS, KINDS = "models", "kinds"
 """Folders of what is written."""
@@ -63,7 +62,6 @@ def write_game(
   archive, out = Archive(source), pathlib.Path(out)
   if out.exists():
     raise FileExistsError(f"{out} exists; name a new folder")
-  out.absolute().parent.mkdir(parents=True, exist_ok=True)
   living = categories.by_model(archive, categories.LIVING, seed)
   other = categories.by_model(archive, categories.THINGS, seed)
   other = {name: found for name, found in other.items() if name not in living}
@@ -83,8 +81,7 @@ def write_game(
     if kind.actors
   ]
   total = sum(count for _, count in of_models + of_kinds)
-  with tempfile.TemporaryDirectory(dir=out.absolute().parent, prefix=".game-") as new:
-    unfinished = pathlib.Path(new) / out.name
+  with new_folder(out) as unfinished:
     with tqdm.tqdm(
       total=total, desc="Rendering", unit="image", disable=None
     ) as progress:
@@ -92,7 +89,6 @@ def write_game(
         _write(archive, unfinished / folder, todo, [seed, i], progress)
         for i, (folder, todo) in enumerate(((MODELS, of_models), (KINDS, of_kinds)))
       ]
-    unfinished.rename(out)
   return numbers[0], numbers[1]
 
 

@@ -3,7 +3,6 @@
 import collections
 import os
 import pathlib
-import tempfile
 
 import tqdm
 
@@ -11,7 +10,7 @@ from fskd_jax.data import coco_entries, coco_file, images, names
 from fskd_jax.data.published import readers
 from fskd_jax.data.published.release import SPLITS, Release
 from fskd_jax.data.published.schema import Published
-from fskd_jax.files import link, read_json, write_json
+from fskd_jax.files import link, new_folder, read_json, write_json
 from fskd_jax.messages import raise_if
 
 
@@ -44,12 +43,7 @@ def prepare(
   _check_species(published, release)
   _check_counts(published, release)
   sizes = _check_images(release)
-  out.absolute().parent.mkdir(parents=True, exist_ok=True)
-  with tempfile.TemporaryDirectory(
-    prefix=f".{out.name}-", dir=out.absolute().parent
-  ) as unfinished:
-    folder = pathlib.Path(unfinished) / out.name
-    folder.mkdir()
+  with new_folder(out) as folder:
     write_json(folder / "annotations.json", _coco(published, release, sizes))
     write_json(folder / "splits.json", release.splits)
     coco_file.read(folder / "annotations.json", strict=True)
@@ -57,7 +51,6 @@ def prepare(
       release.sizes, desc="Linking images", leave=False, disable=None
     ):
       link(release.image_folder / name, folder / "images" / name)
-    folder.rename(out)
   return release
 
 

@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import tempfile
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,7 +11,7 @@ from PIL import Image
 from fskd_jax.data import coco_entries, images
 from fskd_jax.data.stamps import compose, labels
 from fskd_jax.data.stamps.labels import Marked
-from fskd_jax.files import write_json, write_picture
+from fskd_jax.files import new_folder, write_json, write_picture
 from fskd_jax.messages import raise_if
 
 ANIMALS, OBJECTS = "animals", "objects"
@@ -67,9 +66,7 @@ def write_stamps(
   what = f"{root}: {len(missing)} of {len(stamps)} stamps with keypoints are missing"
   raise_if(missing, FileNotFoundError, what)
   others = _others(root, {stamp.file for stamp in stamps})
-  out.absolute().parent.mkdir(parents=True, exist_ok=True)
-  with tempfile.TemporaryDirectory(dir=out.absolute().parent, prefix=".stamps-") as new:
-    unfinished = pathlib.Path(new) / out.name
+  with new_folder(out) as unfinished:
     for folder in (unfinished / ANIMALS / "images", unfinished / OBJECTS):
       folder.mkdir(parents=True)
     total = per_animal * len(stamps) + per_object * len(others)
@@ -79,7 +76,6 @@ def write_stamps(
       content = _animals(root, stamps, unfinished / ANIMALS, per_animal, seed, progress)
       write_json(unfinished / ANIMALS / "annotations.json", content, indent=None)
       _objects(root, others, unfinished / OBJECTS, per_object, seed, progress)
-    unfinished.rename(out)
   return per_animal * len(stamps), per_object * len(others)
 
 
