@@ -38,7 +38,14 @@ def experiment(shapes_folder, tmp_path_factory):
 
 def _lines(workdir):
   path = workdir / "metrics.jsonl"
-  return path.read_text().count("\n") if path.exists() else 0
+  return path.read_text().splitlines() if path.exists() else []
+
+
+def _saved_step(workdir):
+  try:
+    return CheckpointStore(workdir).restore_model().step
+  except FileNotFoundError:  # Killed before the first checkpoint.
+    return 0
 
 
 def test_sigkill_at_any_step_changes_nothing(trained, experiment, tmp_path):
@@ -50,12 +57,15 @@ def test_sigkill_at_any_step_changes_nothing(trained, experiment, tmp_path):
   for low, high in ((5, 10), (11, 18)):
     until, delay = chance.randint(low, high), chance.uniform(0, 0.1)
     process = start(*command, stderr=subprocess.DEVNULL)
-    while _lines(tmp_path) < until and process.poll() is None:
+    while len(_lines(tmp_path)) < until and process.poll() is None:
       time.sleep(0.002)
     time.sleep(delay)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, f"ended before line {until}"
-    killed.append((until, delay, CheckpointStore(tmp_path).restore_model().step))
+    reached, saved = json.loads(_lines(tmp_path)[-1])["step"], _saved_step(tmp_path)
+    # A checkpoint is begun every 16 steps, once the one before is finished.
+    assert saved >= 16 * ((reached - 1) // 16 - 1)
+    killed.append((until, delay, saved))
   assert _end(start(*command, stderr=subprocess.DEVNULL))[0] == 0
   print("killed after (line, seconds, checkpoint):", killed)
   shapes.assert_same_run(tmp_path, trained[1])
