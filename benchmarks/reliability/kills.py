@@ -47,8 +47,12 @@ _SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 _ENDED = {0, 75, 143, -signal.SIGKILL, -signal.SIGTERM}
 """Exit statuses: done, another one was lost, stopped, and killed."""
 
-_ABORTED = {-signal.SIGABRT}
-"""Also allowed where process 0 was killed, which JAX may notice before the watch."""
+_ABORTED = {-signal.SIGABRT, -signal.SIGSEGV}
+"""Also allowed where process 0 was killed, which JAX and Gloo may notice before the
+watch; they end the others by these signals."""
+
+_NOT_STARTED = "not started or not reached in"
+"""The others end with 2, not 75, where one was killed before it joined them."""
 
 
 class Kill(NamedTuple):
@@ -150,6 +154,7 @@ def _trial(
     kills.append(Kill(chosen.name, process, round(moment, 2), statuses))
     told = " / ".join(program.text[-300:] for program in programs)
     allowed = _ENDED if process else _ENDED | _ABORTED
+    allowed |= {2} if _NOT_STARTED in told else set()
     known = {*statuses} <= allowed
     check(known, f"after {chosen.name} of {process} ended with {statuses}: {told}")
     if {*statuses} == {0}:

@@ -151,10 +151,11 @@ def predict_folder(
   skeleton = inputs.skeleton(supports, chosen)
   shown = [cut_out(support_marks(x, chosen, skeleton)) for x in supports]
   problems: dict[str, list[str]] = {LOST: [], CUT: [], BARE: []}
-  pictures = Pictures(folder, shown, chosen, problems[BARE].append)
   settings = _settings(detector, encoded, gathered, known, objects)
   settings["frames"] = str(frames)
+  # First of all files: whatever else there is belongs to a run that can go on.
   journal = Journal(folder, settings)
+  pictures = Pictures(folder, shown, chosen, problems[BARE].append)
   least = min_confidence.per_type(chosen)
   scope = detector.calibration.scope if detector.calibration else ""
   with PredictionFiles(folder, chosen, least, scope) as written:

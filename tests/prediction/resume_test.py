@@ -98,6 +98,29 @@ def test_an_unfinished_run_is_not_written_over(run, folder, capsys):
   assert "which ended: name another folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("part", ["Journal", "Pictures", "PredictionFiles"])
+def test_a_run_killed_before_its_first_image_goes_on(part, tmp_path, monkeypatch):
+  Image.fromarray(frame([(20, 30)])).save(tmp_path / "a.png")
+  (tmp_path / "a.json").write_text(
+    json.dumps(dict(zip(NAMES, [(12, 22), (28, 38), (20, 30)])))
+  )
+  image, out = tmp_path / "a.png", tmp_path / "out"
+  monkeypatch.setattr(folders, "load", lambda _: BlobDetector())
+
+  def predict():
+    marks = [tmp_path / "a.json"]
+    folders.predict_folder(None, [image], marks, [image], out, resume=True)
+
+  def kill(*_):
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    patched.setattr(folders, part, kill)
+    predict()
+  predict()
+  assert (out / "predictions.json").exists() and not (out / JOURNAL).exists()
+
+
 def test_numbers_come_back_bit_by_bit(tmp_path):
   rng = np.random.default_rng(0)
   step = {
