@@ -64,7 +64,8 @@ class Calibration:
   ) -> Float[np.ndarray, "..."]:
     """Returns the probability of being right, from 1 - `ceiling` to `ceiling`."""
     odds = self.mass_slope * log_odds(mass) + self.peak_slope * peak + self.offset
-    probability = np.exp(-np.logaddexp(0, -odds))
+    with np.errstate(invalid="ignore"):  # NaN where the support has no keypoint
+      probability = np.exp(-np.logaddexp(0, -odds))
     return (self.keypoints * probability + 1) / (self.keypoints + 2)
 
   @property

@@ -45,5 +45,6 @@ def draw_curves(curves: Mapping[str, Curves]) -> UInt8[np.ndarray, "h w 3"]:
   )
   for axis in (left, right):
     axis.grid(alpha=0.3)
-  figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+  if curves:
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
   return render(figure)
