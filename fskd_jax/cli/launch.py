@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 
+import jax
 from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
@@ -62,6 +63,8 @@ def _main(main: Callable[[], None]) -> None:
   try:
     main()
   except BaseException as error:
+    if isinstance(error, jax.errors.JaxRuntimeError):
+      watch.settle()
     is_agreed = isinstance(error, preemption.Stopped) and preemption.is_agreed()
     watch.leave("" if is_agreed else f"{type(error).__name__}: {error}")
     if isinstance(error, preemption.Stopped) and not is_agreed and _DISTRIBUTED.value:

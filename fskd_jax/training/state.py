@@ -127,7 +127,7 @@ def update(
     gradients, (values, batch_stats) = differentiate(trained, batch_stats, batch)
   else:
     gradients, values, batch_stats = _over_parts(
-      found_in, differentiate, pmean, trained, batch_stats, batch, parts
+      found_in, differentiate, pmean, trained, batch_stats, batch, parts, axis_name
     )
   # One call, so that XLA makes one collective of all three.
   gradients, values, batch_stats = pmean((gradients, values, batch_stats))
@@ -146,6 +146,7 @@ def _over_parts(
   batch_stats: Any,
   batch: Any,
   parts: int,
+  axis_name: str | None,
 ) -> tuple[Any, Any, Any]:
   """Returns gradients and values, added up over parts of a batch, and batch_stats."""
   divided = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
@@ -167,10 +168,13 @@ def _over_parts(
     found, batch_stats = part_of(batch_stats, row)
     return (jax.tree.map(jnp.add, sums, found), batch_stats), None
 
-  # The first part outside, so that the sums begin with what varies over devices.
-  first = part_of(batch_stats, jax.tree.map(lambda x: x[0], rows))
-  rest = jax.tree.map(lambda x: x[1:], rows)
-  (found, batch_stats), _ = jax.lax.scan(add, first, rest)
+  # All parts in the loop: XLA makes plain code of a loop over one part, and that would
+  # be computed beside a part before the loop, with the activations of both in memory.
+  one = jax.tree.map(lambda x: x[0], rows)
+  shapes, _ = jax.eval_shape(part_of, batch_stats, one)
+  sums = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+  start = (_per_device(sums, axis_name), batch_stats)
+  (found, batch_stats), _ = jax.lax.scan(add, start, rows)
   return *found, batch_stats
 
 

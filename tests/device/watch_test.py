@@ -99,12 +99,20 @@ print("joined", flush=True)
 time.sleep(60)
 """
 
+FAILING = """
+def collective():
+  sys.stdin.readline()
+  raise jax.errors.JaxRuntimeError("UNKNOWN: Gloo all-reduce failed")
+launch._main(collective)
+"""
 
-def _program(number, port, join=60):
+
+def _program(number, port, join=60, body=PROGRAM):
   program = subprocess.Popen(
-    [sys.executable, "-c", PROGRAM.format(join=join), str(port), str(number)],
+    [sys.executable, "-c", body.format(join=join), str(port), str(number)],
     cwd=ROOT,
     env=os.environ | {"PYTHONPATH": str(ROOT)},
+    stdin=subprocess.PIPE,
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
     text=True,
@@ -157,3 +165,23 @@ def test_a_lost_process_ends_the_others_with_its_name(victim, number, said):
   said = said.format(host=os.uname().nodename)
   assert all(said in line and "start all again" in line for line in told), told
   assert all(len(line.splitlines()) == 1 for line in told), told
+
+
+@pytest.mark.slow
+def test_an_error_of_jax_does_not_speak_before_the_watch():
+  port = free_port()
+  body = "import jax\nfrom fskd_jax.cli import launch\n" + PROGRAM
+  body = body.replace("time.sleep(60)\n", FAILING)
+  programs = [_program(number, port, body=body) for number in range(3)]
+  for program in programs:
+    assert program.stdout and program.stdout.readline() == "joined\n"
+  lost = programs.pop()
+  for program in programs:
+    assert program.stdin
+    program.stdin.write("\n")
+    program.stdin.flush()
+  time.sleep(1)
+  lost.kill()
+  codes, told = _ends(programs)
+  line = f"process 2 of 3 on {os.uname().nodename} died"
+  assert codes == {watch.LOST} and all(line in text for text in told), told

@@ -97,4 +97,5 @@ def test_parts_need_the_memory_of_one():
     compiled = jax.jit(_step(parts)).lower(state, batch).compile()
     return compiled.memory_analysis().temp_size_in_bytes
 
-  assert bytes_of(16) < bytes_of(1) / 3
+  whole = bytes_of(1)
+  assert bytes_of(2) < 0.7 * whole and bytes_of(16) < whole / 3
