@@ -25,7 +25,7 @@ from typing import Any
 
 CASES = (
   *("training", "inference", "mds", "evaluation", "feeding"),
-  *("devices", "compilation", "transpose", "prediction", "encoders"),
+  *("devices", "compilation", "transpose", "prediction", "folder", "encoders"),
 )
 _SECONDS = {"small": 3.0, "full": 15.0}
 _REPEATS = {"small": 3, "full": 9}

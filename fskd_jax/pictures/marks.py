@@ -73,6 +73,30 @@ def cut_out(marks: Marks) -> Marks:
   return one._replace(others=tuple(others))
 
 
+def reduced(marks: Marks, side: int) -> Marks:
+  """Returns marks on a smaller image, for several pictures of a large one.
+
+  Args:
+    marks: The image and its keypoints.
+    side: Longer side that the image keeps at least, pixels, unless it is shorter.
+  """
+  factor = max(marks.image.shape) // side
+  if factor < 2:
+    return marks
+  image = np.asarray(Image.fromarray(marks.image).reduce(factor))
+  one, *others = (
+    m._replace(
+      image=image,
+      keypoints=(m.keypoints + 0.5) / factor - 0.5,
+      covariance=None if m.covariance is None else m.covariance / factor**2,
+      box=None if m.box is None else tuple(x / factor for x in m.box),
+      others=(),
+    )
+    for m in (marks, *marks.others)
+  )
+  return one._replace(others=tuple(others))
+
+
 def draw_marks(marks: Marks, side: int, is_numbered: bool = False) -> Image.Image:
   """Draws keypoints on an image.
 

@@ -35,6 +35,9 @@ Photograph = str | os.PathLike | np.ndarray | Image.Image | Decoded
 _MAX_LEVEL = 12
 """Maximum number of halvings, enough for any image."""
 
+_FRAME = 2
+"""Width of the frame in the border's colour, pixels."""
+
 
 def read(photograph: Photograph, name: str) -> UInt8[np.ndarray, "h w 3"]:
   """Returns the pixels of a photograph, rotated by its EXIF orientation.
@@ -92,10 +95,13 @@ def crop(
   """
   matrix = np.asarray(to_original, np.float64)
   level = geometry.reduction_level(matrix, _MAX_LEVEL)
-  picture = Image.fromarray(image).reduce(2 ** int(level))
+  matrix = geometry.to_level(matrix, level)
+  left, top, right, bottom = _seen(matrix, side, image.shape[1::-1], step=2**level)
+  part = image[top * 2**level : bottom * 2**level, left * 2**level : right * 2**level]
+  picture = Image.fromarray(part).reduce(2 ** int(level))
   # PIL repeats the edge pixels; with a frame it blends into the border's colour.
-  framed = ImageOps.expand(picture, 2, BORDER_COLOR)
-  matrix = geometry.to_level(matrix, level) + [[0, 0, 2], [0, 0, 2]]
+  framed = ImageOps.expand(picture, _FRAME, BORDER_COLOR)
+  matrix[:, 2] += [_FRAME - left, _FRAME - top]
   # PIL puts the centre of the first pixel at (0.5, 0.5).
   matrix[:, 2] += 0.5 - matrix[:, :2].sum(axis=1) / 2
   return np.asarray(
@@ -107,6 +113,31 @@ def crop(
       fillcolor=BORDER_COLOR,
     )
   )
+
+
+def _seen(
+  matrix: Float[np.ndarray, "2 3"], side: int, size: tuple[int, int], step: int
+) -> tuple[int, int, int, int]:
+  """Returns the part of a reduced image that a crop shows: left, top, right, bottom.
+
+  It has some pixels more, so that no pixel of the crop is blended with its frame.
+
+  Args:
+    matrix: Matrix from pixels of the crop to pixels of the reduced image.
+    side: Side of the crop, pixels.
+    size: (width, height) of the image before it is reduced.
+    step: Pixels of the image that are one of the reduced image.
+  """
+  end = side - 1
+  corners = geometry.apply_affine(
+    matrix, np.array([(0, 0), (end, 0), (0, end), (end, end)])
+  )
+  whole = -(-np.array(size) // step)
+  low = np.floor(corners.min(0)).astype(int) - _FRAME - 1
+  high = np.ceil(corners.max(0)).astype(int) + _FRAME + 2
+  left, top = np.clip(low, 0, whole - 1).tolist()
+  right, bottom = np.clip(high, 1, whole).tolist()
+  return left, top, max(right, left + 1), max(bottom, top + 1)
 
 
 def _from_array(array: np.ndarray, name: str) -> UInt8[np.ndarray, "h w 3"]:
@@ -142,4 +173,4 @@ def _opaque(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
     image = image.convert("RGBA")
     under: Any = Image.new("RGBA", image.size, (*BORDER_COLOR, 255))
     image = Image.alpha_composite(under, image)
-  return np.asarray(image.convert("RGB"))
+  return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))

@@ -10,8 +10,13 @@ from jaxtyping import Float
 from PIL import Image
 
 from fskd_jax.files import atomic_path, write_picture
-from fskd_jax.pictures.marks import Marks, cut_out, draw_marks
-from fskd_jax.pictures.predictions import THUMBNAIL, draw_contact_sheet, draw_prediction
+from fskd_jax.pictures.marks import Marks, cut_out, draw_marks, reduced
+from fskd_jax.pictures.predictions import (
+  SIDE,
+  THUMBNAIL,
+  draw_contact_sheet,
+  draw_prediction,
+)
 from fskd_jax.prediction import videos
 from fskd_jax.prediction.inputs import Annotated
 
@@ -74,7 +79,7 @@ class Pictures:
       confidence: Confidence of each keypoint, 0..1.
     """
     with self._reporting(marks.title):
-      part = cut_out(marks)
+      part = reduced(cut_out(marks), 2 * SIDE)  # drawn at twice the size
       path = self._folder / OVERLAYS / f"{_stem(number, marks.title)}.jpg"
       if not path.exists():  # a run that goes on
         picture = draw_prediction(self._supports, part, self._names, confidence)

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from fskd_jax.pictures.marks import Marks
-from fskd_jax.prediction import files, photographs, videos
+from fskd_jax.prediction import ahead, files, photographs, videos
 from fskd_jax.prediction.batches import QUERY_BATCH
 from fskd_jax.prediction.clip_results import ClipResults
 from fskd_jax.prediction.clips import Clip, Sighting
@@ -87,9 +87,9 @@ class Session:
     bar = tqdm(None, "predicting", len(queries), unit="image", disable=None)
 
     def readable() -> Iterator[tuple[int, Query, np.ndarray]]:
-      for number, query in queries:
+      for (number, query), result in ahead.mapped(lambda x: self._read(x[1]), queries):
         try:
-          yield number, query, self._read(query)
+          yield number, query, result()
         except (ValueError, OSError) as error:
           self.problems[LOST].append(str(error))
           bar.update()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from fskd_jax import geometry
 from fskd_jax.device import store
@@ -116,3 +116,24 @@ def test_a_huge_photograph_does_not_alias():
   assert geometry.affine_scale(matrix) == 40
   found = photographs.crop(image, matrix, 20).astype(int)
   assert abs(found[1:-1, 1:-1] - 127.5).max() < 3
+
+
+@pytest.mark.parametrize("level", [0, 2])
+@pytest.mark.parametrize("corner", [(70, 60), (-90, -70), (150, 110), (900, -900)])
+def test_a_crop_needs_only_the_part_that_it_shows(level, corner):
+  image = np.random.default_rng(2).integers(0, 256, (120, 164, 3), np.uint8)
+  matrix = _matrix(1.1 * 2**level, 0.2, corner)
+  expected = photographs.crop(_framed(image, 800), _matrix_in(matrix, 800), 24)
+  assert abs(photographs.crop(image, matrix, 24).astype(int) - expected).max() <= 1
+
+
+def _framed(image, width):
+  return np.asarray(
+    ImageOps.expand(Image.fromarray(image), width, photographs.BORDER_COLOR)
+  )
+
+
+def _matrix_in(matrix, width):
+  moved = matrix.astype(np.float64)
+  moved[:, 2] += width
+  return moved
