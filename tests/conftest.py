@@ -1,5 +1,6 @@
 """Four virtual CPU devices, strict broadcasting, and what several tests share."""
 
+import functools
 import gc
 import importlib.metadata
 import inspect
@@ -35,7 +36,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
   # the next `make test` finds what did not change.
   programs = pathlib.Path(__file__).parents[1] / "build" / "xla"
   os.environ["JAX_COMPILATION_CACHE_DIR"] = str(programs)
-  os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+  # Small ones, too: hundreds of them cost more than the large ones.
+  os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
   if sum(path.stat().st_size for path in programs.glob("*")) > 2**30:
     shutil.rmtree(programs)
 
@@ -100,6 +102,18 @@ def pytest_collection_modifyitems(items):
       item.add_marker(name)
 
 
+def pytest_collection_finish():
+  """Spares the collector what all imports left: seconds each time it is asked."""
+  gc.freeze()
+
+
+def pytest_runtest_teardown(item, nextitem):
+  """Spares it what a file leaves, too: compiled programs, mostly."""
+  if nextitem is None or nextitem.path != item.path:
+    gc.collect()
+    gc.freeze()
+
+
 def _markers(item: pytest.Function) -> Iterator[str]:
   """Yields the markers of pyproject.toml that follow from what a test is and uses."""
   if item.path.parent.name == "runs":
@@ -112,9 +126,23 @@ def _markers(item: pytest.Function) -> Iterator[str]:
     item.fixturenames
   ):
     yield "shared"
-  function, module = inspect.getsource(item.function), inspect.getsource(item.module)
-  if NEEDS_TORCH.search(function) or NEEDS_TORCH_AT_ALL.search(module):
+  if _needs_torch(item.function, item.module):
     yield "torch"
+
+
+@functools.cache
+def _needs_torch(function, module) -> bool:
+  """Whether a test asks for PyTorch, or its whole file does: once for all its cases."""
+  text = _source(module)
+  return bool(
+    "torch" in text
+    and (
+      NEEDS_TORCH_AT_ALL.search(text) or NEEDS_TORCH.search(inspect.getsource(function))
+    )
+  )
+
+
+_source = functools.cache(inspect.getsource)
 
 
 def _require(path: pathlib.Path) -> pathlib.Path:
