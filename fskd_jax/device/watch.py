@@ -129,10 +129,10 @@ class _Watch:
     if lost == gone:
       time.sleep(5 * _PERIOD)  # this process may be about to end with the same error
     if not self._is_leaving:
-      told = f"{lost}; process {self._index} ends, too (start all again: they resume)"
-      os.write(2, f"\n{told}\n".encode())  # loggers may be locked
       if self._index == 0:
         time.sleep(_PERIOD)  # until the others have heard it, too
+      told = f"{lost}; process {self._index} ends, too (start all again: they resume)"
+      os.write(2, f"\n{told}\n".encode())  # loggers may be locked; the last line
       os._exit(LOST)
 
 
