@@ -5,6 +5,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from benchmarks.parity.cases import (
@@ -42,16 +43,14 @@ def _part_rows(golden: Mapping[str, np.ndarray]) -> Iterator[Row]:
   keypoints, visible = _as_the_original(
     golden["pool_keypoints"], golden["pool_mask"], 384
   )
-  pooled = aggregator.pool_features(
-    golden["pool_features_nchw"].transpose(0, 2, 3, 1)[None],
-    keypoints[None],
-    image_size=384,
-    sigma=14 / 384,
-    truncate_center=True,
+  pool = functools.partial(
+    aggregator.pool_features, image_size=384, sigma=14 / 384, truncate_center=True
   )
+  features = golden["pool_features_nchw"].transpose(0, 2, 3, 1)[None]
+  pooled = jax.jit(pool)(features, keypoints[None])
   expected = golden["pool_representations_bcn"].transpose(0, 2, 1)
   yield Row("Gaussian pooling", relative_error(pooled[0], expected))
-  prototypes = aggregator.masked_mean(pooled, visible[None])
+  prototypes = jax.jit(aggregator.masked_mean)(pooled, visible[None])
   expected = golden["pool_prototypes_cn"].T
   yield Row("prototypes", relative_error(prototypes[0], expected))
 
@@ -72,18 +71,22 @@ def _part_rows(golden: Mapping[str, np.ndarray]) -> Iterator[Row]:
     module = functools.reduce(lambda d, key: d.setdefault(key, {}), modules, params)
     module[leaf] = entries[name].to_flax(weight)
   generator = KernelGenerator(SIZES)
-  kernels = generator.apply({"params": params}, golden["pool_prototypes_cn"].T[None])
+  generate = jax.jit(
+    lambda *given: [materialize(group).taps for group in generator.apply(*given)]
+  )
+  generated = generate({"params": params}, golden["pool_prototypes_cn"].T[None])
   query = golden["smd_query_nchw"].transpose(0, 2, 3, 1)[None]
   errors: dict[str, list[float]] = {"kernels": [], "plain": [], "cosine": []}
-  for size, group in zip(SIZES, kernels):
+  for size, found in zip(SIZES, generated):
     taps = golden[f"kg_kernel_s{size}_nchw"].transpose(0, 2, 3, 1)
-    errors["kernels"].append(relative_error(materialize(group).taps[0], taps))
+    errors["kernels"].append(relative_error(found[0], taps))
     for kind, infix in (("plain", ""), ("cosine", "cosine_")):
-      found = smd.detect_keypoints(
-        query, Kernels(taps[None]), similarity=kind, plain_scale=50.0
+      detect = functools.partial(
+        smd.detect_keypoints, similarity=kind, plain_scale=50.0
       )
+      maps = jax.jit(detect)(query, Kernels(taps[None]))
       expected = golden[f"smd_{infix}heatmap_s{size}_bnhw"]
-      errors[kind].append(relative_error(found[0], expected))
+      errors[kind].append(relative_error(maps[0], expected))
   yield Row("kernels", max(errors["kernels"]))
   yield Row("SMD, plain", max(errors["plain"]))
   yield Row("SMD, cosine", max(errors["cosine"]))
@@ -92,15 +95,13 @@ def _part_rows(golden: Mapping[str, np.ndarray]) -> Iterator[Row]:
 def _loss_rows(golden: Mapping[str, np.ndarray]) -> Iterator[Row]:
   keypoints = normalized_to_pixels(golden["loss_keypoints"], 384)
   keypoints = np.clip(keypoints, 0, 383)
-  targets = losses.heatmap_targets(keypoints, (48, 48), 8, 14)
+  targets = jax.jit(lambda x: losses.heatmap_targets(x, (48, 48), 8, 14))(keypoints)
   yield Row("targets", relative_error(targets, golden["loss_target_bnhw"]))
-  loss = losses.heatmap_loss(
+  heatmap_loss = functools.partial(losses.heatmap_loss, stride=8, sigma=14, kind="mse")
+  loss = jax.jit(heatmap_loss)(
     golden["loss_pred_bnhw"][:, None],
     keypoints[:, None],
     golden["loss_mask"][:, None] > 0,
-    stride=8,
-    sigma=14,
-    kind="mse",
   )
   yield Row("heat-map loss", relative_error(mean(*loss), golden["loss_value"]))
 
@@ -108,6 +109,7 @@ def _loss_rows(golden: Mapping[str, np.ndarray]) -> Iterator[Row]:
   seen = golden["mfcl_mask"] > 0
   background = golden["mfcl_negatives_scm"].transpose(0, 2, 1)
   ids = np.arange(means.shape[1])
+  pair_loss = jax.jit(few_shot_losses.pair_loss)
   errors = []
   for name, anchors in (
     ("no_negatives", lambda *_: background[0, :0]),
@@ -115,7 +117,7 @@ def _loss_rows(golden: Mapping[str, np.ndarray]) -> Iterator[Row]:
     ("all_negatives", lambda *_: background.reshape(-1, means.shape[2])),
   ):
     pairs = [
-      few_shot_losses.pair_loss(
+      pair_loss(
         (means[i], means[j]), (seen[i], seen[j]), (ids, ids), anchors(i, j), TEMPERATURE
       )
       for i, j in ((0, 1), (0, 2), (1, 2))

@@ -7,21 +7,26 @@ import pytest
 
 from fskd_jax.analysis.proposition1 import study
 
+_init, _draw_trial = jax.jit(study.init), jax.jit(study.draw_trial)
+_expand = jax.jit(study.expand, static_argnums=(2, 3))
+_heatmaps = jax.jit(study.heatmaps, static_argnums=2)
+_network = jax.jit(study.network, static_argnums=2)
+
 
 def _networks(seed=0):
   first, second = jax.random.split(jax.random.key(seed))
-  return study.init(second), study.draw_trial(first)
+  return _init(second), _draw_trial(first)
 
 
 @pytest.mark.slow
 def test_the_heat_maps_are_what_a_loop_over_cells_gives():
   params, trial = _networks()
-  mds, smd = study.heatmaps(params, trial, 1.0)
-  kernel = study.network(params["smd"], trial.prototype, 1.0)
+  mds, smd = _heatmaps(params, trial, 1.0)
+  kernel = _network(params["smd"], trial.prototype, 1.0)
   for cell, x in enumerate(trial.features):
     np.testing.assert_allclose(
       mds[cell],
-      study.network(params["mds"], trial.prototype * x, 1.0)[0],
+      _network(params["mds"], trial.prototype * x, 1.0)[0],
       rtol=1e-4,
       atol=1e-5,
     )
@@ -84,7 +89,7 @@ def _difference64(params, trial, function):
 @pytest.mark.parametrize("epsilon", [0.0, 0.4])
 def test_the_expansion_is_that_of_the_hidden_activation(temperature, epsilon):
   params, trial = _biased(1)
-  found = study.expand(params, trial, temperature, epsilon)
+  found = _expand(params, trial, temperature, epsilon)
   polynomial = functools.partial(
     _polynomial64, temperature=temperature, epsilon=epsilon
   )
@@ -98,20 +103,20 @@ def test_the_expansion_is_that_of_the_hidden_activation(temperature, epsilon):
 
 def test_the_linear_term_is_the_paper_s():
   params, trial = _biased(2)
-  found = study.expand(params, trial, 1.5, 0.4)
+  found = _expand(params, trial, 1.5, 0.4)
   slope = 1 / (1 + np.exp(-1.5 * 0.4))
   w_mds, w_smd = (
     slope * np.asarray(params[name]["w2"].T @ params[name]["w1"].T, np.float64)
     for name in ("mds", "smd")
   )
   matrix = np.diag(w_mds[0]) - w_smd.T / study.CHANNELS
-  expected = [trial.prototype @ matrix @ x for x in trial.features]
+  expected = np.asarray(trial.features) @ (np.asarray(trial.prototype) @ matrix)
   np.testing.assert_allclose(found.linear, expected, atol=1e-4)
   # A prototype of 0 takes the linear term away and leaves the constant as it is.
   zero = trial._replace(prototype=jnp.zeros_like(trial.prototype))
-  np.testing.assert_array_equal(study.expand(params, zero, 1.5, 0.4).linear, 0)
+  np.testing.assert_array_equal(_expand(params, zero, 1.5, 0.4).linear, 0)
   np.testing.assert_allclose(
-    study.expand(params, zero, 1.5, 0.4).constant, found.constant, atol=1e-5
+    _expand(params, zero, 1.5, 0.4).constant, found.constant, atol=1e-5
   )
 
 
@@ -134,8 +139,8 @@ def test_in_the_limit_of_relu_a_remainder_stays_around_every_point():
   assert second < 1e-6
   assert 0.5 < remainder < 0.8
   params, trial = _biased(3)
-  found = study.expand(params, trial, 1000.0, 0.1)
-  mds, smd = study.heatmaps(params, trial, np.inf)
+  found = _expand(params, trial, 1000.0, 0.1)
+  mds, smd = _heatmaps(params, trial, np.inf)
   beyond = _difference64(params, trial, lambda z: np.maximum(z, 0)) - _difference64(
     params, trial, lambda z: z
   )

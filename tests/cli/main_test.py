@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import pickle
@@ -326,12 +327,12 @@ def test_stablehlo_runs_without_the_package(run, cfg, tmp_path, monkeypatch, pri
   found = np.load(tmp_path / "found.npz")
   model, _ = load_run(run)
   detector = FewShotDetector(cfg.model, 48)
-  expected = fuse_heatmaps(detector.apply(model.variables, batch, train=False).heatmaps)
+  apply = jax.jit(functools.partial(detector.apply, train=False))
+  expected = fuse_heatmaps(apply(model.variables, batch).heatmaps)
   largest = np.abs(expected).max()
   np.testing.assert_allclose(found["heatmaps"], expected, atol=1e-5 * largest)
-  kernels = detector.apply(
-    model.variables, *batch.support[:3], method=detector.encode_support
-  )
+  encode = jax.jit(functools.partial(detector.apply, method="encode_support"))
+  kernels = encode(model.variables, *batch.support[:3])
   places = Places(*batch.support[1:3], np.ones((1, 1, 2)), np.array([[[1.0, 0.5]]]))
   user, others = (
     load(run)._network._detect(model.variables, batch.query.images, kernels, *given)[0]

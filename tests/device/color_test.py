@@ -6,6 +6,9 @@ from helpers import tiny_detector
 
 from fskd_jax.device import color
 
+_jitter = jax.jit(color.jitter_batch, static_argnums=(1, 2))
+_grey = jax.jit(color.grey_batch, static_argnums=(1, 2))
+
 
 def test_strength_zero_changes_nothing_and_grey_moves_as_one():
   image = np.float32(np.random.default_rng(0).uniform(0, 255, (4, 4, 3)))
@@ -27,18 +30,18 @@ def test_range_is_kept_and_strength_bounds_the_gain():
 @pytest.mark.slow
 def test_colours_depend_on_the_episode_not_on_the_batch():
   batch = tiny_detector.episodes(b=4, k=2, m=1)
-  whole = color.jitter_batch(batch, 3, 0.3)
-  part = color.jitter_batch(jax.tree.map(lambda x: x[2:3], batch), 3, 0.3)
+  whole = _jitter(batch, 3, 0.3)
+  part = _jitter(jax.tree.map(lambda x: x[2:3], batch), 3, 0.3)
   np.testing.assert_array_equal(whole.support.images[2:3], part.support.images)
   np.testing.assert_array_equal(whole.query.images[2:3], part.query.images)
-  other = color.jitter_batch(batch, 4, 0.3)
+  other = _jitter(batch, 4, 0.3)
   assert np.abs(whole.query.images - other.query.images).max() > 5
   same = jnp.full_like(whole.support.images, 100.0)
   views = batch._replace(
     support=batch.support._replace(images=same),
     query=batch.query._replace(images=same[:, :1]),
   )
-  found = color.jitter_batch(views, 3, 0.3)
+  found = _jitter(views, 3, 0.3)
   means = np.asarray(
     jnp.concatenate([found.support.images, found.query.images], 1).mean((2, 3))
   )
@@ -48,7 +51,7 @@ def test_colours_depend_on_the_episode_not_on_the_batch():
 @pytest.mark.slow
 def test_an_episode_is_grey_in_all_views_or_in_none():
   batch = tiny_detector.episodes(b=64, k=2, m=1)
-  found = color.grey_batch(batch, 3, 0.5)
+  found = _grey(batch, 3, 0.5)
   views = [found.support.images, found.query.images]
   images = np.concatenate(views, 1)
   original = np.concatenate([batch.support.images, batch.query.images], 1)
@@ -59,12 +62,12 @@ def test_an_episode_is_grey_in_all_views_or_in_none():
   same = np.isclose(images[..., 0], luma, atol=1e-2).all(axis=(1, 2, 3))
   inverted = np.isclose(images[..., 0], 255 - luma, atol=1e-2).all(axis=(1, 2, 3))
   assert (same | inverted)[is_grey[:, 0]].all() and 6 < inverted.sum() < 26
-  part = color.grey_batch(jax.tree.map(lambda x: x[2:3], batch), 3, 0.5)
+  part = _grey(jax.tree.map(lambda x: x[2:3], batch), 3, 0.5)
   np.testing.assert_array_equal(part.query.images, found.query.images[2:3])
 
 
 def test_probability_of_grey():
   batch = tiny_detector.episodes(b=8, k=1, m=1)
-  never, always = (color.grey_batch(batch, 0, p) for p in (0.0, 1.0))
+  never, always = (_grey(batch, 0, p) for p in (0.0, 1.0))
   np.testing.assert_array_equal(never.query.images, batch.query.images)
   assert np.ptp(always.query.images, axis=-1).max() < 1e-3

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +25,7 @@ def _batch(seed=0, shape=(2, 3, 4)):
   return heatmaps, keypoints, rng.random(shape) < 0.6
 
 
+@functools.partial(jax.jit, static_argnums=3)
 def _loss(heatmaps, keypoints, valid, kind):
   return heatmap_losses.heatmap_loss(
     heatmaps, keypoints, valid, stride=8, sigma=SIGMA, kind=kind

@@ -168,6 +168,14 @@ def test_without_mfcl_nothing_of_it_is_computed():
     _train(tiny_detector.episodes(b=1))
 
 
+# Compiled: hundreds of small programs would cost more than these.
+_sample = jax.jit(
+  negatives.sample_negatives,
+  static_argnames=("image_size", "num", "distance", "box_scale"),
+)
+_pool = jax.jit(aggregator.pool_features, static_argnames=("image_size", "sigma"))
+_contrast = jax.jit(losses.mfcl_loss, static_argnums=(4, 5))
+
 OTHER_MFCL = {
   "mfcl_level": "instance",
   "mfcl_temperature": 0.3,
@@ -182,7 +190,7 @@ def _mfcl(batch, loss, pool_sigma=DETECTOR.config.pool_sigma):
   output, _ = _apply(_variables(), batch)
   views = episode.all_views(batch)
   pool = functools.partial(
-    aggregator.pool_features,
+    _pool,
     output.features,
     image_size=tiny_detector.SIDE,
     sigma=pool_sigma,
@@ -192,7 +200,7 @@ def _mfcl(batch, loss, pool_sigma=DETECTOR.config.pool_sigma):
     points = np.zeros((*views.visible.shape[:2], loss.negatives_per_image, 2))
     for b, t in np.ndindex(points.shape[:2]):
       key = jax.random.fold_in(jax.random.key(5), batch.episode_index[b])
-      points[b, t] = negatives.sample_negatives(
+      points[b, t] = _sample(
         jax.random.fold_in(key, t),
         views.keypoints[b, t],
         views.visible[b, t],
@@ -202,7 +210,7 @@ def _mfcl(batch, loss, pool_sigma=DETECTOR.config.pool_sigma):
         box_scale=loss.negative_box_scale,
       )
     background = pool(np.float32(points))
-  total, count = losses.mfcl_loss(
+  total, count = _contrast(
     pool(views.keypoints),
     views.visible,
     batch.keypoint_ids,
@@ -237,7 +245,8 @@ def test_every_detail_of_mfcl_matters_to_what_is_compared():
 def test_colours_are_jittered_by_the_seed_of_the_run():
   batch = tiny_detector.episodes()
   plain, found = _train(batch)[1], _train(batch, color_jitter=0.3)[1]
-  expected = _train(color.jitter_batch(batch, 5, 0.3))[1]
+  jitter = jax.jit(functools.partial(color.jitter_batch, seed=5, strength=0.3))
+  expected = _train(jitter(batch))[1]
   assert abs(found["loss_main"] - plain["loss_main"]) > 1e-3 * plain["loss_main"]
   for name, value in expected.items():
     np.testing.assert_allclose(found[name], value, rtol=1e-5)

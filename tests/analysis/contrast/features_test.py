@@ -44,18 +44,22 @@ def _pooled_one_by_one(cfg, variables, feed, plan):
   """{(instance, keypoint): features} of one episode: a Gaussian mean of its cells."""
   detector = FewShotDetector(cfg.model, cfg.data.image_size)
   batch = jax.tree.map(lambda x: x[None], plan)
-  batch = store.with_pixels(batch, feed.store, crop_size(cfg.data))
+  crop = jax.jit(lambda *given: store.with_pixels(*given, crop_size(cfg.data)))
+  batch = crop(batch, feed.store)
   apply = jax.jit(functools.partial(detector.apply, train=False))
-  maps = apply(variables, batch).features[0]
-  pooled, views = {}, episode.all_views(plan)
-  for t, n in np.argwhere(views.visible & (plan.keypoint_ids >= 0)):
-    vector = aggregator.pool_features(
-      maps[None, [t]],
-      views.keypoints[None, [t]][:, :, [n]],
+  maps = np.asarray(apply(variables, batch).features[0])
+  pool = jax.jit(
+    functools.partial(
+      aggregator.pool_features,
       image_size=cfg.data.image_size,
       sigma=cfg.model.pool_sigma,
     )
-    pooled[int(views.instance[t]), int(plan.keypoint_ids[n])] = vector[0, 0, 0]
+  )
+  pooled, views = {}, episode.all_views(plan)
+  for t, n in np.argwhere(views.visible & (plan.keypoint_ids >= 0)):
+    vector = pool(maps[None, [t]], views.keypoints[None, [t]][:, :, [n]])
+    found = np.asarray(vector)[0, 0, 0]
+    pooled[int(views.instance[t]), int(plan.keypoint_ids[n])] = found
   return pooled
 
 
