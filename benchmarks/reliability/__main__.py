@@ -49,7 +49,7 @@ def main() -> int:
   parser.add_argument("--tree", type=pathlib.Path, default=_ROOT, help="what is tried")
   parser.add_argument("--seed", type=int, default=0, help="of random damages")
   parser.add_argument(
-    "--out", type=pathlib.Path, default=_ROOT / "benchmarks/reliability/after.json"
+    "--out", type=pathlib.Path, default=_ROOT / "runs" / "reliability.json"
   )
   parser.add_argument("--work", type=pathlib.Path, help="scratch folder, kept")
   parser.add_argument(
@@ -77,6 +77,7 @@ def _run(args: argparse.Namespace) -> int:
       found[name] = {"commit": _commit(tree), "size": args.size} | counts
       failed |= bool(counts["failures"] or counts["note"])
       print(_row(name, found[name]), flush=True)
+      args.out.parent.mkdir(parents=True, exist_ok=True)
       args.out.write_text(json.dumps(found, indent=1) + "\n")
   print(f"\n{table([found])}")
   return int(failed)
