@@ -45,9 +45,12 @@ lint: .venv/installed
 	$(BIN)/pyright
 
 # site/index.html: README, docs/ and the API reference; any warning is an error.
-docs: .venv/installed
-	$(BIN)/pip install --quiet -e '.[docs]'
+docs: .venv/docs
 	$(BIN)/mkdocs build --strict --quiet
+
+.venv/docs: .venv/installed
+	$(BIN)/pip install --quiet $(PIP_OPTIONS) -e '.[docs]'
+	touch $@
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -72,13 +72,17 @@ LONG = (
   "multiprocess_test",
   "scripts_test",
   "parity_test",
-  "evaluation_test",
   "optimized_test",
   "training_test",
-  "notebook_test",
   "preemption_test",
+  "research_test",
+  "notebook_test",
+  "evaluation_test",
   "own_labels_test",
   "pose_test",
+  "grain_pipeline_test",
+  "transfer_test",
+  "main_test",
 )
 """Long files, the longest first, so that no worker is left with one at the end."""
 
