@@ -11,7 +11,7 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -115,6 +115,14 @@ def link(source: pathlib.Path, target: pathlib.Path) -> None:
 def write_json(path: pathlib.Path, content: Any, indent: int | None = 2) -> None:
   """Writes JSON, on one line where `indent` is None; as `write_bytes`."""
   write_text(path, json.dumps(content, indent=indent) + "\n")
+
+
+def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+  """Writes arrays as an npz file; as `write_bytes`."""
+  content = io.BytesIO()
+  named: Any = dict(arrays)
+  np.savez(content, **named)
+  write_bytes(path, content.getvalue())
 
 
 def write_picture(

@@ -2,15 +2,18 @@
 
 Weights are random: speed does not depend on them. Beside the whole: the same one
 episode at a time, as the original does; the planning of the episodes alone; the
-network alone on a batch that stays.
+network alone on a batch that stays. Then all that evaluate.py does but the search for
+objects: first, and again, when what the untrained encoder predicted is kept.
 """
 
 import dataclasses
 import functools
 import pathlib
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+import jax
 import numpy as np
 
 from benchmarks.harness.problem import Problem, Setup, Side
@@ -20,8 +23,9 @@ from fskd_jax.config import Config
 from fskd_jax.data.feed import Feed
 from fskd_jax.data.plans import evaluation_index_batches
 from fskd_jax.device import parallel
-from fskd_jax.few_shot import scoring
+from fskd_jax.few_shot import evaluation, remembered, scoring
 from fskd_jax.few_shot.pools import evaluation_sampler
+from fskd_jax.metrics.results import results_folder
 from fskd_jax.models.build import make_detector
 
 CACHE = pathlib.Path(__file__).parents[2] / "data_cache"
@@ -43,6 +47,15 @@ def problems(setup: Setup) -> Iterator[Problem]:
     },
     checks=(("ours", "one episode at a time"),),
     items=episodes * (cfg.eval.shots + cfg.eval.queries),
+  )
+  yield Problem(
+    name=f"evaluation of a run, {episodes} episodes of each setting",
+    variables={"episodes": episodes},
+    sides={
+      "again": {"": functools.partial(_run, cfg, episodes, True)},
+      "first": {"": functools.partial(_run, cfg, episodes, False)},
+    },
+    is_long=setup.is_full,
   )
 
 
@@ -82,6 +95,25 @@ def _whole(cfg: Config, episodes: int) -> Side:
 def _one_by_one(cfg: Config, episodes: int) -> Side:
   evaluation = dataclasses.replace(cfg.eval, batch_episodes=1)
   return _whole(dataclasses.replace(cfg, eval=evaluation), episodes)
+
+
+def _run(cfg: Config, episodes: int, is_again: bool) -> Side:
+  """Evaluates as evaluate.py does; again, what the baseline predicted is kept."""
+  settings = ("unseen/base", "unseen/novel")
+  changed = {"episodes": episodes, "settings": settings, "search_episodes": 0}
+  cfg = dataclasses.replace(cfg, eval=dataclasses.replace(cfg.eval, **changed))
+  variables = ours.random_variables(make_detector(cfg))
+  folder = tempfile.TemporaryDirectory()
+  kept = results_folder(folder.name, cfg.eval) / remembered.FILE
+
+  def run() -> dict[str, Any]:
+    return evaluation.evaluate(cfg, variables, 0, folder.name)
+
+  def numbers(results: dict[str, Any]) -> list[np.ndarray]:
+    return [np.array(jax.tree.leaves(results["settings"]), np.float64)]
+
+  before = (lambda: None) if is_again else (lambda: kept.unlink(missing_ok=True))
+  return Side(run, numbers, before=before)
 
 
 def _plans(cfg: Config, episodes: int) -> Side:

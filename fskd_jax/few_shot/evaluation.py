@@ -14,10 +14,12 @@ import numpy as np
 from fskd_jax.config import Config, EvalConfig
 from fskd_jax.data.feed import Feed
 from fskd_jax.device import parallel, processes
-from fskd_jax.few_shot import baselines, choice, fitting, report
+from fskd_jax.episode import EpisodeBatch
+from fskd_jax.few_shot import baselines, choice, fitting, remembered, report
 from fskd_jax.few_shot.calibration import Calibration
 from fskd_jax.few_shot.outcomes import Outcomes
 from fskd_jax.few_shot.pools import checked_sampler
+from fskd_jax.few_shot.remembered import Remembered
 from fskd_jax.few_shot.sampler import EpisodeSampler
 from fskd_jax.few_shot.scoring import (
   Predictor,
@@ -137,7 +139,8 @@ def measure(
   One pass over the episodes gives the scores and the outcomes to calibrate on. Then the
   search for objects without a box is measured, if predictions are as users get them.
   Writes results.json, the scores of every episode (`record.FILE`), a table (table.txt,
-  also logged) and episodes.png (worst, typical and best episodes).
+  also logged) and episodes.png (worst, typical and best episodes). What the untrained
+  encoder predicts is kept there for the next evaluation (`remembered`).
 
   Args:
     cfg: Configuration of the detector and of the evaluation.
@@ -153,8 +156,16 @@ def measure(
   Returns:
     The content of results.json.
   """
-  read, others = _predictors(cfg, feed, variables, prior)
-  scored = score_settings(cfg.eval, feed, samplers, {DETECTOR: read, **others})
+  trained = parallel.replicate(variables, backend=cfg.train.backend)
+  read = functools.partial(keypoint_reader(cfg, feed, prior=prior), trained)
+  untrained = _untrained_encoder(cfg, feed, variables, folder)
+  predictors = {
+    DETECTOR: read,
+    "copy_support": baselines.copy_support,
+    "untrained_encoder": untrained,
+  }
+  scored = score_settings(cfg.eval, feed, samplers, predictors)
+  untrained.keep()
   outcomes = {setting: found.outcomes[DETECTOR] for setting, found in scored.items()}
   calibrated = calibrator(read, outcomes) if calibrator else None
   settings = {setting: _entry(found) for setting, found in scored.items()}
@@ -220,11 +231,10 @@ def _head(cfg: Config, feed: Feed, step: int) -> dict[str, Any]:
   }
 
 
-def _predictors(
-  cfg: Config, feed: Feed, variables: Any, prior: Prior | None
-) -> tuple[Reader, dict[str, Predictor]]:
-  """Returns the detector, and the baselines by name."""
-  place = functools.partial(parallel.replicate, backend=cfg.train.backend)
+def _untrained_encoder(
+  cfg: Config, feed: Feed, variables: Any, folder: pathlib.Path
+) -> Remembered:
+  """Returns the baseline that `baselines.untrained_model` describes."""
   bare = dataclasses.replace(cfg, model=baselines.untrained_model(cfg.model))
   fresh = init_variables(make_detector(bare), cfg.train.seed)
   if cfg.model.pyramid.beside:
@@ -234,12 +244,10 @@ def _predictors(
     fresh = processes.together(
       lambda: pretrained_variables(drawn, cfg.model.pretrained, bare.model)
     )
-  read = keypoint_reader(cfg, feed, prior=prior)
-  read_bare = keypoint_reader(bare, feed)
-  trained, untrained = place(variables), place(fresh)
-  return functools.partial(read, trained), {
-    "copy_support": baselines.copy_support,
-    "untrained_encoder": lambda batch: np.asarray(
-      read_bare(untrained, batch).keypoints
-    ),
-  }
+  read = keypoint_reader(bare, feed)
+  placed = parallel.replicate(fresh, backend=cfg.train.backend)
+
+  def predict(batch: EpisodeBatch) -> np.ndarray:
+    return np.asarray(read(placed, batch).keypoints)
+
+  return Remembered(folder / remembered.FILE, predict, bare, feed, fresh)
