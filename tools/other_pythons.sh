@@ -24,10 +24,11 @@ else
   if [ ! -x "$place/usr/bin/python$version" ]; then
     command -v debootstrap >/dev/null || apt-get install -y -qq debootstrap
     mkdir -p "$home"
-    debootstrap --variant=minbase --include="python$version-venv,ca-certificates,git" \
+    debootstrap --variant=minbase --include="python$version-venv,ca-certificates,git,make" \
       "$release" "$place" http://deb.debian.org/debian
     cp /etc/ssl/certs/ca-certificates.crt "$place/etc/ssl/certs/"
-    cp /etc/resolv.conf "$place/etc/"
+    # Processes find each other by the name of this host.
+    cp /etc/resolv.conf /etc/hosts /etc/hostname "$place/etc/"
   fi
   mountpoint -q "$place/dev" || mount --rbind /dev "$place/dev" # shared memory
   mountpoint -q "$place/proc" || mount -t proc proc "$place/proc"
