@@ -104,10 +104,12 @@ def _rounded(batch, feed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-  "pixels, pixels_off, confidence_off", [("rounded", 1e-3, 1e-3), ("own", 0.3, 0.03)]
+  "pixels, share, pixels_off, confidence_off",
+  # Floats may decide otherwise than rounded pixels between two places as likely.
+  [("rounded", 1.0, 1e-3, 1e-3), ("own", 0.9, 0.3, 0.03)],
 )
 def test_predictions_are_those_of_the_evaluation(
-  run, detector, shapes_folder, pixels, pixels_off, confidence_off
+  run, detector, shapes_folder, pixels, share, pixels_off, confidence_off
 ):
   """On the same pixels but for rounding errors; those of the evaluation are floats."""
   cfg, _, variables, feed = run
@@ -130,6 +132,7 @@ def test_predictions_are_those_of_the_evaluation(
   def files(numbers):
     return [shapes_folder / "images" / names[n] for n in numbers]
 
+  off: tuple[list[float], list[float]] = ([], [])
   for episode in range(4):
     (instance,) = batch.support.instance[episode]
     ids = [k for k in batch.keypoint_ids[episode] if k >= 0]
@@ -144,17 +147,15 @@ def test_predictions_are_those_of_the_evaluation(
     )
     count = len(ids)
     shown = batch.support.visible[episode].any(0)[:count]
-    off = np.abs((found.keypoints - expected_keypoints[episode][:, :count])[:, shown])
-    # Rounded pixels may decide between two cells that are as high.
-    assert np.quantile(off, 0.9) <= pixels_off and off.max() <= 5 * pixels_off
+    away = (found.keypoints - expected_keypoints[episode][:, :count])[:, shown]
     confidence = detector.calibration.confidence(expected.mass, expected.peak)
-    np.testing.assert_allclose(
-      found.confidence[:, shown],
-      confidence[episode][:, :count][:, shown],
-      atol=confidence_off,
-    )
+    doubted = (found.confidence - confidence[episode][:, :count])[:, shown]
+    off[0].extend(np.abs(away).ravel())
+    off[1].extend(np.abs(doubted).ravel())
     assert np.isnan(found.keypoints[:, ~shown]).all()
     assert (found.confidence[:, ~shown] == 0).all()
+  assert np.quantile(off[0], share) <= pixels_off
+  assert np.quantile(off[1], share) <= confidence_off
 
 
 def test_what_was_learned_is_found(detector, support, instances):
