@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 from fskd_jax import config
-from fskd_jax.buckets import mirror
 from fskd_jax.config import Config, keeping
 from fskd_jax.data import fingerprint
 from fskd_jax.device import processes
@@ -17,6 +16,7 @@ from fskd_jax.few_shot.task import FewShotTask
 from fskd_jax.pose.task import PoseTask
 from fskd_jax.prediction import search_evaluation
 from fskd_jax.training import loop
+from fskd_jax.training import workdir as workdirs
 from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.training.state import TrainState
 from fskd_jax.training.task import Task
@@ -62,7 +62,7 @@ def train(
     FloatingPointError: The loss is not finite; the last checkpoint is kept.
   """
   _check(cfg)
-  with mirror.mirrored(workdir, is_training=True) as folder:
+  with workdirs.on_this_machine(workdir, is_training=True) as folder:
     task, step_fn = make_task(cfg), compiled_step(cfg)
     return loop.train(task, cfg, folder, profile_steps, step_fn=step_fn)
 
@@ -89,7 +89,7 @@ def evaluate(
     FileNotFoundError: There is no run.
     ValueError: The configuration is wrong, or a setting holds too little.
   """
-  with mirror.mirrored(workdir) as folder:
+  with workdirs.on_this_machine(workdir) as folder:
     return _evaluate(folder, data, change)
 
 

@@ -67,9 +67,17 @@ def copy_of(address: str | os.PathLike) -> pathlib.Path:
   """Returns the place of an address's copy; it has the same name."""
   scheme, key = _parts(address)
   digest = hashlib.sha256(f"{scheme}:{key}".encode()).hexdigest()[:12]
+  return _home() / digest / pathlib.PurePosixPath(key).name
+
+
+def is_copy(path: pathlib.Path) -> bool:
+  """Returns whether a path is that of a copy, or in one."""
+  return _home().absolute() in path.absolute().parents
+
+
+def _home() -> pathlib.Path:
   usual = pathlib.Path.home() / ".cache" / "fskd_jax" / "buckets"
-  home = pathlib.Path(os.environ.get("FSKD_BUCKETS") or usual)
-  return home / digest / pathlib.PurePosixPath(key).name
+  return pathlib.Path(os.environ.get("FSKD_BUCKETS") or usual)
 
 
 def fetch(

@@ -43,23 +43,20 @@ def mirrored(
       must exist, and nothing is removed from the bucket.
 
   Raises:
-    ValueError: Several processes name a bucket, or another training writes there.
+    ValueError: Another training writes there.
     FileNotFoundError: There is no run at the address.
     ImportError, OSError: As `copies.local`.
   """
   if not is_address(workdir):
     yield pathlib.Path(workdir)
     return
-  if jax.process_count() > 1:
-    raise ValueError(
-      f"{workdir}: a bucket as workdir is for one process; give several a folder that "
-      "all of them see, such as the bucket mounted with gcsfuse or mount-s3"
-    )
   bucket, folder = Bucket(workdir), copy_of(workdir)
   lease = Lease(_Leased(bucket, folder.parent / leases.NAME), bucket.address)
   mirror = _Mirror(bucket, folder, lease if is_training else None)
   with lease.held() if is_training else contextlib.nullcontext():
     mirror.pull()
+    if jax.process_count() > 1:
+      mirror.push()  # the others start from what is in the bucket
     stop = threading.Event()
     sender = threading.Thread(target=mirror.keep_sending, args=(stop,), daemon=True)
     sender.start()
@@ -69,6 +66,29 @@ def mirrored(
       stop.set()
       sender.join()
       mirror.push()
+
+
+def followed(workdir: str | os.PathLike) -> pathlib.Path:
+  """Returns a workdir for a process that does not write: a bucket's checkpoints as now.
+
+  They are in a new folder of this process; nothing that is written there is sent.
+
+  Args:
+    workdir: A folder, or an address gs:// or s3://.
+
+  Raises:
+    As `copies.local`.
+  """
+  if not is_address(workdir):
+    return pathlib.Path(workdir)
+  folder = copy_of(workdir)
+  folder = folder.with_name(f"{folder.name}.process{jax.process_index()}")
+  shutil.rmtree(folder, ignore_errors=True)
+  (folder / "checkpoints").mkdir(parents=True)
+  complete = {str(step) for step in _steps(Bucket(workdir).listing())}
+  if complete:
+    fetch(workdir, folder, lambda name: _step_of(name) in complete)
+  return folder
 
 
 class _Leased:

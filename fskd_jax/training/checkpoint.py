@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from fskd_jax.buckets import copies
 from fskd_jax.config import Config, to_dict
 from fskd_jax.device import processes
 from fskd_jax.training import checkpoint_content as content
@@ -247,6 +248,8 @@ class CheckpointStore:
     processes.together(work if jax.process_index() == 0 else lambda: None)
 
   def _check_seen(self, step: int) -> None:
+    if jax.process_index() and copies.is_copy(self.directory):
+      return  # it will have what process 0 sends when it starts again
     if not (self.directory / str(step)).is_dir():
       raise OSError(
         f"{self.directory} holds no checkpoint of step {step}, which process 0 has "
@@ -279,7 +282,10 @@ class CheckpointStore:
       failed = ", ".join(map(str, unreadable))
       _log.warning("Falling back from step %s to step %d", failed, found[0])
     if self._writable:
-      self._on_main(lambda: self._files.set_aside(unreadable))
+      # Of a bucket every process has a copy.
+      has_own = copies.is_copy(self.directory)
+      do = processes.together if has_own else self._on_main
+      do(lambda: self._files.set_aside(unreadable))
     return found
 
   def _steps(self) -> list[int]:

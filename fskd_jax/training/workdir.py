@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import jax
 
+from fskd_jax.buckets import mirror
 from fskd_jax.buckets.lease import Folder, Lease
 from fskd_jax.device import processes
 
@@ -27,6 +28,27 @@ def local_path(path: str | os.PathLike) -> pathlib.Path:
       "and name the folder where it is mounted"
     )
   return pathlib.Path(path)
+
+
+@contextlib.contextmanager
+def on_this_machine(
+  workdir: str | os.PathLike, *, is_training: bool = False
+) -> Iterator[pathlib.Path]:
+  """Provides a workdir as a folder of this machine; see `mirror.mirrored`.
+
+  Process 0 alone sends to a bucket; the others have the checkpoints that there were at
+  the start (`mirror.followed`). All processes call this.
+
+  Raises:
+    ValueError: Another training writes there, or another process failed.
+    FileNotFoundError, ImportError, OSError: As `mirror.mirrored`.
+  """
+  is_main = jax.process_index() == 0
+  with contextlib.ExitStack() as opened:
+    mirrored = mirror.mirrored(workdir, is_training=is_training)
+    begin = lambda: opened.enter_context(mirrored) if is_main else None
+    folder = processes.together(begin)
+    yield processes.together(lambda: folder or mirror.followed(workdir))
 
 
 @contextlib.contextmanager
