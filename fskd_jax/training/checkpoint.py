@@ -78,6 +78,7 @@ class CheckpointStore:
     folder = workdirs.local_path(workdir)
     self.directory = folder.absolute() / "checkpoints"
     self._keep, self._writable = keep or 0, keep is not None
+    self._is_copy = copies.is_copy(self.directory)  # each process has its own
     if not self._writable and not self.directory.is_dir():
       raise FileNotFoundError(f"{workdir} is no workdir: it has no checkpoints folder")
     with contextlib.ExitStack() as opened:
@@ -248,7 +249,7 @@ class CheckpointStore:
     processes.together(work if jax.process_index() == 0 else lambda: None)
 
   def _check_seen(self, step: int) -> None:
-    if jax.process_index() and copies.is_copy(self.directory):
+    if jax.process_index() and self._is_copy:
       return  # it will have what process 0 sends when it starts again
     if not (self.directory / str(step)).is_dir():
       raise OSError(
@@ -282,9 +283,7 @@ class CheckpointStore:
       failed = ", ".join(map(str, unreadable))
       _log.warning("Falling back from step %s to step %d", failed, found[0])
     if self._writable:
-      # Of a bucket every process has a copy.
-      has_own = copies.is_copy(self.directory)
-      do = processes.together if has_own else self._on_main
+      do = processes.together if self._is_copy else self._on_main
       do(lambda: self._files.set_aside(unreadable))
     return found
 
