@@ -44,13 +44,18 @@ def get_config(variant: str = "scratch") -> Config:
   cfg = _from_scratch()
   if variant == "pretrained":
     cfg.name = "humans_pose_pretrained"
-    cfg.data.image_size = 128  # 8 x 8 tokens
+    cfg.data.image_size = 160  # 10 x 10 tokens
     model = cfg.model
     model.encoder = model.pretrained = "efficientnet_lite0"
     model.strides = (16,)
     model.batch_norm = "frozen"
-    cfg.loss.target_sigma = 1.5 * 4 / 128
-    cfg.optim.rates = (("encoder/backbone/", 0.1),)
+    model.transformer.width, model.transformer.hidden = 128, 256
+    cfg.loss.target_sigma = 1.5 * 4 / 160
+    cfg.train.steps = 7_500
+    cfg.optim.rates = (
+      ("encoder/backbone/(conv_stem|bn0|stage[12]_)", 0.0),
+      ("encoder/backbone/", 0.1),
+    )
   return cfg
 
 
