@@ -109,7 +109,9 @@ def measure(
   sampler = checked_sampler(feed, transfer.SETTING, cfg.eval)
 
   def reduce(output: Any, batch: Any) -> Any:
-    read = functools.partial(step.read_keypoints, output, batch, kind="mode")
+    read = functools.partial(
+      step.read_keypoints, output, batch, image_size=cfg.data.image_size, kind="mode"
+    )
     found = [read(loss=cfg.loss, prior=prior).keypoints for prior in (None, *priors)]
     return jnp.stack([jnp.asarray(points) for points in found], axis=1)
 

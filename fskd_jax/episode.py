@@ -21,7 +21,8 @@ class Views(NamedTuple):
 
   Attributes:
     images: int32 [b t] in a plan, the image's number in its data set. After an
-      executor, uint8 or float32 [b t L L 3], RGB pixels in 0..255.
+      executor, uint8 or float32 [b t L L 3], RGB pixels in 0..255. In an evaluation
+      that encodes every crop once, a tuple of maps [b t h w c].
     keypoints: float32 [b t n 2], (x, y) in pixels of the crop. Always finite and
       inside the crop (0..L-1); meaningless where not visible.
     visible: bool [b t n], annotated and inside the crop.

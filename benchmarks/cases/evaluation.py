@@ -72,7 +72,7 @@ def _open(cfg: Config) -> tuple[Feed, Any, Any]:
   place = functools.partial(parallel.replicate, backend="single")
   feed = Feed.open(cfg.data)
   variables = place(ours.random_variables(make_detector(cfg)))
-  predict = functools.partial(scoring.keypoint_reader(cfg, feed, "single"), variables)
+  predict = scoring.reader_of(cfg, feed, variables, "single")
   return feed, evaluation_sampler(feed, SETTING, cfg.eval), predict
 
 

@@ -19,7 +19,7 @@ from fskd_jax.device import parallel
 from fskd_jax.episode import EpisodeBatch, Views
 from fskd_jax.few_shot.pools import evaluation_sampler
 from fskd_jax.few_shot.sampler import EpisodeSampler
-from fskd_jax.few_shot.scoring import keypoint_reader, score
+from fskd_jax.few_shot.scoring import reader_of, score
 from fskd_jax.metrics.intervals import Interval, crossed_bootstrap
 from fskd_jax.models.build import Model
 
@@ -82,11 +82,10 @@ def measure(
     ValueError: A setting has too few images for such episodes.
   """
   cfg = model.config
-  read = keypoint_reader(cfg, feed, "single")
   variables = parallel.replicate(model.variables, backend="single")
+  read = reader_of(cfg, feed, variables, "single")
   predictors = {
-    str(k): lambda batch, k=k: read(variables, first_shots(batch, k))
-    for k in range(1, shots + 1)
+    str(k): lambda batch, k=k: read(first_shots(batch, k)) for k in range(1, shots + 1)
   }
   drawn = dataclasses.replace(cfg.eval, shots=shots)
   found = {}

@@ -16,6 +16,7 @@ from fskd_jax.data.evaluation_batches import evaluation_batches
 from fskd_jax.data.feed import Feed
 from fskd_jax.device import parallel
 from fskd_jax.episode import EpisodeBatch
+from fskd_jax.few_shot.encoded import EncodedCrops
 from fskd_jax.few_shot.outcomes import THRESHOLD
 from fskd_jax.few_shot.sampler import EpisodeSampler
 from fskd_jax.few_shot.scoring import run_detector
@@ -50,10 +51,15 @@ def choose_prior(
   """
   grid = list(itertools.product(STRENGTHS, SIGMAS))
   reduce = functools.partial(
-    _keypoints, loss=cfg.loss, strengths=STRENGTHS, sigmas=SIGMAS
+    _keypoints,
+    image_size=cfg.data.image_size,
+    loss=cfg.loss,
+    strengths=STRENGTHS,
+    sigmas=SIGMAS,
   )
   run = run_detector(cfg, feed, reduce)
-  place = parallel.replicate(variables, backend=cfg.train.backend)
+  placed = parallel.replicate(variables, backend=cfg.train.backend)
+  crops = EncodedCrops(cfg, feed, placed)
   count = min(max(EPISODES // len(samplers), LEAST), cfg.eval.episodes)
   means = []
   for sampler in samplers.values():
@@ -64,7 +70,7 @@ def choose_prior(
     with evaluation_batches(feed, sampler, count, cfg.eval.batch_episodes) as batches:
       for batch in batches:
         species = feed.species(batch.query.instance)
-        found = np.asarray(run(place, batch))
+        found = np.asarray(run(placed, crops.put_into(batch)))
         for number, of_prior in enumerate(scores):
           of_prior.add(batch, found[:, number], species)
     means.append([s.summary()["pck"][f"{THRESHOLD:g}"]["mean"] or 0.0 for s in scores])
@@ -84,6 +90,7 @@ def _keypoints(
   output: DetectorOutput,
   batch: EpisodeBatch,
   *,
+  image_size: int,
   loss: LossConfig,
   strengths: tuple[float, ...],
   sigmas: tuple[float, ...],
@@ -96,7 +103,9 @@ def _keypoints(
 
   def read(strength: Array, sigma: Array) -> Array:
     prior = Prior(strength=strength, sigma=sigma)
-    found = read_keypoints(output, batch, loss=loss, kind="mode", prior=prior)
+    found = read_keypoints(
+      output, batch, image_size=image_size, loss=loss, kind="mode", prior=prior
+    )
     return jnp.asarray(found.keypoints)
 
   of_width = functools.partial(

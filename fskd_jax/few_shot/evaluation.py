@@ -25,7 +25,7 @@ from fskd_jax.few_shot.scoring import (
   Predictor,
   Reader,
   Scores,
-  keypoint_reader,
+  reader_of,
   score,
 )
 from fskd_jax.heatmaps.prior import Prior
@@ -157,7 +157,7 @@ def measure(
     The content of results.json.
   """
   trained = parallel.replicate(variables, backend=cfg.train.backend)
-  read = functools.partial(keypoint_reader(cfg, feed, prior=prior), trained)
+  read = reader_of(cfg, feed, trained, prior=prior)
   untrained = _untrained_encoder(cfg, feed, variables, folder)
   predictors = {
     DETECTOR: read,
@@ -244,10 +244,10 @@ def _untrained_encoder(
     fresh = processes.together(
       lambda: pretrained_variables(drawn, cfg.model.pretrained, bare.model)
     )
-  read = keypoint_reader(bare, feed)
   placed = parallel.replicate(fresh, backend=cfg.train.backend)
+  read = reader_of(bare, feed, placed)
 
   def predict(batch: EpisodeBatch) -> np.ndarray:
-    return np.asarray(read(placed, batch).keypoints)
+    return np.asarray(read(batch).keypoints)
 
   return Remembered(folder / remembered.FILE, predict, bare, feed, fresh)

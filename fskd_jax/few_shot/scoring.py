@@ -14,6 +14,7 @@ from fskd_jax.data.plans import Sampler
 from fskd_jax.device import parallel
 from fskd_jax.episode import EpisodeBatch
 from fskd_jax.few_shot import step as few_shot_step
+from fskd_jax.few_shot.encoded import EncodedCrops
 from fskd_jax.few_shot.outcomes import Outcomes, concatenate, outcomes_of
 from fskd_jax.heatmaps.decoding import Readout
 from fskd_jax.heatmaps.prior import Prior
@@ -61,8 +62,7 @@ def run_detector(
   Returns:
     `(variables, batch) -> tree of NumPy arrays [b ..]`, on every device of the backend.
   """
-  run = _compiled(cfg, reduce, backend or cfg.train.backend)
-  return lambda variables, batch: run(variables, batch, feed.store)
+  return _on(feed, _compiled(cfg, reduce, backend or cfg.train.backend))
 
 
 def _compiled(
@@ -88,6 +88,7 @@ def keypoint_reader(
   backend = backend or cfg.train.backend
   read = functools.partial(
     few_shot_step.read_keypoints,
+    image_size=cfg.data.image_size,
     loss=cfg.loss,
     kind=cfg.eval.decoding,
     prior=prior,
@@ -96,7 +97,38 @@ def keypoint_reader(
     ("reader", cfg, prior, backend),
     lambda: _compiled(*copy.deepcopy((cfg, read)), backend),
   )
-  return lambda variables, batch: run(variables, batch, feed.store)
+  return _on(feed, run)
+
+
+def reader_of(
+  cfg: Config,
+  feed: Feed,
+  variables: Any,
+  backend: str | None = None,
+  prior: Prior | None = None,
+) -> Reader:
+  """Returns batch -> `Readout` of one detector, which encodes every crop once.
+
+  Args:
+    cfg: Configuration of the detector.
+    feed: The data set, on the devices of the backend.
+    variables: Variables of the detector, as returned by `parallel.replicate`.
+    backend: As for `run_detector`.
+    prior: As for `keypoint_reader`.
+  """
+  read = keypoint_reader(cfg, feed, backend, prior)
+  crops = EncodedCrops(cfg, feed, variables, backend)
+  return lambda batch: read(variables, crops.put_into(batch))
+
+
+def _on(feed: Feed, run: Callable[..., Any]) -> Callable[[Any, EpisodeBatch], Any]:
+  """Gives a program the images of a feed, unless a batch has maps in their place."""
+
+  def run_on(variables: Any, batch: EpisodeBatch) -> Any:
+    is_encoded = isinstance(batch.query.images, tuple)
+    return run(variables, batch, None if is_encoded else feed.store)
+
+  return run_on
 
 
 def score(

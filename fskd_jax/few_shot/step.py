@@ -108,12 +108,17 @@ def eval_step(
 
   Args:
     variables: The detector's params and batch_stats.
-    batch: This device's episodes.
+    batch: This device's episodes, also with maps in the place of images
+      (`encoded.EncodedCrops`).
     detector: The network.
     reduce: Function of output and batch that gives the result, such as
       `read_keypoints`.
   """
-  output: Any = detector.apply(variables, batch, train=False)
+  output: Any
+  if isinstance(batch.query.images, tuple):
+    output = detector.apply(variables, batch, method="detect_encoded")
+  else:
+    output = detector.apply(variables, batch, train=False)
   return reduce(output, batch)
 
 
@@ -121,6 +126,7 @@ def read_keypoints(
   output: DetectorOutput,
   batch: EpisodeBatch,
   *,
+  image_size: int,
   loss: LossConfig,
   kind: str,
   prior: Prior | None = None,
@@ -129,13 +135,14 @@ def read_keypoints(
 
   Args:
     output: Output of the detector.
-    batch: The episodes, with their pixels.
+    batch: The episodes.
+    image_size: The side of the crops, pixels.
     loss: The loss that the detector was trained with.
     kind: The kind of decoding, see `decoding.decode`.
     prior: Prior of all keypoints of an image together; None for none.
   """
   heatmaps = fuse_heatmaps(output.heatmaps)
-  stride = batch.query.images.shape[-2] / heatmaps.shape[-1]
+  stride = image_size / heatmaps.shape[-1]
   support, query = batch.support, batch.query
   places = Places(
     support.keypoints, support.visible, support.box[..., 2:], query.box[..., 2:]

@@ -15,7 +15,7 @@ from fskd_jax.few_shot import evaluation, report
 from fskd_jax.few_shot import step as few_shot_step
 from fskd_jax.few_shot.mixing import training_sampler
 from fskd_jax.few_shot.pools import evaluation_sampler
-from fskd_jax.few_shot.scoring import Reader, keypoint_reader, score
+from fskd_jax.few_shot.scoring import Reader, reader_of, score
 from fskd_jax.metrics import results
 from fskd_jax.models.build import make_detector
 from fskd_jax.models.detector import init_variables
@@ -89,11 +89,10 @@ class FewShotValidator:
       if not feed.why_empty(setting)
     }
     self.is_possible = bool(self._samplers)
-    self._read = keypoint_reader(cfg, feed)
 
   def _reader(self, state: train_state.TrainState) -> Reader:
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    return functools.partial(self._read, variables)
+    return reader_of(self._cfg, self._feed, variables)
 
   def scores(self, state: train_state.TrainState) -> dict[str, float]:
     """Returns PCK@0.1 (or at the nearest threshold) by list of types.

@@ -126,12 +126,26 @@ class FewShotDetector(nn.Module):
     self, batch: EpisodeBatch, *, train: bool, rotate_support: bool = False
   ) -> DetectorOutput:
     """Detects as `__call__`, in images that `normalize_for` returned."""
-    images, keypoints, visible = (
+    images = jnp.concatenate([batch.support.images, batch.query.images], axis=1)
+    return self._match(self._encode(images, train), batch, rotate_support)
+
+  def detect_encoded(self, batch: EpisodeBatch) -> DetectorOutput:
+    """Detects as `__call__`, given what `encode` returned in the place of images."""
+    pairs = zip(batch.support.images, batch.query.images)
+    return self._match(tuple(jnp.concatenate(x, axis=1) for x in pairs), batch)
+
+  def _match(
+    self,
+    features: tuple[Array, ...],
+    batch: EpisodeBatch,
+    rotate_support: bool = False,
+  ) -> DetectorOutput:
+    """Detects given the maps of all images, [b t h w c] of every stride."""
+    keypoints, visible = (
       jnp.concatenate(pair, axis=1)
-      for pair in zip(batch.support.annotations(), batch.query.annotations())
+      for pair in zip(batch.support.annotations()[1:], batch.query.annotations()[1:])
     )
-    shots, num_images = batch.support.images.shape[1], images.shape[1]
-    features = self._encode(images, train)
+    shots, num_images = batch.support.visible.shape[1], visible.shape[1]
     roles = (features, keypoints, visible)
     if rotate_support:
       roles = episode.rotate_support(roles, num_images)

@@ -18,7 +18,12 @@ from fskd_jax.training import state as train_state
 
 DETECTOR = tiny_detector.detector()
 SIZE = (tiny_detector.SIDE, tiny_detector.SIDE)
-READ = functools.partial(few_shot_step.read_keypoints, loss=LossConfig(), kind="mode")
+READ = functools.partial(
+  few_shot_step.read_keypoints,
+  image_size=tiny_detector.SIDE,
+  loss=LossConfig(),
+  kind="mode",
+)
 EVALUATE = functools.partial(few_shot_step.eval_step, detector=DETECTOR, reduce=READ)
 
 

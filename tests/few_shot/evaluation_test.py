@@ -259,19 +259,19 @@ def test_another_decoding_is_stamped_and_kept_apart(evaluate, reference, tmp_pat
 def test_scores_and_calibration_are_of_one_pass(evaluate, trained, monkeypatch):
   """Every episode of a setting goes through the network once; then the pictures."""
   seen = []
-  make = evaluation.keypoint_reader
+  make = evaluation.reader_of
 
-  def counting(cfg, feed, prior=None):
-    read = make(cfg, feed, prior=prior)
+  def counting(cfg, feed, variables, prior=None):
+    read = make(cfg, feed, variables, prior=prior)
 
-    def run(variables, batch):
+    def run(batch):
       if cfg.model.kernel_generator != "prototype":  # the untrained encoder
         seen.extend(i for i in batch.episode_index if i >= 0)
-      return read(variables, batch)
+      return read(batch)
 
     return run
 
-  monkeypatch.setattr(evaluation, "keypoint_reader", counting)
+  monkeypatch.setattr(evaluation, "reader_of", counting)
   settings = ("validation/base", "validation/novel")
   evaluate(settings=settings, search_episodes=0)
   assert len(seen) == 2 * (trained[0].eval.episodes + 3)

@@ -111,16 +111,16 @@ def test_the_second_evaluation_of_a_run_runs_the_detector_alone(
   )
   saved = CheckpointStore(trained[1]).restore_model()
   first = evaluation.evaluate(cfg, saved.variables, saved.step, tmp_path)
-  make = evaluation.keypoint_reader
+  make = evaluation.reader_of
 
-  def only_the_detector(cfg, feed, prior=None):
-    read = make(cfg, feed, prior=prior)
+  def only_the_detector(cfg, feed, variables, prior=None):
+    read = make(cfg, feed, variables, prior=prior)
 
-    def run(variables, batch):
+    def run(batch):
       assert cfg.model.kernel_generator != "prototype"
-      return read(variables, batch)
+      return read(batch)
 
     return run
 
-  monkeypatch.setattr(evaluation, "keypoint_reader", only_the_detector)
+  monkeypatch.setattr(evaluation, "reader_of", only_the_detector)
   assert evaluation.evaluate(cfg, saved.variables, saved.step, tmp_path) == first

@@ -62,7 +62,12 @@ def _train(
   return step(state, batch)
 
 
-READ = functools.partial(few_shot_step.read_keypoints, loss=LOSS, kind="argmax")
+READ = functools.partial(
+  few_shot_step.read_keypoints,
+  image_size=DETECTOR.image_size,
+  loss=LOSS,
+  kind="argmax",
+)
 _predict = jax.jit(
   functools.partial(few_shot_step.eval_step, detector=DETECTOR, reduce=READ)
 )

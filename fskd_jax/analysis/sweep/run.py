@@ -6,7 +6,6 @@ again.
 """
 
 import contextlib
-import functools
 import json
 import logging
 import pathlib
@@ -25,7 +24,7 @@ from fskd_jax.data.feed import Feed
 from fskd_jax.device import parallel
 from fskd_jax.few_shot import evaluation
 from fskd_jax.few_shot.pools import evaluation_sampler
-from fskd_jax.few_shot.scoring import keypoint_reader, score
+from fskd_jax.few_shot.scoring import reader_of, score
 from fskd_jax.files import append_text, read_lines
 from fskd_jax.models.build import count_parameters
 from fskd_jax.training.checkpoint import CheckpointStore
@@ -100,12 +99,11 @@ def run_one(job: plan.Job, folder: pathlib.Path) -> dict[str, Any]:
   workdir = folder / "runs" / f"{re.sub(r'[ /]', '_', job.name)}-{job.seed}"
   start = time.perf_counter()
   experiment.train(cfg, workdir)
-  place = functools.partial(parallel.replicate, backend=cfg.train.backend)
   with contextlib.closing(CheckpointStore(workdir)) as checkpoints:
     saved = checkpoints.restore_model()
   feed = Feed.open(cfg.data, cfg.train.backend)
-  read = keypoint_reader(cfg, feed)
-  predictors = {evaluation.DETECTOR: functools.partial(read, place(saved.variables))}
+  placed = parallel.replicate(saved.variables, backend=cfg.train.backend)
+  predictors = {evaluation.DETECTOR: reader_of(cfg, feed, placed)}
   settings = {}
   for setting in cfg.eval.settings:
     sampler = evaluation_sampler(feed, setting, cfg.eval)
