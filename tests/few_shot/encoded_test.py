@@ -71,7 +71,9 @@ def test_every_crop_is_encoded_once(met, monkeypatch):
     crops.put_into(batch)
   expected = _distinct(batches)
   assert {*seen} == expected
-  rows = sum(batch.query.instance.size + batch.support.instance.size for batch in batches)
+  rows = sum(
+    batch.query.instance.size + batch.support.instance.size for batch in batches
+  )
   assert len(expected) < rows  # objects come back
   del seen[:]
   for batch in batches:
@@ -86,9 +88,7 @@ def test_another_crop_of_an_object_is_another_crop(met):
   crops, batch = EncodedCrops(cfg, feed, variables), batches[0]
   moved = batch.query.to_original + np.float32([[0, 0, 9], [0, 0, 9]])
   other = batch._replace(query=batch.query._replace(to_original=moved))
-  (maps, *_), (elsewhere, *_) = (
-    crops.put_into(x).query.images for x in (batch, other)
-  )
+  (maps, *_), (elsewhere, *_) = (crops.put_into(x).query.images for x in (batch, other))
   assert np.abs(maps - elsewhere).max() > 0.01 * np.abs(maps).max()
 
 
