@@ -57,7 +57,7 @@ def choose_prior(
     strengths=STRENGTHS,
     sigmas=SIGMAS,
   )
-  run = run_detector(cfg, feed, reduce)
+  run = run_detector(cfg, feed, reduce, kept_as="choice of the prior")
   placed = parallel.replicate(variables, backend=cfg.train.backend)
   crops = EncodedCrops(cfg, feed, placed)
   count = min(max(EPISODES // len(samplers), LEAST), cfg.eval.episodes)

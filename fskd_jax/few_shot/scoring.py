@@ -50,6 +50,7 @@ def run_detector(
   feed: Feed,
   reduce: Callable[[DetectorOutput, EpisodeBatch], Any],
   backend: str | None = None,
+  kept_as: str = "",
 ) -> Callable[[Any, EpisodeBatch], Any]:
   """Compiles a detector for the batches of a feed.
 
@@ -58,11 +59,22 @@ def run_detector(
     feed: The data set, on the devices of the backend.
     reduce: Function of output and batch that gives the result, a tree of arrays [b ..].
     backend: One of `parallel.BACKENDS`; None takes `cfg.train.backend`.
+    kept_as: Name under which the program is kept for the next detector of the same
+      configuration, if `reduce` follows from both; "" keeps none.
 
   Returns:
     `(variables, batch) -> tree of NumPy arrays [b ..]`, on every device of the backend.
+    The batch is one from `Feed.batches`, also with maps in the place of its images.
   """
-  return _on(feed, _compiled(cfg, reduce, backend or cfg.train.backend))
+  backend = backend or cfg.train.backend
+  make = lambda: _compiled(*copy.deepcopy((cfg, reduce)), backend)
+  run = keeping.kept((kept_as, cfg, backend), make) if kept_as else make()
+
+  def run_on(variables: Any, batch: EpisodeBatch) -> Any:
+    is_encoded = isinstance(batch.query.images, tuple)
+    return run(variables, batch, None if is_encoded else feed.store)
+
+  return run_on
 
 
 def _compiled(
@@ -85,7 +97,6 @@ def keypoint_reader(
     backend: As for `run_detector`.
     prior: Prior of all keypoints of an image together; None for none.
   """
-  backend = backend or cfg.train.backend
   read = functools.partial(
     few_shot_step.read_keypoints,
     image_size=cfg.data.image_size,
@@ -93,11 +104,7 @@ def keypoint_reader(
     kind=cfg.eval.decoding,
     prior=prior,
   )
-  run = keeping.kept(
-    ("reader", cfg, prior, backend),
-    lambda: _compiled(*copy.deepcopy((cfg, read)), backend),
-  )
-  return _on(feed, run)
+  return run_detector(cfg, feed, read, backend, kept_as=f"reader with {prior}")
 
 
 def reader_of(
@@ -119,16 +126,6 @@ def reader_of(
   read = keypoint_reader(cfg, feed, backend, prior)
   crops = EncodedCrops(cfg, feed, variables, backend)
   return lambda batch: read(variables, crops.put_into(batch))
-
-
-def _on(feed: Feed, run: Callable[..., Any]) -> Callable[[Any, EpisodeBatch], Any]:
-  """Gives a program the images of a feed, unless a batch has maps in their place."""
-
-  def run_on(variables: Any, batch: EpisodeBatch) -> Any:
-    is_encoded = isinstance(batch.query.images, tuple)
-    return run(variables, batch, None if is_encoded else feed.store)
-
-  return run_on
 
 
 def score(
