@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "--frames",
     required=True,
     nargs="+",
-    help="images and folders of images to choose from",
+    help="images and folders of images to choose from; labelled ones are passed over",
   )
   parser.add_argument("--out", required=True, help="new folder for the results")
   parser.add_argument(
@@ -64,5 +64,6 @@ def run(args: argparse.Namespace) -> int:
   )
   for number, frame in enumerate(found, 1):
     print(f"{number:3d}  {frame.query.name}  confidence {frame.confidence:.0%}")
-  print(f"{len(found)} frames to label next: {args.out}")
+  why = ", as there are no others but copies" if len(found) < args.number else ""
+  print(f"{len(found)} frames to label next{why}: {args.out}")
   return 0

@@ -12,7 +12,7 @@ import io
 import os
 import pathlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -80,9 +80,25 @@ def is_image(path: pathlib.Path) -> bool:
   return has_suffix(path.name) and not path.name.startswith(".")
 
 
-def below(folder: pathlib.Path) -> list[pathlib.Path]:
-  """Returns the images in a folder and its sub-folders, sorted."""
-  return sorted(path for path in folder.rglob("*") if is_image(path))
+def below(
+  folder: pathlib.Path, is_wanted: Callable[[pathlib.Path], bool] = is_image
+) -> list[pathlib.Path]:
+  """Returns the images in a folder and its sub-folders, sorted.
+
+  Sub-folders with a dot in front are left out: Jupyter keeps copies of files there.
+
+  Args:
+    folder: The folder.
+    is_wanted: Which files are returned, by their paths.
+  """
+  paths = ((path, path.relative_to(folder).parent.parts) for path in folder.rglob("*"))
+  return sorted(
+    path
+    for path, folders in paths
+    if is_wanted(path)
+    and not path.is_dir()  # clip.mp4/000012.png are the frames of a video
+    and not any(name.startswith(".") for name in folders)
+  )
 
 
 @contextlib.contextmanager

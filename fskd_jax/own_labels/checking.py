@@ -1,7 +1,7 @@
 """Finds labels that are probably wrong, by predicting them from the others."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +38,7 @@ class Doubt(NamedTuple):
     object: Id of the object in the labels.
     keypoints: Names of the keypoints.
     distance: Largest distance of their labels from where they are expected, in standard
-      deviations of the prediction.
+      deviations of the prediction; None if no other object has such keypoints.
     row: Number of the object.
     text: The doubt in words.
   """
@@ -48,7 +48,7 @@ class Doubt(NamedTuple):
   image: str
   object: int
   keypoints: tuple[str, ...]
-  distance: float
+  distance: float | None
   row: int
   text: str
 
@@ -86,10 +86,15 @@ def _of_object(examples: Examples, expected: Expected, row: int) -> Iterator[Dou
       examples.image_name(row),
       examples.instances[row].instance_id,
       tuple(names[i] for i in which),
-      round(max(expected.distance(row, points[i], i) for i in which), 1),
+      _largest(expected.distance(row, points[i], i) for i in which),
       row,
       text,
     )
+
+
+def _largest(distances: Iterable[float | None]) -> float | None:
+  known = [distance for distance in distances if distance is not None]
+  return round(max(known), 1) if known else None
 
 
 _Case = tuple[str, float, tuple[int, ...], str]
@@ -131,10 +136,11 @@ def _strays(
   names, points, side = examples.names, examples.points(row), examples.side(row)
   stray, own = -np.log(expected.area[row]), log_density.diagonal()
   for a in np.flatnonzero(labelled).tolist():
-    odds = special.logit(_ODDS[FAR]) + stray - own[a]
     spread = expected.distance(row, points[a], a)
-    text = f"{names[a]} is {spread:.0f} standard deviations from where it is expected"
-    yield FAR, odds, (a,), text
+    if spread is not None:
+      odds = special.logit(_ODDS[FAR]) + stray - own[a]
+      text = f"{names[a]} is {spread:.0f} standard deviations from where it is expected"
+      yield FAR, odds, (a,), text
     for b in range(len(names)):
       if b == a:
         continue

@@ -54,17 +54,24 @@ class Expected(NamedTuple):
     offsets = places[None, :, None] - self.points[:, row, None]
     spread = self.spread[:, row, None]
     squares = (offsets * np.linalg.solve(spread, offsets[..., None])[..., 0]).sum(-1)
-    peak = 1 / (2 * np.pi * np.sqrt(np.linalg.det(spread)))
+    with np.errstate(invalid="ignore"):  # NaN where nothing is predicted
+      peak = 1 / (2 * np.pi * np.sqrt(np.linalg.det(spread)))
     trust = self.trust[:, row, None]
     found = trust * peak * np.exp(-squares / 2) + (1 - trust) / self.area[row]
     stray = 1 / self.area[row]
     return np.log(np.where(np.isfinite(found), found, stray).mean(0))
 
-  def distance(self, row: int, place: Float[np.ndarray, "2"], kind: int) -> float:
-    """Returns the distance from the nearest prediction, in standard deviations."""
+  def distance(
+    self, row: int, place: Float[np.ndarray, "2"], kind: int
+  ) -> float | None:
+    """Returns the distance from the nearest prediction, in standard deviations.
+
+    None where no other object has the type, so that it is not predicted.
+    """
     offsets = place - self.points[:, row, kind]
     solved = np.linalg.solve(self.spread[:, row, kind], offsets[..., None])[..., 0]
-    return float(np.sqrt(np.nanmin((offsets * solved).sum(-1))))
+    nearest = np.fmin.reduce((offsets * solved).sum(-1))
+    return float(np.sqrt(nearest)) if np.isfinite(nearest) else None
 
   def center(self, row: int) -> Float[np.ndarray, "n 2"]:
     """Returns the median of the predictions of an object, pixels."""

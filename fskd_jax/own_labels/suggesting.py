@@ -4,14 +4,17 @@ A frame is worth labelling if the detector is unsure about it and it looks unlik
 that is labelled or suggested already.
 """
 
+import logging
 import os
 import pathlib
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+from fskd_jax.data.annotations import KeypointDataset
 from fskd_jax.data.any_labels import read_dataset
 from fskd_jax.own_labels import suggestion_files
 from fskd_jax.own_labels.examples import Examples
@@ -28,9 +31,11 @@ MOST_FRAMES = 300
 MOST_SUPPORTS = 10
 """Number of labelled objects in the support, evenly spaced."""
 
-
 COPY = 0.02
 """Distance of descriptions below which a frame is a copy of another one."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class Seen(NamedTuple):
@@ -63,7 +68,8 @@ def suggest(
 
   Args:
     labels: File or folder of the labels that are there.
-    frames: Images and folders of images to choose from, without the labelled ones.
+    frames: Images and folders of images to choose from; labelled ones among them are
+      passed over, and what cannot be read is named in a warning.
     out: New folder for the results.
     number: How many frames to suggest.
     detector: A detector, or the path that `load` takes; None is the detector that
@@ -77,8 +83,8 @@ def suggest(
 
   Raises:
     FileNotFoundError: The labels, a frame or the detector is missing.
-    ValueError: One of them cannot be read, `number` is below 1, or `out` holds earlier
-      results.
+    ValueError: The labels, the detector or all frames cannot be read, all frames are
+      labelled, `number` is below 1, or `out` holds earlier results.
   """
   if number < 1:
     raise ValueError(f"number is {number}, expected at least 1")
@@ -88,13 +94,18 @@ def suggest(
     detector = load(detector)
   queries = inputs.gather_queries(frames)
   known = box_files.read(boxes, queries, 1) if boxes is not None else {}
-  queries = evenly(queries, MOST_FRAMES)
+  queries = evenly(_new(queries, examples.dataset), MOST_FRAMES)
   rows = evenly(range(len(examples.instances)), MOST_SUPPORTS)
   support = examples.support(detector, rows)
-  seen = [
-    _look(detector, support, query, known.get(query.path, [None])[0], whole_images)
-    for query in progress(queries)
-  ]
+  seen = []
+  for query in progress(queries):
+    box = known.get(query.path, [None])[0]
+    try:
+      seen.append(_look(detector, support, query, box, whole_images))
+    except (ValueError, OSError) as error:
+      _log.warning("not looked at: %s", error)
+  if not seen:
+    raise ValueError(f"frames: none of {len(queries)} can be looked at")
   every = range(len(examples.instances))
   labelled = described(detector, examples, every)
   confidence = np.array([_sureness(frame.found) for frame in seen])
@@ -166,6 +177,30 @@ def evenly(items: Sequence, most: int) -> list:
   return [items[place] for place in places]
 
 
+def _new(queries: Sequence[Query], dataset: KeypointDataset) -> list[Query]:
+  """Returns the frames that are not labelled, judged by the content of their files.
+
+  Raises:
+    ValueError: All are labelled.
+  """
+  numbers = {instance.image for instance in dataset.instances}
+  labelled = {_digest(dataset.read_image(number)) for number in numbers}
+  sizes = {size for size, _ in labelled}
+
+  def is_labelled(path: pathlib.Path) -> bool:
+    has_size = path.is_file() and path.stat().st_size in sizes
+    return has_size and _digest(path.read_bytes()) in labelled
+
+  found = [query for query in queries if not is_labelled(query.path)]
+  if not found:
+    raise ValueError(f"frames: all {len(queries)} are labelled already")
+  return found
+
+
+def _digest(content: bytes) -> tuple[int, int]:
+  return len(content), zlib.crc32(content)
+
+
 def _look(
   detector: KeypointDetector,
   support: Support,
@@ -173,6 +208,10 @@ def _look(
   box: tuple[float, ...] | None,
   whole_images: bool,
 ) -> Seen:
+  if query.is_video:
+    raise ValueError(
+      f"{query.path} is a video: save its frames as images (docs/prediction.md, Names)"
+    )
   pixels = photographs.read(query.path, str(query.path))
   size = pixels.shape[1], pixels.shape[0]
   if whole_images:

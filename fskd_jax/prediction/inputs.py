@@ -10,6 +10,7 @@ from fskd_jax.data import images
 from fskd_jax.data.labels.plain_json import Marked
 from fskd_jax.messages import printable, shown
 from fskd_jax.prediction import keypoint_files, photographs
+from fskd_jax.prediction.files import TABLE
 from fskd_jax.prediction.photographs import Decoded
 
 VIDEO_SUFFIXES = ".mp4 .mov .avi .mkv .webm .m4v".split()
@@ -79,7 +80,9 @@ def find_queries(item: str | os.PathLike) -> list[pathlib.Path]:
   """Returns the files that an argument names, sorted.
 
   Args:
-    item: A file, a folder of images and videos, or a pattern such as "cats/*.jpg".
+    item: A file, a folder of images and videos with the folders in it, or a pattern
+      such as "cats/*.jpg". In a folder, the results of earlier predictions are no
+      queries.
 
   Raises:
     FileNotFoundError: The file does not exist.
@@ -87,7 +90,9 @@ def find_queries(item: str | os.PathLike) -> list[pathlib.Path]:
   """
   path = pathlib.Path(item)
   if path.is_dir():
-    found = sorted(p for p in path.iterdir() if images.is_image(p) or is_video(p))
+    found = images.below(path, lambda p: images.is_image(p) or is_video(p))
+    results = {table.parent for table in path.rglob(TABLE)}
+    found = [p for p in found if not results & {*p.parents}]
     if not found:
       suffixes = " ".join((*sorted(images.SUFFIXES), *VIDEO_SUFFIXES))
       raise ValueError(f"folder {item} has no images or videos ({suffixes})")

@@ -102,21 +102,24 @@ class Pictures:
 
     The function takes the frame's marks and its time in seconds.
     """
-    opened, add_frame = contextlib.ExitStack(), None
-    with self._reporting(name):
-      path = self._folder / f"{_stem(number, name)}.mp4"
+    opened, path = contextlib.ExitStack(), self._folder / f"{_stem(number, name)}.mp4"
+
+    def start() -> Callable[[videos.Frame], None]:
       unfinished = opened.enter_context(atomic_path(path))
-      add_frame = opened.enter_context(videos.writing(unfinished, rate))
+      return opened.enter_context(videos.writing(unfinished, rate))
+
+    write, has_failed = None, False  # no file without frames
 
     def add(marks: Marks, time: float) -> None:
-      nonlocal add_frame
-      if add_frame is None:
+      nonlocal write, has_failed
+      if has_failed:
         return
-      add_frame, write = None, add_frame  # no frames after one that failed
+      has_failed = True  # no frames after one that failed
       with self._reporting(name):
         drawn = draw_marks(_plain(marks), max(marks.image.shape))
+        write = write or start()
         write(videos.Frame(np.asarray(drawn), time))
-        add_frame = write
+        has_failed = False
 
     try:
       yield add

@@ -147,11 +147,18 @@ def test_there_is_one_door_for_image_files():
 
 
 def test_a_folder_holds_what_looks_like_images_and_nothing_hidden(tmp_path):
-  (tmp_path / "sub").mkdir()
-  for name in ("b.PNG", "sub/a.jpg", "._b.PNG", "sub/._a.jpg", "notes.txt"):
+  names = ("b.PNG", "clip.mp4/a.jpg", "._b.PNG", "sub/._a.jpg", ".sub/c.png", "d.txt")
+  for name in names:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(b"")
-  assert images.below(tmp_path) == [tmp_path / "b.PNG", tmp_path / "sub" / "a.jpg"]
-  assert inputs.find_queries(tmp_path) == [tmp_path / "b.PNG"]
+  wanted = [tmp_path / "b.PNG", tmp_path / "clip.mp4" / "a.jpg"]
+  assert images.below(tmp_path) == wanted
+  assert inputs.find_queries(tmp_path) == wanted
+  for name in ("overlays/1.jpg", "clip.mp4", "predictions.csv"):
+    (tmp_path / "found" / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "found" / name).write_bytes(b"")
+  assert inputs.find_queries(tmp_path) == wanted  # not the results of a prediction
+  assert len(inputs.find_queries(tmp_path / "found" / "overlays")) == 1
 
 
 def test_no_content_starts_another_program(tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """Faults that are put into labels are found, and nothing else is doubted."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -74,6 +76,23 @@ def test_predictions_that_are_not_trusted_raise_no_doubt():
   labels = np.stack([PLACES, PLACES])
   labels[0, 4] = (90, 90)
   assert not checking.doubts(_examples(labels), _expected(2, trust=0.3))
+
+
+def test_a_name_that_one_object_alone_has_is_told_apart_from_what_it_stands_for():
+  labels = np.tile(PLACES, (3, 1, 1))
+  labels[0, 4] = np.nan  # its nose is called otherwise, as by a slip of the keyboard
+  labels[1:, 2], labels[0, 2] = np.nan, PLACES[4]
+  expected = _expected(3)
+  points, spread = expected.points.copy(), expected.spread.copy()
+  points[:, 0, 2] = spread[:, 0, 2] = np.nan
+  with warnings.catch_warnings():
+    warnings.simplefilter("error")
+    found = checking.doubts(
+      _examples(labels), expected._replace(points=points, spread=spread)
+    )
+  (odd,) = found
+  assert (odd.object, odd.kind, odd.keypoints) == (100, checking.OTHER, ("left ear",))
+  assert odd.text == "left ear seems to be nose" and odd.distance is None
 
 
 def test_an_object_labelled_twice_is_found():

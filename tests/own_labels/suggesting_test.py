@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 from helpers import shapes
+from PIL import Image
 
 from fskd_jax.data.annotations import read_coco
 from fskd_jax.data.labels import formats
@@ -85,12 +86,35 @@ class _Detector:
     return np.stack([[x, y, 1] / np.linalg.norm([x, y, 1]) for x, y, _, _ in boxes])
 
 
+def test_what_is_labelled_or_cannot_be_read_is_not_suggested(
+  tmp_path, monkeypatch, caplog
+):
+  labels = shapes.write_folder(tmp_path / "labels", images_per_species=1)
+  monkeypatch.setattr(suggesting, "load", lambda path: _Detector())
+  frames = tmp_path / "frames"
+  for name in ("copy.png", "below/new.png", "broken.png", "clip.mp4"):
+    (frames / name).parent.mkdir(parents=True, exist_ok=True)
+    (frames / name).write_bytes((labels / "images" / "001.png").read_bytes())
+  with pytest.raises(ValueError, match="all 1 are labelled"):
+    suggesting.suggest(labels, [frames / "copy.png"], tmp_path / "none")
+  Image.effect_noise((60, 48), 60).save(frames / "below" / "new.png")
+  (frames / "broken.png").write_bytes(b"no image")
+  (frames / "clip.mp4").write_bytes(b"no image either")
+  found = suggesting.suggest(labels, [frames], tmp_path / "out")
+  assert [x.query.name for x in found] == ["below/new.png"]
+  assert "broken.png" in caplog.text and "clip.mp4 is a video" in caplog.text
+  with pytest.raises(ValueError, match="none of 1"):
+    suggesting.suggest(labels, [frames / "broken.png"], tmp_path / "no")
+
+
 def test_boxes_that_are_given_are_looked_at(tmp_path, monkeypatch):
   labels = shapes.write_folder(tmp_path / "labels", images_per_species=1)
   monkeypatch.setattr(suggesting, "load", lambda path: _Detector())
   boxes = {"001.png": [9, 5, 20, 30], "002.png": [30, 2, 16, 8]}
   (tmp_path / "boxes.json").write_text(json.dumps(boxes))
-  frames = [labels / "images" / name for name in boxes]
+  frames = [tmp_path / name for name in boxes]
+  for frame in frames:
+    Image.effect_noise((60, 48), 60).save(frame)
   found = suggesting.suggest(
     labels, frames, tmp_path / "out", boxes=tmp_path / "boxes.json"
   )
