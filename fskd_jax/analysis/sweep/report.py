@@ -1,6 +1,6 @@
 """Reports sweeps: paired differences from the baseline, as table and picture."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,6 +39,8 @@ def differences(
 ) -> list[Difference]:
   """Compares every variant with the first, over the seeds that both have.
 
+  The sources of a mixture are compared each by itself, and on average.
+
   Args:
     lines: The lines of results.jsonl.
     names: The variants, in the order of the result.
@@ -58,7 +60,6 @@ def differences(
     if not seeds:
       continue
     for setting in runs[seeds[0]]["settings"]:
-      ours, theirs = (_scores([x[s] for s in seeds], setting) for x in (runs, baseline))
       manifests = {
         x[s]["settings"][setting]["manifest"] for x in (runs, baseline) for s in seeds
       }
@@ -67,6 +68,8 @@ def differences(
           f"{variant!r} and {names[0]!r} were scored on other episodes of {setting}; "
           "expected the same data, crops and eval.episodes for all of a sweep"
         )
+    for setting, parts in _with_means(runs[seeds[0]]["settings"]).items():
+      ours, theirs = (_scores([x[s] for s in seeds], parts) for x in (runs, baseline))
       found.append(
         Difference(
           variant=variant,
@@ -81,10 +84,30 @@ def differences(
   return found
 
 
+def _with_means(settings: Iterable[str]) -> dict[str, list[str]]:
+  """Returns settings, and the settings that each is the mean of.
+
+  "unseen/novel@doors" and so on, one for each source, are followed by their mean.
+  """
+  found, of_sources = {}, {}
+  for setting in settings:
+    found[setting] = [setting]
+    name, at, _ = setting.partition("@")
+    if at:
+      of_sources.setdefault(name, []).append(setting)
+  means = {f"{k}, mean of {len(v)}": v for k, v in of_sources.items() if len(v) > 1}
+  return found | means
+
+
 def _scores(
-  runs: Sequence[Mapping[str, Any]], setting: str
+  runs: Sequence[Mapping[str, Any]], settings: Sequence[str]
 ) -> Float[np.ndarray, "s e"]:
-  return np.array([x["settings"][setting]["pck"][THRESHOLD] for x in runs], np.float64)
+  """Returns the PCK of every episode, averaged over settings of as many episodes.
+
+  NaN is an episode without a keypoint to score.
+  """
+  pck = [[x["settings"][name]["pck"][THRESHOLD] for x in runs] for name in settings]
+  return np.ma.masked_invalid(np.array(pck, np.float64)).mean(0).filled(np.nan)
 
 
 def markdown(found: Sequence[Difference]) -> str:

@@ -105,7 +105,7 @@ def run_one(job: plan.Job, folder: pathlib.Path) -> dict[str, Any]:
   placed = parallel.replicate(saved.variables, backend=cfg.train.backend)
   predictors = {evaluation.DETECTOR: reader_of(cfg, feed, placed)}
   settings = {}
-  for setting in cfg.eval.settings:
+  for setting in feed.held(cfg.eval.settings):
     sampler = evaluation_sampler(feed, setting, cfg.eval)
     record = score(
       predictors, feed, sampler, cfg.eval, episodes=cfg.eval.episodes

@@ -199,6 +199,28 @@ def test_differences_are_of_the_same_seeds_and_episodes():
   assert "**+10" in report.markdown(list(found.values()))
 
 
+def test_the_sources_of_a_mixture_are_also_averaged():
+  rng = np.random.default_rng(0)
+  pck = rng.random((2, 3, 40))  # [variant source episode]
+  pck[:, 1, 7] = np.nan  # nothing to score: JSON has null
+  names = "unseen/novel@doors", "unseen/novel@faces", "unseen/base"
+  lines = []
+  for name, scores in zip(NAMES, pck):
+    of_settings = [[None if np.isnan(x) else x for x in row] for row in scores]
+    line = _line(name, 0, [0.0])
+    line["settings"] = {
+      setting: {"manifest": setting, "pck": {"0.1": values}}
+      for setting, values in zip(names, of_settings)
+    }
+    lines.append(line)
+  found = [x for x in report.differences(lines, NAMES) if x.variant == "MDS"]
+  assert [x.setting for x in found] == [*names, "unseen/novel, mean of 2"]
+  expected = np.nanmean(np.nanmean(pck[1, :2] - pck[0, :2], axis=0))
+  np.testing.assert_allclose(found[-1].less_baseline.mean, expected)
+  widths = [float(x.less_baseline.high - x.less_baseline.low) for x in found]
+  assert widths[-1] < 0.9 * min(widths[:2])  # twice the episodes
+
+
 def test_other_episodes_are_refused():
   lines = [_line("baseline", 0, [0.0, 1.0]), _line("MDS", 0, [1.0, 1.0], "b")]
   with pytest.raises(ValueError, match="other episodes"):
