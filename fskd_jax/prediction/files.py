@@ -47,18 +47,15 @@ def new_folder(
   Args:
     path: Path of the folder.
     others: Names of further results, beside the tables and the COCO file.
-    resume: Whether the results of a run that did not end are replaced: its journal
-      holds what they were made of.
+    resume: Whether the results of a run that did not end are accepted, see
+      `start_again`.
 
   Raises:
     ValueError: The folder holds results of an earlier run.
   """
   found = [name for name in (*FILES, *others) if (path / name).exists()]
   is_unfinished = (path / JOURNAL).exists()
-  if resume and is_unfinished:
-    for name in FILES:
-      (path / name).unlink(missing_ok=True)
-  elif found or is_unfinished:
+  if (found or is_unfinished) and not (resume and is_unfinished):
     what = "did not end: go on with --resume, name" if is_unfinished else "ended: name"
     listed = ", ".join(found or [JOURNAL])
     raise ValueError(
@@ -67,6 +64,12 @@ def new_folder(
     )
   path.mkdir(parents=True, exist_ok=True)
   return path
+
+
+def start_again(folder: pathlib.Path) -> None:
+  """Removes the tables of a run that goes on: its journal has what they were made of."""
+  for name in FILES:
+    (folder / name).unlink(missing_ok=True)
 
 
 def inside(prediction: Prediction, size: tuple[int, int]) -> Prediction:

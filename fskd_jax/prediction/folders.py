@@ -151,12 +151,13 @@ def predict_folder(
   skeleton = inputs.skeleton(supports, chosen)
   shown = [cut_out(support_marks(x, chosen, skeleton)) for x in supports]
   problems: dict[str, list[str]] = {LOST: [], CUT: [], BARE: []}
+  least = min_confidence.per_type(chosen)
   settings = _settings(detector, encoded, gathered, known, objects)
-  settings["frames"] = str(frames)
+  settings |= {"frames": str(frames), "names": chosen, "thresholds": least.tolist()}
   # First of all files: whatever else there is belongs to a run that can go on.
   journal = Journal(folder, settings)
+  files.start_again(folder)
   pictures = Pictures(folder, shown, chosen, problems[BARE].append)
-  least = min_confidence.per_type(chosen)
   scope = detector.calibration.scope if detector.calibration else ""
   with PredictionFiles(folder, chosen, least, scope) as written:
     session = Session(
@@ -197,7 +198,7 @@ def _settings(
   return {
     "detector and support": digest,
     "keypoints": support.names,
-    "queries": [(query.name, query.path.stat().st_size) for query in queries],
+    "queries": [(x.name, x.path.exists() and x.path.stat().st_size) for x in queries],
     "boxes": boxes if boxes is None else {str(path): x for path, x in boxes.items()},
     "objects": objects,
     "calibration": str(detector.calibration),

@@ -89,10 +89,9 @@ def test_an_unfinished_run_is_not_written_over(run, folder, capsys):
   assert "which did not end: go on with --resume" in capsys.readouterr().err
   assert run("begun", "--resume", "--objects", "3")[0] == 2
   assert "had objects = 2, now it is 3" in capsys.readouterr().err
-  assert (
-    content(folder / "begun")[folder.joinpath(JOURNAL).relative_to(folder)]
-    == (before[folder.joinpath(JOURNAL).relative_to(folder)])
-  )
+  assert run("begun", "--resume", "--min-confidence", "0.9")[0] == 2
+  assert "had thresholds" in capsys.readouterr().err  # pictures would be of both
+  assert content(folder / "begun") == before
   assert run("begun", "--resume")[0] == 0
   assert run("begun", "--resume")[0] == 2
   assert "which ended: name another folder" in capsys.readouterr().err
@@ -176,3 +175,16 @@ def test_some_frames_of_a_video_keep_their_numbers_and_times(run, folder, capsys
   assert "no picture" not in told  # of a video without frames
   with pytest.raises(SystemExit):
     run("wrong", "--frames", "5:2")
+
+
+def test_a_link_to_nowhere_stops_no_others(tmp_path, monkeypatch):
+  Image.fromarray(frame([(20, 30)])).save(tmp_path / "a.png")
+  (tmp_path / "b.png").symlink_to(tmp_path / "gone.png")
+  marks = tmp_path / "a.json"
+  marks.write_text(json.dumps(dict(zip(NAMES, [(12, 22), (28, 38), (20, 30)]))))
+  monkeypatch.setattr(folders, "load", lambda _: BlobDetector())
+  found = folders.predict_folder(
+    None, [tmp_path / "a.png"], [marks], [tmp_path], tmp_path / "out"
+  )
+  assert (found.queries, found.predicted) == (2, 1)
+  assert "b.png" in found.problems["not predicted"][0]
