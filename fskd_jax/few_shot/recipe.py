@@ -1,5 +1,6 @@
 """Chooses how to train a detector on somebody's labels, and says why."""
 
+import collections
 import copy
 import dataclasses
 import re
@@ -8,6 +9,7 @@ from typing import NamedTuple
 from fskd_jax.config import Config, DataConfig, SelfSupervisedConfig, SourceConfig
 from fskd_jax.data import sides
 from fskd_jax.data.annotations import KeypointDataset
+from fskd_jax.data.splits import split_instances
 
 SETTING = "validation/base"
 """The setting that is checked: images that are not trained on, all keypoint types."""
@@ -63,10 +65,9 @@ def choose(dataset: KeypointDataset, path: str, base: Config) -> Recipe:
   data.mixture, data.holdout, data.slots = (), (), 0
   data.executor, data.heldout_fraction = "resident", 0.0
   types, mirrored = _labelled(data, dataset, path)
-  data.validation_fraction = CHECKED
-  data.group_pattern, said = _groups(dataset, images)
+  data.unseen_fraction = 0.0
+  checked, said = _hold_out(data, dataset, images, path)
   data.scale_range, data.shift = (0.6, 1.2), 0.1
-  checked = max(2, round(CHECKED * images))
   cfg.eval.settings = (SETTING,)
   cfg.eval.shots, cfg.eval.queries = 1, min(5, checked - 1)
   cfg.eval.episodes, cfg.eval.search_episodes = 100, 0
@@ -149,28 +150,60 @@ def with_steps(cfg: Config, steps: int) -> Config:
 
 def clips(dataset: KeypointDataset) -> str:
   """Returns a regular expression of the clip in the names of images, or ""."""
-  images = len({instance.image for instance in dataset.instances})
+  names = _labelled_names(dataset)
   for pattern in _CLIPS:
-    found = [re.search(pattern, name) for name in dataset.image_names]
+    found = [re.search(pattern, name) for name in names]
     several = {match[1] for match in found if match}
-    if all(found) and LEAST_GROUPS <= len(several) <= images / 2:
+    if all(found) and LEAST_GROUPS <= len(several) <= len(names) / 2:
       return pattern
   return ""
 
 
-def _groups(dataset: KeypointDataset, images: int) -> tuple[str, str]:
-  """Returns `data.group_pattern`, and what it means."""
+def _labelled_names(dataset: KeypointDataset) -> list[str]:
+  """Returns the names of images with an object; a file may list thousands of others."""
+  return [dataset.image_names[n] for n in {i.image: 0 for i in dataset.instances}]
+
+
+def _hold_out(
+  data: DataConfig, dataset: KeypointDataset, images: int, path: str
+) -> tuple[int, str]:
+  """Sets what is checked on: a fifth, or more where that is less than two images.
+
+  Returns:
+    The largest number of images of one category among them, and what was chosen.
+
+  Raises:
+    ValueError: Not even half of the labels has two images of a category.
+  """
+  for part in (CHECKED, 0.3, 0.4, 0.5):
+    data.validation_fraction = part
+    data.group_pattern, said = _groups(dataset, images, part)
+    found = collections.defaultdict(set)
+    for instance in split_instances(dataset, data).validation:
+      if instance.visible.any():
+        found[instance.species].add(instance.image)
+    checked = max(map(len, found.values()), default=0)
+    if checked > 1:
+      return checked, said
+  raise ValueError(
+    f"{path}: no category has two labelled images to check on: label more images of "
+    "one category, or fskd adapt, which needs fewer"
+  )
+
+
+def _groups(dataset: KeypointDataset, images: int, part: float) -> tuple[str, str]:
+  """Returns `data.group_pattern`, and what it means for a part to check on."""
   categories = {instance.species for instance in dataset.instances}
   if len(categories) > 1:
     return "", (
-      f"checked on: {CHECKED:.0%} of the {len(categories)} categories, whole ones and "
+      f"checked on: {part:.0%} of the {len(categories)} categories, whole ones and "
       "at least one"
     )
   if pattern := clips(dataset):
-    found = [re.search(pattern, name) for name in dataset.image_names]
+    found = [re.search(pattern, name) for name in _labelled_names(dataset)]
     count = len({match[1] for match in found if match})
     return pattern, (
-      f"checked on: {CHECKED:.0%} of {count} clips, whole ones, as frames of a clip "
+      f"checked on: {part:.0%} of {count} clips, whole ones, as frames of a clip "
       "are alike"
     )
-  return "", f"checked on: {CHECKED:.0%} of {images} images, drawn at random"
+  return "", f"checked on: {part:.0%} of {images} images, drawn at random"

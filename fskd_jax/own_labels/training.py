@@ -10,7 +10,7 @@ from fskd_jax import config, experiment
 from fskd_jax.config import Config
 from fskd_jax.data.feed import Feed
 from fskd_jax.data.sources import load_dataset
-from fskd_jax.few_shot import recipe
+from fskd_jax.few_shot import pools, recipe
 from fskd_jax.files import read_json, write_json, write_text
 from fskd_jax.interop.weights import read_config
 from fskd_jax.metrics import results
@@ -146,8 +146,10 @@ def _plan(
   chosen = recipe.choose(load_dataset(base.data), str(labels), base)
   print("\n".join(chosen.choices), flush=True)
   cfg = recipe.with_steps(chosen.config, _MOST)
+  feed = Feed.open(cfg.data)
+  pools.checked_sampler(feed, recipe.SETTING, cfg.eval)  # before it is waited for
   state = loop.new_state(experiment.make_task(cfg), cfg)
-  seconds = engine.seconds_per_step(cfg, Feed.open(cfg.data), state)
+  seconds = engine.seconds_per_step(cfg, feed, state)
   steps = int(min(max(minutes * 60 / seconds, _LEAST), _MOST))
   cfg = recipe.with_steps(chosen.config, steps)
   print(f"steps: {steps}, {seconds:.2f} s each", flush=True)

@@ -67,7 +67,7 @@ def new_folder(
 
 
 def start_again(folder: pathlib.Path) -> None:
-  """Removes the tables of a run that goes on: its journal has what they were made of."""
+  """Removes the tables of a run that goes on, which its journal makes again."""
   for name in FILES:
     (folder / name).unlink(missing_ok=True)
 

@@ -15,6 +15,7 @@ from helpers import shapes
 import fskd_jax
 from fskd_jax.cli import main
 from fskd_jax.data.annotations import read_coco
+from fskd_jax.data.splits import split_instances
 from fskd_jax.few_shot import recipe
 from fskd_jax.interop.weights import read_config
 from fskd_jax.own_labels import adapting, engine, holding_out, training, tuning
@@ -65,6 +66,13 @@ def test_choices_follow_from_the_labels(labels, start):
   chosen = recipe.choose(lone, str(labels), read_config(start))
   assert chosen.config.data.flip_probability == 0.0
   assert "left ear would be on the wrong side" in chosen.choices[2]
+  for count, kept in ((6, "30% of 6 images"), (8, "20% of 8 images"), (24, "6 clips")):
+    some = dataclasses.replace(dataset, instances=dataset.instances[:count])
+    chosen = recipe.choose(some, str(labels), read_config(start))
+    assert kept in chosen.choices[1]
+    splits = split_instances(some, chosen.config.data)
+    checked = {instance.image for instance in splits.validation}
+    assert 2 <= chosen.config.eval.shots + chosen.config.eval.queries <= len(checked)
   few = dataclasses.replace(dataset, instances=dataset.instances[:5])
   with pytest.raises(ValueError, match="5 labelled images, expected at least 6"):
     recipe.choose(few, str(labels), read_config(start))
