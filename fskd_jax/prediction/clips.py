@@ -26,7 +26,8 @@ FALLEN = 0.7
 
 HOLD = 0.5
 """Least score of an object that is followed, as a fraction of the best one's in the
-frame; a new one takes `objects.LEAST`."""
+frame; a new one takes `objects.LEAST`. Where any number may come, it is also one of the
+highest usual score: in a frame that all have left, the best is no object."""
 
 FIRST_WAIT = 4
 """Frames until the next search after the first one that did not help."""
@@ -236,7 +237,10 @@ class Clip:
       least: Least score, as a fraction of the best one's.
     """
     kept = distinct(found.keypoints, scores, found.box[:, 2:].max(1, initial=0.0))
-    return kept[scores[kept] >= least * scores.max(initial=0.0)][: self._most]
+    least *= scores.max(initial=0.0)
+    if self._most is None:
+      least = max(least, HOLD * max(self._usual.values(), default=0.0))
+    return kept[scores[kept] >= least][: self._most]
 
 
 def _none(_: list[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -68,6 +68,13 @@ def test_one_that_comes_later_is_found_where_any_number_may():
   assert clip.searches < 6
 
 
+def test_frames_that_all_have_left_are_empty_where_any_number_may_be():
+  there, gone = [(40, 40)], []
+  found, _, _ = follow(None, [there] * 20 + [gone] * 20 + [there] * 20)
+  assert [[*seen] for seen in found[:40]] == [[1]] * 20 + [[]] * 20
+  assert [*found[-1]] == [1]  # which comes back with its number
+
+
 def test_given_boxes_are_taken():
   detector = BlobDetector()
   box = (20.0, 30.0, SIDE, SIDE)
