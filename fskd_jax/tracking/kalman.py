@@ -100,7 +100,8 @@ def surprise(
   """
   total, offset = belief.spread + spread, (points - belief.points)[..., None]
   squares = (offset.mT @ np.linalg.solve(total, offset))[..., 0, 0]
-  volume = np.log(np.linalg.det(2 * np.pi * total))
+  with np.errstate(invalid="ignore"):  # NaN where there is no measurement
+    volume = np.log(np.linalg.det(2 * np.pi * total))
   return squares, -0.5 * (squares + volume)
 
 

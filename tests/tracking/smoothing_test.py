@@ -1,5 +1,7 @@
 """Smoothing comes nearer to the truth, and its uncertainty is right."""
 
+import warnings
+
 import numpy as np
 
 from fskd_jax.tracking import report
@@ -30,8 +32,11 @@ def test_it_is_nearer_to_the_truth_and_knows_how_near():
 
 def test_gaps_are_bridged_with_less_certainty():
   times, truth, measured, spread = _clip(np.random.default_rng(1))
-  measured[200:210, 0] = np.nan
-  found = smooth(times, measured, spread, SIDE)
+  spread = spread.copy()
+  measured[200:210, 0] = spread[200:210, 0] = np.nan
+  with warnings.catch_warnings():
+    warnings.simplefilter("error")
+    found = smooth(times, measured, spread, SIDE)
   away = np.linalg.norm(found.keypoints[200:210, 0] - truth[200:210, 0], axis=-1)
   assert away.max() < 8
   area = np.linalg.det(found.covariance[:, 0])
