@@ -1,6 +1,7 @@
 """Common parts of training and adapting: the time of a step, the folder of a run."""
 
 import contextlib
+import os
 import pathlib
 import time
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from typing import Any
 import jax
 
 from fskd_jax import config, experiment
+from fskd_jax.buckets import copies
 from fskd_jax.config import Config
 from fskd_jax.data.feed import Feed
 from fskd_jax.few_shot import recipe
@@ -27,6 +29,11 @@ def new_run(workdir: pathlib.Path) -> None:
   """
   if (workdir / "checkpoints").exists():
     raise ValueError(f"{workdir} holds a run already; name a new folder")
+
+
+def lasting(path: str | os.PathLike) -> str:
+  """Returns the path of labels for a run, which is used from other folders, too."""
+  return os.fspath(path) if copies.is_address(path) else os.path.abspath(path)
 
 
 def seconds_per_step(cfg: Config, feed: Feed, state: TrainState) -> float:

@@ -86,6 +86,7 @@ def train_on_labels(
       is finished, or one from other labels or weights.
   """
   workdir, weights = pathlib.Path(workdir), pathlib.Path(start or PACKAGED)
+  labels = engine.lasting(labels)
   cfg = _planned(workdir, labels, weights) or _plan(workdir, labels, weights, minutes)
   task = experiment.make_task(cfg)
   state = loop.new_state(task, cfg)

@@ -46,7 +46,13 @@ def supports(data: DataConfig) -> list[Annotated]:
     FileNotFoundError: The labels or their images are not where they were.
     ValueError: The run is not of one's own labels, or they cannot be read any more.
   """
-  dataset = read_dataset(trained_on(data))
+  try:
+    dataset = read_dataset(trained_on(data))
+  except FileNotFoundError as error:
+    raise FileNotFoundError(
+      f"the labels that the detector was trained on are its support, but {error}: give "
+      "--support and --keypoints"
+    ) from error
   names, count = dataset.keypoint_names, len(dataset.instances)
   pairs = dataset.skeleton
   skeleton = tuple((names[a], names[b]) for a, b in pairs)

@@ -42,6 +42,12 @@ def test_of_many_some_are_taken_from_all_parts(folder, monkeypatch):
   assert names == ["000.png", "005.png", "009.png", "014.png"]
 
 
+def test_labels_that_were_moved_are_asked_for(tmp_path):
+  gone = DataConfig(name="coco_keypoints", path=str(tmp_path / "gone"))
+  with pytest.raises(FileNotFoundError, match="gone: give --support and --keypoints"):
+    run_labels.supports(gone)
+
+
 def test_a_run_of_other_data_has_none():
   with pytest.raises(ValueError, match="give --support and --keypoints"):
     run_labels.supports(DataConfig(name="synthetic"))

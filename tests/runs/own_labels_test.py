@@ -19,6 +19,7 @@ from fskd_jax.data.splits import split_instances
 from fskd_jax.few_shot import recipe
 from fskd_jax.interop.weights import read_config
 from fskd_jax.own_labels import adapting, engine, holding_out, training, tuning
+from fskd_jax.prediction.run_labels import trained_on
 from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.training.records import Records
 from fskd_jax.training.runs import load_config, load_run
@@ -84,7 +85,8 @@ def test_a_run_is_trained_and_checked_and_left_alone_if_that_does_not_help(
   scores = iter([0.5, 0.5, 0.2])  # before, after, copied
   monkeypatch.setattr(training, "_score", lambda *_: next(scores))
   workdir = tmp_path / "run"
-  command = ["train", "--data", str(labels), "--workdir", str(workdir)]
+  monkeypatch.chdir(labels.parent)
+  command = ["train", "--data", labels.name, "--workdir", str(workdir)]
   command += ["--minutes", "0.01", "--weights", start]
   with monkeypatch.context() as patch:
     original = Records.after_step
@@ -107,6 +109,7 @@ def test_a_run_is_trained_and_checked_and_left_alone_if_that_does_not_help(
   assert "holds the detector as it was" in told
   cfg = load_config(str(workdir / "config.py"))
   assert cfg.train.steps == 50 and cfg.train.init_from == start
+  assert cfg.data.path == str(labels)  # it is the support in any other folder, too
   steps = [json.loads(x) for x in (workdir / "metrics.jsonl").read_text().splitlines()]
   assert steps[-1]["step"] == 50  # it was trained
   with contextlib.closing(CheckpointStore(workdir)) as store:
@@ -139,8 +142,9 @@ def test_adapting_moves_the_detector_or_leaves_it_alone(
   monkeypatch.setattr(adapting, "LEAST", 2)
   monkeypatch.setattr(holding_out, "best", lambda scores: 2)
   told, unlabelled = [], labels / "images"
+  monkeypatch.chdir(labels.parent)
   moved = fskd_jax.adapt(
-    labels, tmp_path / "moved", minutes=0.01, start=start, unlabelled=unlabelled,
+    labels.name, tmp_path / "moved", minutes=0.01, start=start, unlabelled=unlabelled,
     tell=told.append,
   )  # fmt: skip
   assert moved.share == 1 and moved.steps == 2
@@ -161,6 +165,7 @@ def test_adapting_moves_the_detector_or_leaves_it_alone(
     )
   )
   assert all(same) and not all(other)
-  assert fskd_jax.load(tmp_path / "moved").config.name == "adapted"
+  adapted = fskd_jax.load(tmp_path / "moved").config
+  assert adapted.name == "adapted" and trained_on(adapted.data) == str(labels)
   with pytest.raises(ValueError, match="holds a run already"):
     fskd_jax.adapt(labels, tmp_path / "kept", start=start)
