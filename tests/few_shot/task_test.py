@@ -14,7 +14,8 @@ def test_the_step_is_given_all_of_the_configuration(
   given = {}
   monkeypatch.setattr(step, "train_step", lambda *_, **found: given.update(found))
   cfg = shapes.config(tmp_path, seed=9, rotate_support=rotate_support)
-  cfg.data.color_jitter = 0.3
+  cfg.data.color_jitter, cfg.data.grey_probability = 0.3, 0.2
+  cfg.train.parts = 2
   cfg.optim.rates = (("encoder/", 0.5),)
   make_task(cfg).train_step("an optimiser")(None, None)
   detector = given.pop("detector")
@@ -25,7 +26,7 @@ def test_the_step_is_given_all_of_the_configuration(
     "seed": 9,
     "rotate_support": rotate_support,
     "color_jitter": 0.3,
-    "grey_probability": 0.0,
-    "parts": 1,
+    "grey_probability": 0.2,
+    "parts": 2,
     "rates": (("encoder/", 0.5),),
   }

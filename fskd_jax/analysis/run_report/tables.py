@@ -62,38 +62,38 @@ def configuration(run: RunContent) -> Table:
 
 
 def scores(run: RunContent) -> Table | None:
-  """Returns the scores of every setting with those of the baselines.
+  """Returns the scores of every setting with those of its baselines.
 
-  None where the run is no evaluated few-shot detector.
+  None where the run was not evaluated, or without annotated keypoints.
   """
-  found = _few_shot_settings(run)
+  found = _settings(run)
   if not found:
     return None
   key = f"{headline(run.cfg.eval):g}"
+  every = [str(x) for entry in found.values() for x in entry["baselines"]]
+  names = list(dict.fromkeys(every))
   rows = []
   for setting, entry in found.items():
-    baselines = entry["baselines"]
+    others = [entry["baselines"].get(name) for name in names]
     error = entry.get("calibration_error")
     rows.append(
       (
         setting,
-        f"{entry['episodes']}",
-        percent(entry["pck"][key]),
-        *(
-          percent(baselines[name]["pck"][key]) if name in baselines else "–"
-          for name in ("copy_support", "untrained_encoder")
-        ),
+        f"{entry['episodes' if 'episodes' in entry else 'persons']}",
+        *("–" if x is None else percent(x["pck"][key]) for x in (entry, *others)),
         "–" if error is None else f"{100 * error:.1f}",
       )
     )
-  head = ("setting", "episodes", "detector", "copied", "untrained", "calibration error")
-  return Table(f"PCK@{key} in %, with 95 % intervals over episodes", head, rows)
+  unit = "persons" if run.cfg.task == "pose" else "episodes"
+  heads: list[str] = [_BASELINES.get(name, name.replace("_", " ")) for name in names]
+  head = ("setting", unit, "detector", *heads, "calibration error")
+  return Table(f"PCK@{key} in %, with 95 % intervals over {unit}", head, rows)
 
 
 def groups(run: RunContent) -> Iterator[Table]:
   """Yields the scores of every kind and keypoint of every setting, the worst first."""
   key = f"{headline(run.cfg.eval):g}"
-  for setting, entry in _few_shot_settings(run).items():
+  for setting, entry in _settings(run).items():
     for group, noun in (("per_species", "kind"), ("per_keypoint", "keypoint")):
       ordered = sorted(
         entry[group].items(), key=lambda item: item[1]["pck"][key]["mean"] or 0.0
@@ -104,7 +104,11 @@ def groups(run: RunContent) -> Iterator[Table]:
         yield Table(title, (noun, "PCK", "number"), rows)
 
 
-def _few_shot_settings(run: RunContent) -> Mapping[str, Any]:
+_BASELINES = {"copy_support": "copied", "untrained_encoder": "untrained"}
+"""Heads of the columns of baselines that are called otherwise in results.json."""
+
+
+def _settings(run: RunContent) -> Mapping[str, Any]:
   settings = (run.results or {}).get("settings", {})
   return {name: x for name, x in settings.items() if "per_keypoint" in x and "pck" in x}
 

@@ -53,7 +53,8 @@ def run(
 
   Raises:
     ValueError: A variant does not exist, its configuration is invalid, or the folder
-      holds it with another one; raised before anything is run.
+      holds it with another one; raised before anything is run. Or trainings failed;
+      raised after the others.
   """
   listed, lines = list(plan.jobs(sweep, names)), read(folder)
   for job in listed:
@@ -63,11 +64,24 @@ def run(
       )
     _check_same(job, _find(lines, job))
   index, count = shard
+  failed: list[str] = []
   for job in listed[index::count]:
     if _find(read(folder), job):  # another shard may have added lines
       continue
     _log.info("%s, seed %d", job.name, job.seed)
-    append_text(folder / FILE, json.dumps(run_one(job, folder)) + "\n")
+    try:
+      line = run_one(job, folder)
+    except (ValueError, FloatingPointError, jax.errors.JaxRuntimeError) as error:
+      _log.error("%s, seed %d, failed: %s", job.name, job.seed, error)
+      failed.append(f"{job.name!r}, seed {job.seed}")
+      continue
+    append_text(folder / FILE, json.dumps(line) + "\n")
+  if failed:
+    raise ValueError(
+      f"{len(failed)} of the trainings failed, see above: "
+      f"{'; '.join(failed)}; the same command tries them again, --report shows the "
+      "others"
+    )
 
 
 def _find(lines: Sequence[dict[str, Any]], job: plan.Job) -> dict[str, Any] | None:

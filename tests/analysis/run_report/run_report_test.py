@@ -92,6 +92,18 @@ def test_the_worst_stand_first(run):
   assert [row[0] for row in keypoints.rows] == ["<i>", "tip|end"]
 
 
+def test_a_pose_estimator_has_persons_and_its_own_baselines(run):
+  run.cfg.task = "pose"
+  entry = run.results["settings"]["unseen/novel"]
+  del entry["calibration_error"]
+  entry["persons"] = entry.pop("episodes")
+  entry["baselines"] = {"mean_pose": {"pck": _mean(0.3)}}
+  table = tables.scores(run)
+  assert table.head[1:4] == ("persons", "detector", "mean pose")
+  assert table.rows == [("unseen/novel", "40", "75.0 ± 2.0", "30.0 ± 2.0", "–")]
+  assert "30.0 ± 2.0" in page.page(run)
+
+
 def test_published_weights_have_their_licence(run):
   run.cfg.model.pretrained = "efficientnet_lite0"
   assert "efficientnet_lite0 (Apache-2.0)" in page.card(run)

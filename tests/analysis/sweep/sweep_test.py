@@ -99,6 +99,19 @@ def test_what_is_there_is_not_run_again_and_shards_share_the_rest(
   assert len(run.read(tmp_path)) == 6
 
 
+def test_a_variant_that_fails_stops_no_other(tmp_path, monkeypatch, sweep):
+  def run_one(job, folder):
+    if job.name == "MDS":
+      raise FloatingPointError("step 3 is not finite")
+    return _line(job.name, job.seed, [1.0])
+
+  monkeypatch.setattr(run, "run_one", run_one)
+  with pytest.raises(ValueError, match="2 of the trainings failed.*'MDS', seed 0"):
+    run.run(sweep, tmp_path)
+  done = {(line["variant"], line["seed"]) for line in run.read(tmp_path)}
+  assert done == {(v, s) for v in NAMES if v != "MDS" for s in (0, 1)}
+
+
 def test_a_line_of_other_fields_is_named(tmp_path, sweep):
   job = next(plan.jobs(sweep))
   other = config.to_dict(job.config)
