@@ -27,11 +27,15 @@ def _name(path):
 
 
 def _code(path):
-  """Returns the code blocks of a page, or the docstring of a configuration."""
+  """Returns the code blocks of a page and the commands in the cells of its tables.
+
+  Of a configuration it is the docstring.
+  """
   text = path.read_text(encoding="utf-8")
   if path.suffix == ".py":
     return text.split('"""')[1]
-  return "\n".join(re.findall(r"^```\w*\n(.*?)^```$", text, flags=re.M | re.S))
+  blocks = re.findall(r"^```\w*\n(.*?)^```$", text, flags=re.M | re.S)
+  return "\n".join(blocks + re.findall(r"\| `(fskd .*?)` \|$", text, flags=re.M))
 
 
 def commands(path):
