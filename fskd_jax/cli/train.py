@@ -23,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "--workdir", required=True, help="new folder for the run, or one that was stopped"
   )
   parser.add_argument(
+    "--unlabelled", help="folder of images without labels, to learn from as well"
+  )
+  parser.add_argument(
     "--minutes",
     type=positive,
     default=10.0,
@@ -46,7 +49,11 @@ def run(args: argparse.Namespace) -> int:
 
   with preemption.listening():
     outcome = training.train_on_labels(
-      args.data, args.workdir, minutes=args.minutes, start=args.weights
+      args.data,
+      args.workdir,
+      unlabelled=args.unlabelled,
+      minutes=args.minutes,
+      start=args.weights,
     )
   print(outcome)
   print(f"next: fskd predict --workdir {args.workdir} --query FRAMES --out FOUND")

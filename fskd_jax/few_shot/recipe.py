@@ -24,6 +24,8 @@ GENTLE_EPISODES = 4
 """Largest number of episodes in a step of `choose_gently`: few images are not seen more
 thoroughly by more, and a CPU has time for few steps."""
 
+_VIEWS = SelfSupervisedConfig(share=1.0, region="image", rotation_degrees=30.0)
+
 LEAST_IMAGES = 6
 LEAST_GROUPS = 4
 
@@ -40,13 +42,16 @@ class Recipe(NamedTuple):
   choices: tuple[str, ...]
 
 
-def choose(dataset: KeypointDataset, path: str, base: Config) -> Recipe:
+def choose(
+  dataset: KeypointDataset, path: str, base: Config, unlabelled: str = ""
+) -> Recipe:
   """Chooses the configuration of a training; the number of steps is left alone.
 
   Args:
     dataset: The labelled images.
     path: Where they were read from.
     base: The configuration of the detector to start from.
+    unlabelled: As for `choose_gently`.
 
   Raises:
     ValueError: There are too few images.
@@ -68,6 +73,8 @@ def choose(dataset: KeypointDataset, path: str, base: Config) -> Recipe:
   data.unseen_fraction = 0.0
   checked, said = _hold_out(data, dataset, images, path)
   data.scale_range, data.shift = (0.6, 1.2), 0.1
+  if unlabelled:
+    cfg.data = _with_photographs(base.data, data, unlabelled)
   cfg.eval.settings = (SETTING,)
   cfg.eval.shots, cfg.eval.queries = 1, min(5, checked - 1)
   cfg.eval.episodes, cfg.eval.search_episodes = 100, 0
@@ -93,26 +100,33 @@ def choose_gently(
   cfg = copy.deepcopy(base)
   cfg.name = "adapted"
   cfg.model.pretrained = ""
-  views = SelfSupervisedConfig(share=0.2, region="box", rotation_degrees=30.0)
   labels = DataConfig(crop="box", crop_margin=base.data.crop_margin)
   types, mirrored = _labelled(labels, dataset, path)
   labels.scale_range, labels.shift, labels.tilt_degrees = (0.7, 1.2), 0.1, 20.0
-  labels.self_supervised, labels.class_mode = views, "mix_class"  # names count
-  sources = [SourceConfig(name=LABELS, data=labels)]
-  if unlabelled:
-    views = dataclasses.replace(views, share=1.0, region="image")
-    data = DataConfig(name="unlabelled", path=unlabelled, self_supervised=views)
-    sources.append(SourceConfig(name=UNLABELLED, weight=0.5, data=data))
-  data = cfg.data
-  data.name, data.path, data.executor = "coco_keypoints", "/", "resident"
-  data.base = data.novel = data.holdout = ()
-  data.mixture, data.slots = tuple(sources), max(8, len(dataset.keypoint_names))
+  labels.self_supervised = dataclasses.replace(_VIEWS, share=0.2, region="box")
+  labels.class_mode = "mix_class"  # names count
+  cfg.data = data = _with_photographs(base.data, labels, unlabelled)
   data.color_jitter = max(data.color_jitter, 0.3)
   cfg.eval.settings, cfg.eval.search_episodes = ("unseen/base",), 0
   cfg.train.episodes_per_step = min(cfg.train.episodes_per_step, GENTLE_EPISODES)
   cfg.train.backend = "single"  # so few do not divide among many devices
   cfg.optim.learning_rate, cfg.optim.schedule = 2e-3, "cosine"
   return Recipe(cfg, (types, mirrored))
+
+
+def _with_photographs(
+  shared: DataConfig, labels: DataConfig, unlabelled: str
+) -> DataConfig:
+  """Returns the mixture of labels and photographs without, which may be none ("")."""
+  sources = [SourceConfig(name=LABELS, data=labels)]
+  if unlabelled:
+    data = DataConfig(name="unlabelled", path=unlabelled, self_supervised=_VIEWS)
+    sources.append(SourceConfig(name=UNLABELLED, weight=0.5, data=data))
+  data = copy.deepcopy(shared)
+  data.name, data.path, data.executor = "coco_keypoints", "/", "resident"
+  data.base = data.novel = data.holdout = ()
+  data.mixture, data.slots = tuple(sources), max(8, len(labels.base))
+  return data
 
 
 def _labelled(data: DataConfig, dataset: KeypointDataset, path: str) -> tuple[str, str]:

@@ -10,12 +10,13 @@ from fskd_jax import config, experiment
 from fskd_jax.config import Config
 from fskd_jax.data.feed import Feed
 from fskd_jax.data.sources import load_dataset
-from fskd_jax.few_shot import pools, recipe
+from fskd_jax.few_shot import evaluation, recipe
 from fskd_jax.files import read_json, write_json, write_text
 from fskd_jax.interop.weights import read_config
 from fskd_jax.metrics import results
 from fskd_jax.own_labels import engine
 from fskd_jax.prediction.load import PACKAGED
+from fskd_jax.prediction.run_labels import trained_on
 from fskd_jax.training import loop
 from fskd_jax.training.runs import load_config
 
@@ -29,6 +30,14 @@ OUTCOME = "outcome.json"
 """File of the scores; it names the workdir once everything is done."""
 
 _LEAST, _MOST = 50, 20_000  # steps
+
+
+class Given(NamedTuple):
+  """Paths that a run is made from; no unlabelled images are ""."""
+
+  labels: str
+  unlabelled: str
+  weights: str
 
 
 class Outcome(NamedTuple):
@@ -64,6 +73,7 @@ def train_on_labels(
   labels: str | os.PathLike,
   workdir: str | os.PathLike,
   *,
+  unlabelled: str | os.PathLike | None = None,
   minutes: float = 10.0,
   start: str | os.PathLike | None = None,
 ) -> Outcome:
@@ -73,6 +83,8 @@ def train_on_labels(
     labels: File or folder of labels, of any tool that is read.
     workdir: New folder for the run, or the folder of one that was stopped, which goes
       on with the steps that it had chosen.
+    unlabelled: Folder of images without labels to learn from as well: their points must
+      be found again after turning and zooming.
     minutes: About how long to train; evaluation comes on top.
     start: A .safetensors file of `fskd export` to start from; default: the detector
       that comes with the package.
@@ -87,7 +99,10 @@ def train_on_labels(
   """
   workdir, weights = pathlib.Path(workdir), pathlib.Path(start or PACKAGED)
   labels = engine.lasting(labels)
-  cfg = _planned(workdir, labels, weights) or _plan(workdir, labels, weights, minutes)
+  given = Given(
+    str(labels), engine.lasting(unlabelled) if unlabelled else "", str(weights)
+  )
+  cfg = _planned(workdir, given) or _plan(workdir, given, minutes)
   task = experiment.make_task(cfg)
   state = loop.new_state(task, cfg)
   scored = results.results_folder(workdir / BEFORE, cfg.eval) / "results.json"
@@ -110,19 +125,18 @@ def train_on_labels(
   return outcome
 
 
-def _planned(
-  workdir: pathlib.Path, labels: str | os.PathLike, weights: pathlib.Path
-) -> Config | None:
+def _planned(workdir: pathlib.Path, given: Given) -> Config | None:
   """Returns the configuration of a run that was stopped; None for a new folder."""
   if not (workdir / PLAN).exists():
     engine.new_run(workdir)
     return None
   cfg = load_config(str(workdir / PLAN))
-  given = {"data.path": str(labels), "train.init_from": str(weights)}
-  there = {"data.path": cfg.data.path, "train.init_from": cfg.train.init_from}
+  photographs = [x.data.path for x in cfg.data.mixture if x.name == recipe.UNLABELLED]
+  there = Given(str(trained_on(cfg.data)), "".join(photographs), cfg.train.init_from)
   if given != there:
     raise ValueError(
-      f"{workdir} holds a run from {there}, not from {given}; name a new folder"
+      f"{workdir} holds a run from {there._asdict()}, not from {given._asdict()}; "
+      "name a new folder"
     )
   if (workdir / OUTCOME).exists() and read_json(workdir / OUTCOME)["workdir"]:
     raise ValueError(f"{workdir} holds a run already; name a new folder")
@@ -130,25 +144,21 @@ def _planned(
   return cfg
 
 
-def _plan(
-  workdir: pathlib.Path,
-  labels: str | os.PathLike,
-  weights: pathlib.Path,
-  minutes: float,
-) -> Config:
+def _plan(workdir: pathlib.Path, given: Given, minutes: float) -> Config:
   """Chooses a configuration, prints it and writes it to the workdir."""
+  labels, unlabelled, weights = given
   base = read_config(weights)
   if base is None or base.task != "few_shot":
     raise ValueError(f"{weights} is no few-shot detector with a configuration")
   base.data.mixture = ()
-  base.data.path, base.data.name = str(labels), "coco_keypoints"
+  base.data.path, base.data.name = labels, "coco_keypoints"
   base.data.executor = "resident"
-  base.train.init_from, base.train.init_patterns = str(weights), ()
-  chosen = recipe.choose(load_dataset(base.data), str(labels), base)
+  base.train.init_from, base.train.init_patterns = weights, ()
+  chosen = recipe.choose(load_dataset(base.data), labels, base, unlabelled)
   print("\n".join(chosen.choices), flush=True)
   cfg = recipe.with_steps(chosen.config, _MOST)
   feed = Feed.open(cfg.data)
-  pools.checked_sampler(feed, recipe.SETTING, cfg.eval)  # before it is waited for
+  evaluation.setting_samplers(feed, cfg.eval)  # before it is waited for
   state = loop.new_state(experiment.make_task(cfg), cfg)
   seconds = engine.seconds_per_step(cfg, feed, state)
   steps = int(min(max(minutes * 60 / seconds, _LEAST), _MOST))
@@ -166,7 +176,7 @@ def _outcome(workdir: pathlib.Path) -> Outcome | None:
 
 
 def _score(content: Mapping[str, Any], baseline: str = "") -> float:
-  found = content["settings"][recipe.SETTING]
+  (found,) = content["settings"].values()
   found = found["baselines"][baseline] if baseline else found
   return found["pck"]["0.1"]["mean"]
 

@@ -74,6 +74,13 @@ def test_choices_follow_from_the_labels(labels, start):
     splits = split_instances(some, chosen.config.data)
     checked = {instance.image for instance in splits.validation}
     assert 2 <= chosen.config.eval.shots + chosen.config.eval.queries <= len(checked)
+  plain = recipe.choose(dataset, str(labels), read_config(start)).config.data
+  folder = str(labels / "images")
+  mixed = recipe.choose(dataset, str(labels), read_config(start), folder).config.data
+  own, photographs = mixed.mixture
+  assert own.data == plain and trained_on(plain) == trained_on(mixed) == str(labels)
+  assert photographs.data.path == folder
+  assert photographs.data.self_supervised.share == 1  # there is nothing else in it
   few = dataclasses.replace(dataset, instances=dataset.instances[:5])
   with pytest.raises(ValueError, match="5 labelled images, expected at least 6"):
     recipe.choose(few, str(labels), read_config(start))
@@ -87,6 +94,7 @@ def test_a_run_is_trained_and_checked_and_left_alone_if_that_does_not_help(
   workdir = tmp_path / "run"
   monkeypatch.chdir(labels.parent)
   command = ["train", "--data", labels.name, "--workdir", str(workdir)]
+  command += ["--unlabelled", str(labels / "images")]
   command += ["--minutes", "0.01", "--weights", start]
   with monkeypatch.context() as patch:
     original = Records.after_step
@@ -100,8 +108,9 @@ def test_a_run_is_trained_and_checked_and_left_alone_if_that_does_not_help(
     with pytest.raises(SystemExit) as ended:
       main.main(command)
   assert ended.value.code == 143
-  assert main.main([*command[:-1], str(tmp_path)]) == 2
-  assert "holds a run from" in capsys.readouterr().err
+  for other in ([*command[:-1], str(tmp_path)], [*command, "--unlabelled", "."]):
+    assert main.main(other) == 2
+    assert "holds a run from" in capsys.readouterr().err
   assert main.main(command) == 0
   told = capsys.readouterr().out
   assert "going on with" in told and "50 steps" in told
@@ -109,7 +118,9 @@ def test_a_run_is_trained_and_checked_and_left_alone_if_that_does_not_help(
   assert "holds the detector as it was" in told
   cfg = load_config(str(workdir / "config.py"))
   assert cfg.train.steps == 50 and cfg.train.init_from == start
-  assert cfg.data.path == str(labels)  # it is the support in any other folder, too
+  # They are the support in any other folder, too.
+  assert trained_on(cfg.data) == str(labels)
+  assert [source.weight for source in cfg.data.mixture] == [1.0, 0.5]
   steps = [json.loads(x) for x in (workdir / "metrics.jsonl").read_text().splitlines()]
   assert steps[-1]["step"] == 50  # it was trained
   with contextlib.closing(CheckpointStore(workdir)) as store:
