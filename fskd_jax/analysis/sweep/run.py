@@ -20,6 +20,7 @@ import jax
 from fskd_jax import config, experiment
 from fskd_jax.analysis.sweep import plan
 from fskd_jax.analysis.sweep.plan import Sweep
+from fskd_jax.analysis.sweep.report import THRESHOLD
 from fskd_jax.data.feed import Feed
 from fskd_jax.device import parallel
 from fskd_jax.few_shot import evaluation
@@ -61,6 +62,11 @@ def run(
     if job.config.task != "few_shot":
       raise ValueError(
         f"{job.name!r}: task {job.config.task!r} has no episodes to score"
+      )
+    if float(THRESHOLD) not in job.config.eval.thresholds:
+      raise ValueError(
+        f"{job.name!r}: eval.thresholds = {job.config.eval.thresholds} lacks "
+        f"{THRESHOLD}, which the report compares"
       )
     _check_same(job, _find(lines, job))
   index, count = shard

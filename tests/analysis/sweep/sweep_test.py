@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers import shapes
 
-from configs import quickstart
+from configs import humans_pose, quickstart
 from configs.sweeps import creatures
 from fskd_jax import config
 from fskd_jax.analysis.sweep import plan, report, run
@@ -210,6 +210,15 @@ def test_differences_are_of_the_same_seeds_and_episodes():
     row.less_baseline.high - row.less_baseline.low
   )
   assert "**+10" in report.markdown(list(found.values()))
+
+
+def test_what_cannot_be_reported_is_not_trained(sweep, tmp_path):
+  people = Sweep(base=humans_pose.get_config())
+  sweep.base.eval.thresholds = (0.2,)
+  for given, message in ((people, "no episodes to score"), (sweep, "lacks 0.1")):
+    with pytest.raises(ValueError, match=message):
+      run.run(given, tmp_path)
+  assert not list(tmp_path.iterdir())
 
 
 def test_the_sources_of_a_mixture_are_also_averaged():
