@@ -163,7 +163,10 @@ def _lines(path: pathlib.Path) -> Iterator[dict[str, Any]]:
     try:
       yield json.loads(line)
     except ValueError as error:
-      raise ValueError(f"{path}, line {number} is damaged: {error}") from error
+      raise ValueError(
+        f"{path}, line {number} is damaged: {error}; remove the line, and its training "
+        "is done again"
+      ) from error
 
 
 def _commit() -> str:
