@@ -48,7 +48,8 @@ def main() -> None:
       return _cell(scores_of(tested.distances(found, every)).pck)
 
     (labels,) = adapter.config.data.mixture
-    usual = Supervised(pool, labels.data.flip_probability, args.supervised_steps)
+    mirrored = labels.data.flip_probability
+    usual = Supervised(pool, test, mirrored, args.supervised_steps)
     for shots in args.shots:
       if shots > len(pool.instances):
         continue
@@ -58,7 +59,7 @@ def main() -> None:
       before = score(adapter.start, rows)
       after = score(adapted.variables, rows) if adapted.share else before
       begin = time.perf_counter()
-      supervised = _cell(usual.pck(rows, test))
+      supervised = _cell(usual.pck(rows))
       seconds.append(time.perf_counter() - begin)
       print(
         f"| {source} | {shots} | {before} | {after} | {adapted.share:.0%} "

@@ -25,30 +25,37 @@ from fskd_jax.training import loop
 class Supervised:
   """An untrained pose estimator beside labels that it may be trained on."""
 
-  def __init__(self, pool: KeypointDataset, flip_probability: float, steps: int):
+  def __init__(
+    self,
+    pool: KeypointDataset,
+    test: KeypointDataset,
+    flip_probability: float,
+    steps: int,
+  ):
     """Decodes all images.
 
     Args:
       pool: The labelled objects.
+      test: The objects to predict.
       flip_probability: Share of mirrored crops.
       steps: Number of steps of every training, of 8 objects each.
     """
     self._cfg = _config(pool.keypoint_names, flip_probability, steps)
-    self._pool = Feed.of(pool, self._cfg.data)
+    self._pool, self._test = (Feed.of(x, self._cfg.data) for x in (pool, test))
     self._task = experiment.make_task(self._cfg)
     self._step = experiment.compiled_step(self._cfg)
     self._start = loop.new_state(self._task, self._cfg)
+    self._run = prediction.network_predictor(self._cfg, self._test)
 
-  def pck(self, rows: Sequence[int], test: KeypointDataset) -> Float[np.ndarray, " o"]:
+  def pck(self, rows: Sequence[int]) -> Float[np.ndarray, " o"]:
     """Trains on some of the objects; returns PCK@0.1 of every test object, 0..1."""
     train = tuple(self._pool.dataset.instances[row] for row in rows)
     feed = dataclasses.replace(self._pool, splits=Splits(train, (), (), ()))
     state = loop.fit(self._task, feed, self._start, self._cfg, step_fn=self._step)
     variables = engine.variables_of(state)
-    tested, objects = Feed.of(test, self._cfg.data), test.instances
-    run = prediction.network_predictor(self._cfg, tested)
+    tested, objects = self._test, self._test.dataset.instances
     found = prediction.predict(
-      {"network": lambda batch: run(variables, batch, tested.store)},
+      {"network": lambda batch: self._run(variables, batch, tested.store)},
       tested,
       prediction.person_sampler(self._cfg, tested, objects, training=False),
       persons=len(objects),

@@ -118,7 +118,7 @@ def adapt(
   engine.new_run(workdir)
   dataset = read_dataset(labels)
   frames = read_photographs(unlabelled) if unlabelled else None
-  sources = engine.lasting(labels), engine.lasting(unlabelled) if unlabelled else ""
+  sources = engine.lasting(labels), engine.lasting(unlabelled)
   adapter = Adapter(dataset, frames, start, sources, tell)
   adapted = adapter.adapt(adapter.steps_in(minutes))
   adapter.keep(adapted, workdir)

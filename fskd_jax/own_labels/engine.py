@@ -31,8 +31,13 @@ def new_run(workdir: pathlib.Path) -> None:
     raise ValueError(f"{workdir} holds a run already; name a new folder")
 
 
-def lasting(path: str | os.PathLike) -> str:
-  """Returns the path of labels for a run, which is used from other folders, too."""
+def lasting(path: str | os.PathLike | None) -> str:
+  """Returns the path of data for a run, which is used from other folders, too.
+
+  No path is "".
+  """
+  if not path:
+    return ""
   return os.fspath(path) if copies.is_address(path) else os.path.abspath(path)
 
 

@@ -98,10 +98,7 @@ def train_on_labels(
       is finished, or one from other labels or weights.
   """
   workdir, weights = pathlib.Path(workdir), pathlib.Path(start or PACKAGED)
-  labels = engine.lasting(labels)
-  given = Given(
-    str(labels), engine.lasting(unlabelled) if unlabelled else "", str(weights)
-  )
+  given = Given(engine.lasting(labels), engine.lasting(unlabelled), str(weights))
   cfg = _planned(workdir, given) or _plan(workdir, given, minutes)
   task = experiment.make_task(cfg)
   state = loop.new_state(task, cfg)
@@ -132,7 +129,7 @@ def _planned(workdir: pathlib.Path, given: Given) -> Config | None:
     return None
   cfg = load_config(str(workdir / PLAN))
   photographs = [x.data.path for x in cfg.data.mixture if x.name == recipe.UNLABELLED]
-  there = Given(str(trained_on(cfg.data)), "".join(photographs), cfg.train.init_from)
+  there = Given(trained_on(cfg.data), "".join(photographs), cfg.train.init_from)
   if given != there:
     raise ValueError(
       f"{workdir} holds a run from {there._asdict()}, not from {given._asdict()}; "
