@@ -8,8 +8,15 @@ import os
 import pathlib
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+  # Every worker and every program would compile all that it imports, 10 s for a worker.
+  # As was asked, nothing is written beside the sources.
+  code = pathlib.Path(__file__).parents[1] / "build" / "bytecode"
+  sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(code)
+  sys.dont_write_bytecode = False
 os.environ["XLA_FLAGS"] = (
   os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 )
