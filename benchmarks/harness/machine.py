@@ -16,6 +16,7 @@ import torch
 
 from benchmarks.harness.problem import Setup
 from benchmarks.opponents import ours
+from fskd_jax.device.machine import cores, processor
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "torch", "numpy", "tensorflow-cpu")
 _REPEATS = 7
@@ -28,19 +29,14 @@ def device_kind() -> str:
   )
 
 
-def cores() -> int:
-  """Returns the cores this process may use."""
-  return len(os.sched_getaffinity(0))
-
-
 def description() -> dict[str, Any]:
   """Returns the device, its name for files, threads, memory and versions."""
   if device_kind() == "gpu":
     name = jax.devices()[0].device_kind
     slug = _slug(name)
   else:
-    name = f"{_processor()}, {cores()} cores"
-    slug = _slug(f"cpu {_processor()} {cores()} cores")
+    name = f"{processor()}, {cores()} cores"
+    slug = _slug(f"cpu {processor()} {cores()} cores")
   return {
     "name": name,
     "slug": slug,
@@ -129,15 +125,6 @@ def _least(run: Callable[[], Any]) -> float:
     run()
     seconds.append(time.perf_counter() - start)
   return min(seconds)
-
-
-def _processor() -> str:
-  """Returns the name of the processor."""
-  info = pathlib.Path("/proc/cpuinfo")
-  names = (
-    re.findall(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else []
-  )
-  return names[0] if names else platform.processor() or platform.machine()
 
 
 def _slug(name: str) -> str:

@@ -1,8 +1,8 @@
 """fskd report: a run on one HTML page, and its model card.
 
-report.html holds its pictures and opens anywhere: configuration, data and licences,
-time, curves, scores of every kind and keypoint with their intervals, calibration, best
-and worst episodes. model_card.md has what belongs beside published weights.
+report.html holds its pictures and opens anywhere: hardware and time, data and licences,
+curves, scores of every kind and keypoint with their intervals, calibration, best and
+worst episodes, configuration. model_card.md has what belongs beside published weights.
 
   fskd report runs/quickstart
 """

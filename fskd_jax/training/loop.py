@@ -20,7 +20,7 @@ from fskd_jax.device import parallel, preemption, processes, watch
 from fskd_jax.files import write_picture
 from fskd_jax.models.build import count_parameters
 from fskd_jax.pictures.curves import draw_curves
-from fskd_jax.training import optim
+from fskd_jax.training import optim, starts
 from fskd_jax.training import state as train_state
 from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.training.initialization import first_variables
@@ -119,8 +119,9 @@ def train(
 ) -> TrainState:
   """Trains, or resumes the training in a workdir.
 
-  Writes checkpoints/, metrics.jsonl, TensorBoard events, pictures/ and curves.png
-  below the workdir. A resumed run repeats the uninterrupted one bit for bit.
+  Writes checkpoints/, metrics.jsonl, starts.jsonl (the machine of every start),
+  TensorBoard events, pictures/ and curves.png below the workdir. A resumed run repeats
+  the uninterrupted one bit for bit.
 
   Args:
     task: The task to train.
@@ -171,6 +172,8 @@ def train(
       preemption.deferred(),
     ):
       records = Records(cfg, workdir, checkpoints, writer, log, validator)
+      if first < cfg.train.steps and parallel.is_main_process():
+        starts.record(workdir, first, cfg.train.backend)
 
       def after_step(step: int, state: TrainState, metrics: Mapping[str, Any]) -> None:
         records.after_step(step, state, metrics)

@@ -24,6 +24,7 @@ from fskd_jax.few_shot import evaluation, report
 from fskd_jax.few_shot import task as few_shot_task
 from fskd_jax.pictures import episodes, style
 from fskd_jax.pictures.curves import draw_curves
+from fskd_jax.training import starts
 from fskd_jax.training.checkpoint import CheckpointStore
 
 
@@ -45,6 +46,7 @@ def test_a_run_learns_and_leaves_its_records(trained):
     style.render(curves), np.asarray(Image.open(workdir / "curves.png"))[..., :3]
   )
   assert len(list(workdir.glob("events.out.tfevents.*"))) == 1
+  assert [start["step"] for start in starts.read(workdir)] == [0]
   kept = {path.name for path in (workdir / "checkpoints").iterdir()}
   assert kept == {"48", "64", "80"}
 
@@ -128,6 +130,9 @@ def test_a_run_killed_at_the_end_resumes_bit_for_bit(trained, tmp_path, moment):
   resumed = jax.device_get(experiment.train(cfg, tmp_path))
   shapes.assert_identical(resumed, state)  # the optimiser, too
   shapes.assert_same_run(tmp_path, workdir)
+  # A start that came after the last step trained nothing.
+  begun = [0, saved] if saved < cfg.train.steps else [0]
+  assert [start["step"] for start in starts.read(tmp_path)] == begun
   seconds = [line.get("train/seconds", 0) for line in _raw(tmp_path)]
   assert [s for s in seconds if s] == sorted(s for s in seconds if s)
 

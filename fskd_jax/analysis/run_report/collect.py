@@ -11,6 +11,7 @@ from fskd_jax.config import Config, DataConfig, source_data
 from fskd_jax.files import read_json
 from fskd_jax.metrics import lines as metrics_lines
 from fskd_jax.models.build import count_parameters
+from fskd_jax.training import starts
 from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.training.writer import METRICS_FILE
 
@@ -45,6 +46,7 @@ class RunContent:
     parameters: The number of parameters, frozen ones included.
     sources: Its data sets.
     lines: The lines of metrics.jsonl; none for imported weights.
+    starts: The starts that `starts.read` returns; none for older runs.
     results: The content of eval/results.json; None if it was not evaluated.
   """
 
@@ -54,6 +56,7 @@ class RunContent:
   parameters: int
   sources: tuple[Source, ...]
   lines: list[dict[str, Any]]
+  starts: list[dict[str, Any]]
   results: dict[str, Any] | None
 
   @property
@@ -89,6 +92,7 @@ def collect(workdir: str) -> RunContent:
     parameters=count_parameters(saved.variables["params"]),
     sources=_sources(cfg.data),
     lines=metrics_lines.read(metrics) if metrics.is_file() else [],
+    starts=starts.read(folder),
     results=read_json(results) if results.is_file() else None,
   )
 

@@ -45,7 +45,7 @@ def page(run: RunContent) -> str:
 
 def card(run: RunContent) -> str:
   """Returns a model card in Markdown: facts, data, scores, and what is not known."""
-  found = [tables.facts(run), tables.sources(run)]
+  found = [tables.facts(run), tables.machines(run), tables.sources(run)]
   scores = tables.scores(run)
   parts = [f"# {run.cfg.name}", *map(_markdown, found)]
   parts.append(_markdown(scores) if scores else _NO_EVALUATION)
@@ -59,6 +59,7 @@ def card(run: RunContent) -> str:
 
 def _parts(run: RunContent) -> Iterator[str]:
   yield _table(tables.facts(run))
+  yield _table(tables.machines(run))
   yield _table(tables.sources(run))
   if any("train/loss" in line for line in run.lines):
     figure = draw_curves({run.cfg.name: run.workdir / METRICS_FILE})

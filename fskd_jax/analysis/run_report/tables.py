@@ -1,5 +1,6 @@
 """The tables of a run's report, as rows of text."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -39,6 +40,35 @@ def facts(run: RunContent) -> Table:
     ("seed", str(train.seed)),
   ]
   return Table("Run", ("", ""), rows)
+
+
+def machines(run: RunContent) -> Table:
+  """Returns what trained which steps; starts in a row on equal machines are one row."""
+  starts = [start for start in run.starts if start["step"] < run.step]
+  first = starts[0]["step"] if starts else run.step
+  rows = [(f"1–{first:,}", "not recorded", *[""] * 4)] if first else []
+  ends = [*(start["step"] for start in starts[1:]), run.step]
+  for machine, group in itertools.groupby(
+    zip(starts, ends), lambda item: _machine(item[0])
+  ):
+    (begin, end), *others = group
+    last = others[-1][1] if others else end
+    steps = f"{begin['step'] + 1:,}–{last:,}"
+    rows.append((steps, begin["time"], f"{1 + len(others)}", *machine))
+  head = ("steps", "from", "starts", "devices", "processor", "software")
+  return Table("Hardware of the training", head, rows)
+
+
+def _machine(start: Mapping[str, Any]) -> tuple[str, str, str]:
+  """Returns the devices, the processor and the software of a start."""
+  kinds = " + ".join(f"{n} x {kind}" for kind, n in start["devices"].items())
+  processes = start["processes"]
+  spread = f", {processes} processes" if processes > 1 else ""
+  return (
+    f"{kinds} ({start['platform']}){spread}",
+    f"{start['processor']}, {start['cores']} cores",
+    ", ".join(f"{name} {version}" for name, version in start["versions"].items()),
+  )
 
 
 def sources(run: RunContent) -> Table:

@@ -1,7 +1,9 @@
+import dataclasses
 import html.parser
 import json
 import re
 
+import jax
 import numpy as np
 import pytest
 from helpers import shapes
@@ -14,6 +16,20 @@ from fskd_jax.cli.main import main
 
 def _mean(value):
   return {"0.1": {"mean": value, "ci95": 0.02, "bootstrap95": [value, value]}}
+
+
+def _start(step, kind="cpu", count=1, **others):
+  start = {
+    "step": step,
+    "time": f"2026-01-{step + 1:02}T00:00:00+00:00",
+    "devices": {kind: count},
+    "platform": "cpu",
+    "processes": 1,
+    "processor": "a <fast> one",
+    "cores": 2,
+    "versions": {"jax": "0.9.0", "flax": "0.12.0"},
+  }
+  return start | others
 
 
 @pytest.fixture
@@ -50,6 +66,7 @@ def run(tmp_path):
       Source("b", "data/b", "MIT", is_held_out=True),
     ),
     lines=lines,
+    starts=[_start(0, "TPU v7", 8)],
     results={"device": "TPU v9", "settings": {"unseen/novel": entry}},
   )
 
@@ -82,8 +99,56 @@ def test_the_page_is_whole_and_tells_all(run):
   assert all(x.startswith("data:image/png;base64,") for x in found.sources)
   for said in ("<b>mine", "<i>", "fox", "75.0 ± 2.0", "50.0 ± 2.0", "3.1", "TPU v9"):
     assert said in found.text, said
+  for said in ("8 x TPU v7", "a <fast> one, 2 cores", "jax 0.9.0, flax 0.12.0"):
+    assert said in found.text, said
   for said in ("CC BY 4.0", "kept aside", "60 seconds", "optim.learning_rate"):
     assert said in found.text, said
+
+
+def test_each_machine_has_its_steps(run):
+  """Whatever the starts: their rows cover each step of the run once, in order."""
+  rng = np.random.default_rng(0)
+  for _ in range(50):
+    last = int(rng.integers(1, 20))
+    firsts = np.flatnonzero(rng.random(last + 4) < 0.3)
+    starts = [_start(int(s), rng.choice(["cpu", "TPU v7"])) for s in firsts]
+    found = dataclasses.replace(run, step=last, starts=starts)
+    rows = tables.machines(found).rows
+    spans = [tuple(map(int, row[0].split("–"))) for row in rows]
+    steps = [step for first, end in spans for step in range(first, end + 1)]
+    assert steps == [*range(1, last + 1)]
+    for start in starts:
+      kind = next(iter(start["devices"]))
+      named = [r for r, (a, b) in zip(rows, spans) if a <= start["step"] + 1 <= b]
+      assert (start["step"] >= last) == (not named)
+      assert all(kind in row[3] for row in named)
+
+
+def test_equal_machines_are_one_row_and_others_are_named(run):
+  starts = [
+    _start(0),
+    _start(2),
+    _start(5, "H100", 4, processes=2),
+    _start(6, cores=9),
+    _start(7, cores=9, versions={"jax": "0.10.0"}),
+  ]
+  table = tables.machines(dataclasses.replace(run, step=9, starts=starts))
+  assert [(row[0], row[2]) for row in table.rows] == [
+    ("1–5", "2"),
+    ("6–6", "1"),
+    ("7–7", "1"),
+    ("8–9", "1"),
+  ]
+  assert table.rows[1][3] == "4 x H100 (cpu), 2 processes"
+  assert "9 cores" in table.rows[2][4] and "jax 0.10.0" in table.rows[3][5]
+
+
+@pytest.mark.parametrize("first", (None, 1))
+def test_a_run_of_an_earlier_version_says_what_it_did_not_record(run, first):
+  starts = [] if first is None else [_start(first)]
+  old = dataclasses.replace(run, starts=starts)
+  assert tables.machines(old).rows[0][:2] == (f"1–{first or 2}", "not recorded")
+  assert "not recorded" in page.page(old) and "not recorded" in page.card(old)
 
 
 def test_the_worst_stand_first(run):
@@ -122,5 +187,8 @@ def test_a_run_that_was_not_evaluated_says_so(trained, tmp_path):
   assert main(["report", str(workdir), "--out", str(tmp_path)]) == 0
   assert "has not been evaluated" in (tmp_path / "report.html").read_text()
   found = collect(str(workdir))
+  (start,) = found.starts
+  assert start["step"] == 0 and start["devices"] == {"cpu": 1}
+  assert f"jax {jax.__version__}" in (tmp_path / "model_card.md").read_text()
   assert found.step == cfg.train.steps and found.seconds and found.parameters > 100
   assert [source.path for source in found.sources] == [cfg.data.path]

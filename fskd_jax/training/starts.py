@@ -1,0 +1,71 @@
+"""Records of which machine trained which steps: a line for every start of a run."""
+
+import datetime
+import json
+import logging
+import pathlib
+from typing import Any
+
+from fskd_jax.device import machine
+from fskd_jax.files import read_lines, write_text
+
+_log = logging.getLogger(__name__)
+
+FILE = "starts.jsonl"
+
+
+def record(workdir: pathlib.Path, first: int, backend: str) -> None:
+  """Adds a start to `<workdir>/starts.jsonl`; for process 0.
+
+  Starts whose steps are trained again are removed, as lines of metrics.jsonl are. So
+  each one that is left trained the steps until the next one.
+
+  Args:
+    workdir: The folder of the run; it exists.
+    first: The number of steps done before.
+    backend: As for `machine.description`.
+  """
+  now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+  entry = {"step": first, "time": now, **machine.description(backend)}
+  kept = [start for start in read(workdir) if start["step"] < first]
+  lines = (json.dumps(start) + "\n" for start in (*kept, entry))
+  write_text(workdir / FILE, "".join(lines))
+
+
+def read(workdir: pathlib.Path) -> list[dict[str, Any]]:
+  """Reads the starts of a run in order, [] where it recorded none.
+
+  Each has "step", the number of steps done before, "time" in UTC, and what
+  `machine.description` returned. Damaged lines are skipped with a warning.
+  """
+  path = workdir / FILE
+  if not path.is_file():
+    return []
+  parsed = [_parsed(line) for line in read_lines(path)]
+  found = [start for start in parsed if start is not None]
+  if len(found) < len(parsed):
+    _log.warning("%s: lines are damaged and left out", path)
+  return found
+
+
+def _parsed(raw: bytes) -> dict[str, Any] | None:
+  try:
+    start = json.loads(raw.decode("utf-8"))
+  except (ValueError, RecursionError):
+    return None
+  if not isinstance(start, dict):
+    return None
+  is_whole = all(type(start.get(name)) is kind for name, kind in _KINDS.items())
+  return start if is_whole else None
+
+
+_KINDS = {
+  "step": int,
+  "time": str,
+  "devices": dict,
+  "platform": str,
+  "processes": int,
+  "processor": str,
+  "cores": int,
+  "versions": dict,
+}
