@@ -1,6 +1,7 @@
 """Changes fields of a configuration by their dotted names."""
 
 import copy
+import difflib
 import fnmatch
 from collections.abc import Mapping
 from typing import Any
@@ -25,9 +26,14 @@ def with_fields(cfg: Config, values: Mapping[str, Any]) -> Config:
   """
   changed = copy.deepcopy(cfg)
   for pattern, value in values.items():
-    names = [x.name for x in walk(changed) if fnmatch.fnmatchcase(x.name, pattern)]
+    every = [x.name for x in walk(changed)]
+    names = [name for name in every if fnmatch.fnmatchcase(name, pattern)]
     if not names:
-      raise ValueError(f"there is no field {pattern!r} in the configuration")
+      near = difflib.get_close_matches(pattern, every, 1)
+      raise ValueError(
+        f"there is no field {pattern!r} in the configuration"
+        + "".join(f" (did you mean {name}?)" for name in near)
+      )
     for name in names:
       _set(changed, name, value)
   validate(changed)

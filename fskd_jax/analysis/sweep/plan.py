@@ -59,6 +59,11 @@ def load_sweep(path: str, values: Mapping[str, Any]) -> Sweep:
     raise ValueError(f"{path}: expected get_sweep() that returns fskd_jax's Sweep")
   if not sweep.variants or not sweep.seeds:
     raise ValueError(f"{path}: a sweep needs a variant and a seed")
+  for field, listed in sweep.grid.items():
+    if isinstance(listed, str) or not isinstance(listed, Sequence) or not listed:
+      raise ValueError(f"{path}: grid: {field}: expected a list, got {listed!r}")
+  if any("train.seed" in fields for fields in (sweep.grid, *sweep.variants.values())):
+    raise ValueError(f"{path}: train.seed: name the seeds in Sweep(seeds=...)")
   return dataclasses.replace(sweep, base=_lean(with_fields(sweep.base, values)))
 
 

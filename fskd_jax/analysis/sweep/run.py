@@ -6,13 +6,15 @@ again.
 """
 
 import contextlib
+import dataclasses
+import hashlib
 import json
 import logging
 import pathlib
 import re
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -21,6 +23,7 @@ from fskd_jax import config, experiment
 from fskd_jax.analysis.sweep import plan
 from fskd_jax.analysis.sweep.plan import Sweep
 from fskd_jax.analysis.sweep.report import THRESHOLD
+from fskd_jax.config.changes import with_fields
 from fskd_jax.data.feed import Feed
 from fskd_jax.device import parallel
 from fskd_jax.few_shot import evaluation
@@ -35,6 +38,12 @@ from fskd_jax.training.writer import METRICS_FILE
 _log = logging.getLogger(__name__)
 
 FILE = "results.jsonl"
+
+_ATTEMPTS = 20
+"""Number of times that a last line is read which another process may be writing."""
+
+_KINDS = {"variant": str, "seed": int, "config": dict, "settings": dict}
+"""Fields of every line, with their types."""
 
 
 def run(
@@ -54,10 +63,11 @@ def run(
 
   Raises:
     ValueError: A variant does not exist, its configuration is invalid, or the folder
-      holds it with another one; raised before anything is run. Or trainings failed;
-      raised after the others.
+      holds one with other fields; raised before anything is run. Or one was scored on
+      other episodes than those before. Or trainings failed; raised after the others.
   """
-  listed, lines = list(plan.jobs(sweep, names)), read(folder)
+  listed, places = list(plan.jobs(sweep, names)), {}
+  check(sweep, read(folder))
   for job in listed:
     if job.config.task != "few_shot":
       raise ValueError(
@@ -68,8 +78,10 @@ def run(
         f"{job.name!r}: eval.thresholds = {job.config.eval.thresholds} lacks "
         f"{THRESHOLD}, which the report compares"
       )
-    _check_same(job, _find(lines, job))
-  index, count = shard
+    other = places.setdefault(_workdir(job, folder), job)
+    if other != job:
+      raise ValueError(f"{job.name!r} and {other.name!r} would share a folder: rename")
+  (index, count), known = shard, plan.points(sweep)
   failed: list[str] = []
   for job in listed[index::count]:
     if _find(read(folder), job):  # another shard may have added lines
@@ -81,13 +93,59 @@ def run(
       _log.error("%s, seed %d, failed: %s", job.name, job.seed, error)
       failed.append(f"{job.name!r}, seed {job.seed}")
       continue
-    append_text(folder / FILE, json.dumps(line) + "\n")
+    _check_episodes(line, [x for x in read(folder) if x["variant"] in known])
+    append_text(folder / FILE, json.dumps(line, default=dataclasses.asdict) + "\n")
   if failed:
     raise ValueError(
       f"{len(failed)} of the trainings failed, see above: "
       f"{'; '.join(failed)}; the same command tries them again, --report shows the "
       "others"
     )
+
+
+def check(sweep: Sweep, lines: Sequence[Mapping[str, Any]]) -> None:
+  """Checks that lines were made with the fields that a sweep has now.
+
+  Lines of variants and points that it no longer has are left out of its report.
+
+  Raises:
+    ValueError: A line was made with other fields; the message names the first.
+  """
+  points, left_out = plan.points(sweep), set()
+  for line in lines:
+    name, seed = line["variant"], line["seed"]
+    if name not in points:
+      left_out.add(name)
+      continue
+    cfg = with_fields(sweep.base, points[name] | {"train.seed": seed})
+    # Through a dictionary, so that a list is the same as a tuple.
+    mine, other = (
+      config.shared(config.from_dict(x)) for x in (config.to_dict(cfg), line["config"])
+    )
+    differ = [field for field in mine if mine[field] != other.get(field)]
+    if differ:
+      field = differ[0]
+      raise ValueError(
+        f"{name!r}, seed {seed}, is in the folder with {field} = "
+        f"{other.get(field)!r} instead of {mine[field]!r} ({len(differ)} fields "
+        "differ): give the same --set, name another --out, or take its line out of "
+        f"{FILE}"
+      )
+  if left_out:
+    _log.warning("not in the sweep, and left out: %s", ", ".join(sorted(left_out)))
+
+
+def _check_episodes(line: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]):
+  """Raises a ValueError if a line cannot be compared with those before."""
+  for setting, found in line["settings"].items():
+    for before in lines:
+      there = before["settings"].get(setting)
+      if there and there["manifest"] != found["manifest"]:
+        raise ValueError(
+          f"{line['variant']!r} was scored on other episodes of {setting} than "
+          f"{before['variant']!r}, so there is no difference to report: expected the "
+          "same data, crops and eval.episodes for all of a sweep"
+        )
 
 
 def _find(lines: Sequence[dict[str, Any]], job: plan.Job) -> dict[str, Any] | None:
@@ -97,26 +155,18 @@ def _find(lines: Sequence[dict[str, Any]], job: plan.Job) -> dict[str, Any] | No
   return None
 
 
-def _check_same(job: plan.Job, line: Mapping[str, Any] | None) -> None:
-  """Raises a ValueError if a line was made with other fields than a job has."""
-  if line is None:
-    return
-  mine = config.shared(job.config)
-  other = config.shared(config.from_dict(line["config"]))
-  differ = [name for name in mine if mine[name] != other.get(name)]
-  if differ:
-    name = differ[0]
-    raise ValueError(
-      f"{job.name!r}, seed {job.seed}, is in the folder with {name} = "
-      f"{other.get(name)!r} instead of {mine[name]!r} ({len(differ)} fields differ): "
-      "name another --out, or take its line out of results.jsonl"
-    )
+def _workdir(job: plan.Job, folder: pathlib.Path) -> pathlib.Path:
+  """Returns the folder of a training; long names end in a hash: systems allow 255."""
+  name = re.sub(r"[ /]", "_", job.name)
+  if len(name.encode()) > 200:
+    name = f"{name[:40]}…{hashlib.sha256(job.name.encode()).hexdigest()[:12]}"
+  return folder / "runs" / f"{name}-{job.seed}"
 
 
 def run_one(job: plan.Job, folder: pathlib.Path) -> dict[str, Any]:
   """Trains a variant unless it is trained, and scores it; returns its line."""
   cfg = job.config
-  workdir = folder / "runs" / f"{re.sub(r'[ /]', '_', job.name)}-{job.seed}"
+  workdir = _workdir(job, folder)
   start = time.perf_counter()
   experiment.train(cfg, workdir)
   with contextlib.closing(CheckpointStore(workdir)) as checkpoints:
@@ -155,18 +205,31 @@ def read(folder: pathlib.Path) -> list[dict[str, Any]]:
     ValueError: A line is damaged; the message has its number.
   """
   path = folder / FILE
-  return list(_lines(path)) if path.is_file() else []
-
-
-def _lines(path: pathlib.Path) -> Iterator[dict[str, Any]]:
-  for number, line in enumerate(read_lines(path), 1):
-    try:
-      yield json.loads(line)
-    except ValueError as error:
+  for attempt in range(_ATTEMPTS if path.is_file() else 0):
+    raw = read_lines(path)
+    found = [_parsed(line) for line in raw]
+    damaged = [number for number, line in enumerate(found, 1) if line is None]
+    if not damaged:
+      return [line for line in found if line is not None]
+    # A system may show a part of the last line while another process writes it.
+    if damaged[0] < len(raw) or attempt == _ATTEMPTS - 1:
       raise ValueError(
-        f"{path}, line {number} is damaged: {error}; remove the line, and its training "
-        "is done again"
-      ) from error
+        f"{path}, line {damaged[0]} is damaged: remove it, and its training is done "
+        "again"
+      )
+    time.sleep(0.05)
+  return []
+
+
+def _parsed(raw: bytes) -> dict[str, Any] | None:
+  try:
+    line = json.loads(raw)
+  except (ValueError, RecursionError):
+    return None
+  if not isinstance(line, dict):
+    return None
+  is_whole = all(type(line.get(name)) is kind for name, kind in _KINDS.items())
+  return line if is_whole else None
 
 
 def _commit() -> str:

@@ -1,8 +1,9 @@
 r"""fskd experiment sweep: trains variants alike, compares them on equal episodes.
 
 FILE is a Python file with get_sweep(), such as those in configs/sweeps/. Every training
-adds a line to results.jsonl in --out; those in the file are not run again. The report
-(report.md, report.png) covers all lines.
+adds a line to results.jsonl in --out; those in the file are not run again, and one that
+was interrupted goes on after its last checkpoint. The report (report.md, report.png)
+covers all lines of the variants of FILE; those with other fields are refused.
 
   fskd experiment sweep configs/sweeps/creatures.py --out runs/ablation
   fskd experiment sweep configs/sweeps/creatures.py --out runs/short \
@@ -59,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
   if args.processes < 1:
     raise ValueError(f"--processes {args.processes}: expected at least 1")
   if args.processes > 1:
+    sweep_run.check(sweep, sweep_run.read(args.out))
     _run_shards(args, [*plan.jobs(sweep, args.variants)])
   elif not args.report:
     sweep_run.run(sweep, args.out, args.variants, _shard(args.shard or "0/1"))
@@ -67,7 +69,9 @@ def run(args: argparse.Namespace) -> int:
   names = list(plan.points(sweep))
   if args.variants and args.variants[0] in names:
     names.sort(key=lambda name: name != args.variants[0])
-  found = report.differences(sweep_run.read(args.out), names)
+  lines = sweep_run.read(args.out)
+  sweep_run.check(sweep, lines)
+  found = report.differences(lines, names)
   text = report.markdown(found)
   write_text(args.out / "report.md", text)
   write_picture(args.out / "report.png", report.draw(found))

@@ -1,5 +1,7 @@
 import argparse
 import contextlib
+import copy
+import dataclasses
 import json
 import pathlib
 
@@ -14,6 +16,7 @@ from fskd_jax.analysis.sweep import plan, report, run
 from fskd_jax.analysis.sweep.plan import Sweep
 from fskd_jax.cli.experiment import sweep as sweep_command
 from fskd_jax.cli.main import main
+from fskd_jax.config import DataConfig, SourceConfig
 from fskd_jax.training.runs import run_file
 
 FILES = sorted(pathlib.Path(creatures.__file__).parent.glob("*.py"))
@@ -92,7 +95,7 @@ def test_what_is_there_is_not_run_again_and_shards_share_the_rest(
   (tmp_path / run.FILE).write_text(json.dumps(line) + "\n")
   run.run(sweep, tmp_path, shard=(0, 2))
   assert ran and len(ran) < 5
-  monkeypatch.setattr(run, "_check_same", lambda job, line: None)  # `_line` has none
+  monkeypatch.setattr(run, "check", lambda sweep, lines: None)  # `_line` has no fields
   run.run(sweep, tmp_path, shard=(1, 2))
   expected = {(v, s) for v in NAMES for s in (0, 1)} - {("MDS", 1)}
   assert len(ran) == len(expected) and set(ran) == expected
@@ -122,10 +125,129 @@ def test_a_line_of_other_fields_is_named(tmp_path, sweep):
     run.run(sweep, tmp_path)
 
 
-def test_a_damaged_line_is_named(tmp_path):
-  (tmp_path / run.FILE).write_text('{"variant": "baseline"}\n{"vari')
-  with pytest.raises(ValueError, match="line 2"):
+DAMAGED = (
+  '{"vari',
+  "null",
+  "{}",
+  '["variant"]',
+  '{"variant": "baseline"}',
+  "\\xff",
+  "",
+)
+
+
+@pytest.mark.parametrize("damaged", DAMAGED)
+def test_a_damaged_line_is_named(tmp_path, damaged, monkeypatch):
+  monkeypatch.setattr(run, "_ATTEMPTS", 2)
+  whole = json.dumps(_line("baseline", 0, [1.0]))
+  (tmp_path / run.FILE).write_text(f"{whole}\n{damaged}\n{whole}\n")
+  with pytest.raises(ValueError, match="line 2 is damaged: remove it"):
     run.read(tmp_path)
+  (tmp_path / run.FILE).write_text(f"{whole}\n{whole}\n{damaged}\n")
+  with pytest.raises(ValueError, match="line 3"):
+    run.read(tmp_path)
+
+
+def test_a_line_that_another_process_is_writing_is_waited_for(tmp_path, monkeypatch):
+  whole = json.dumps(_line("baseline", 0, [1.0])).encode() + b"\n"
+  file = tmp_path / run.FILE
+  file.write_bytes(whole + whole[:30])
+  monkeypatch.setattr(run.time, "sleep", lambda _: file.write_bytes(whole + whole))
+  assert len(run.read(tmp_path)) == 2
+
+
+def test_a_report_covers_lines_of_the_same_fields_alone(tmp_path, sweep, monkeypatch):
+  """Not those of a shorter sweep before, whichever variants run now."""
+  monkeypatch.setattr(run, "run_one", _run_one)
+  run.run(sweep, tmp_path, ["baseline"])
+  longer = copy.deepcopy(sweep)
+  longer.base.train.steps += 1
+  for names in (["MDS"], None):
+    with pytest.raises(ValueError, match=r"'baseline', seed 0.*train\.steps = 8000"):
+      run.run(longer, tmp_path, names)
+  with pytest.raises(ValueError, match=r"train\.steps"):
+    run.check(longer, run.read(tmp_path))
+  assert {line["variant"] for line in run.read(tmp_path)} == {"baseline"}
+
+
+def test_variants_and_seeds_come_and_go(tmp_path, sweep, monkeypatch, caplog):
+  ran = []
+
+  def run_one(job, folder):
+    ran.append((job.name, job.seed))
+    return _run_one(job, folder)
+
+  monkeypatch.setattr(run, "run_one", run_one)
+  few = dataclasses.replace(sweep, variants={"baseline": {}}, seeds=(0,))
+  run.run(few, tmp_path)
+  # Lists are read back from a line as tuples are; a section is a dictionary there.
+  more = {"baseline": {}, "S": {"model.kernel_sizes": [1, 3]}, "same": _MIXTURE}
+  more = dataclasses.replace(sweep, variants=more, seeds=(0, 1))
+  run.run(more, tmp_path)
+  run.run(more, tmp_path)
+  assert ran == [("baseline", 0), *((v, 0) for v in ("S", "same"))] + [
+    (v, 1) for v in ("baseline", "S", "same")
+  ]
+  with caplog.at_level("WARNING"):
+    run.run(few, tmp_path)
+  assert len(ran) == 6 and "left out: S, same" in caplog.text
+  found = report.differences(run.read(tmp_path), ["baseline"])
+  assert [(x.variant, x.seeds) for x in found] == [("baseline", 2)]
+
+
+def test_other_episodes_stop_the_sweep_before_the_report(tmp_path, sweep, monkeypatch):
+  def run_one(job, folder):
+    line = _run_one(job, folder)
+    line["settings"]["unseen/novel"]["manifest"] = job.name
+    return line
+
+  monkeypatch.setattr(run, "run_one", run_one)
+  with pytest.raises(ValueError, match="'MDS' was scored on other episodes"):
+    run.run(sweep, tmp_path)
+  assert [line["variant"] for line in run.read(tmp_path)] == ["baseline"]
+
+
+WRONG = {
+  "expected a list, got 0.1": {"grid": {"loss.mfcl_weight": 0.1}},
+  "expected a list, got 'mds'": {"grid": {"model.head": "mds"}},
+  r"expected a list, got \(\)": {"grid": {"loss.mfcl_weight": ()}},
+  "name the seeds in": {"grid": {"train.seed": (0, 1)}},
+  "train.seed: name": {"variants": {"a": {"train.seed": 1}}},
+  "needs a variant": {"variants": {}},
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_what_is_no_sweep_is_refused(monkeypatch, sweep, message):
+  wrong = dataclasses.replace(sweep, **WRONG[message])
+  monkeypatch.setattr(plan, "run_file", lambda *_: wrong)
+  with pytest.raises(ValueError, match=message):
+    plan.load_sweep("a.py", {})
+
+
+def test_a_wrong_name_in_a_grid_is_refused_before_anything_runs(tmp_path, sweep):
+  sweep = dataclasses.replace(sweep, grid={"loss.mfcl_wieght": (0.0,)})
+  with pytest.raises(ValueError, match=r"did you mean loss\.mfcl_weight\?"):
+    run.run(sweep, tmp_path)
+  assert not list(tmp_path.iterdir())
+
+
+def test_every_training_has_a_folder_of_its_own(tmp_path, sweep):
+  paths = ("data.auxiliary_paths", "data.base", "data.novel")
+  grid = {path: [("nose", "x" * 90), ("nose", "y" * 90)] for path in paths}
+  jobs = [
+    plan.Job(", ".join([path, repr(value)] * 3), seed, {}, sweep.base)
+    for path, values in grid.items()
+    for value in values
+    for seed in (0, 1)
+  ]
+  folders = {run._workdir(job, tmp_path) for job in jobs}
+  assert len(folders) == len(jobs)
+  for folder in folders:
+    folder.mkdir(parents=True)
+  names = {"a b": {"loss.mfcl_weight": 0.1}, "a_b": {"loss.mfcl_weight": 0.2}}
+  with pytest.raises(ValueError, match="'a_b' and 'a b' would share a folder"):
+    run.run(dataclasses.replace(sweep, variants=names), tmp_path)
 
 
 SWEEP = """
@@ -183,12 +305,24 @@ def test_shards_are_processes_that_get_the_whole_command(tmp_path, monkeypatch):
     assert (args.file, args.seeds, args.set) == (str(FILES[0]), [4], ["train.steps=80"])
 
 
+_MIXTURE = {
+  "data.slots": 24,
+  "data.mixture": (SourceConfig(name="one", data=DataConfig()),),
+}
+
+
+def _run_one(job, folder):
+  line = _line(job.name, job.seed, [1.0])
+  return line | {"config": config.to_dict(job.config), "changes": dict(job.changes)}
+
+
 def _line(variant, seed, scores, manifest="same"):
   return {
     "variant": variant,
     "seed": seed,
     "train_seconds": 10.0 + seed,
     "parameters": 7,
+    "config": {},
     "settings": {"unseen/novel": {"manifest": manifest, "pck": {"0.1": scores}}},
   }
 
