@@ -10,6 +10,7 @@ from typing import Any
 from fskd_jax import config
 from fskd_jax.config import Config, keeping
 from fskd_jax.data import fingerprint
+from fskd_jax.data.feed import Feed
 from fskd_jax.device import processes
 from fskd_jax.few_shot import transfer
 from fskd_jax.few_shot.task import FewShotTask
@@ -40,7 +41,10 @@ def compiled_step(cfg: Config) -> Callable[..., Any]:
 
 
 def train(
-  cfg: Config, workdir: str | os.PathLike, profile_steps: str = ""
+  cfg: Config,
+  workdir: str | os.PathLike,
+  profile_steps: str = "",
+  feed: Feed | None = None,
 ) -> TrainState:
   """Trains, or resumes the training in `workdir`; see `training.loop.train`.
 
@@ -52,6 +56,7 @@ def train(
     workdir: Folder of the run, or an address gs:// or s3:// (`buckets.mirror`);
       created if it does not exist.
     profile_steps: Steps to profile into profile/ below the workdir, such as "100:110".
+    feed: The data set of `cfg`, where it is open already.
 
   Returns:
     The state after the last step.
@@ -64,7 +69,7 @@ def train(
   _check(cfg)
   with workdirs.on_this_machine(workdir, is_training=True) as folder:
     task, step_fn = make_task(cfg), compiled_step(cfg)
-    return loop.train(task, cfg, folder, profile_steps, step_fn=step_fn)
+    return loop.train(task, cfg, folder, profile_steps, step_fn, feed)
 
 
 def evaluate(

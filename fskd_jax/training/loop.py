@@ -116,6 +116,7 @@ def train(
   workdir: str | os.PathLike,
   profile_steps: str = "",
   step_fn: Callable[..., Any] | None = None,
+  feed: Feed | None = None,
 ) -> TrainState:
   """Trains, or resumes the training in a workdir.
 
@@ -129,6 +130,7 @@ def train(
     workdir: The folder of the run; created if it does not exist.
     profile_steps: The steps to profile into profile/ below the workdir, see `Profiler`.
     step_fn: As for `fit`.
+    feed: The data set of `cfg`, opened for its backend; opened here by default.
 
   Raises:
     ValueError: The workdir belongs to another configuration, is an address, or is in
@@ -145,7 +147,8 @@ def train(
   ) as checkpoints:
     # Checks come before anything that takes long or writes a file.
     checkpoints.check_config(config.to_dict(cfg), config.may_change())
-    feed = Feed.open(cfg.data, cfg.train.backend)
+    if feed is None:
+      feed = Feed.open(cfg.data, cfg.train.backend)
     sampler, validator = task.sampler(feed), task.validator(feed)
     task.check_evaluation(feed)
     state, progress = _first_state(task, cfg, checkpoints)

@@ -23,6 +23,7 @@ from fskd_jax import config, experiment
 from fskd_jax.analysis.sweep import plan
 from fskd_jax.analysis.sweep.plan import Sweep
 from fskd_jax.analysis.sweep.report import THRESHOLD
+from fskd_jax.config import Config
 from fskd_jax.config.changes import with_fields
 from fskd_jax.data.feed import Feed
 from fskd_jax.device import parallel
@@ -83,12 +84,13 @@ def run(
       raise ValueError(f"{job.name!r} and {other.name!r} would share a folder: rename")
   (index, count), known = shard, plan.points(sweep)
   failed: list[str] = []
+  latest = LatestFeed()
   for job in listed[index::count]:
     if _find(read(folder), job):  # another shard may have added lines
       continue
     _log.info("%s, seed %d", job.name, job.seed)
     try:
-      line = run_one(job, folder)
+      line = run_one(job, folder, latest)
     except (ValueError, FloatingPointError, jax.errors.JaxRuntimeError) as error:
       _log.error("%s, seed %d, failed: %s", job.name, job.seed, error)
       failed.append(f"{job.name!r}, seed {job.seed}")
@@ -163,15 +165,36 @@ def _workdir(job: plan.Job, folder: pathlib.Path) -> pathlib.Path:
   return folder / "runs" / f"{name}-{job.seed}"
 
 
-def run_one(job: plan.Job, folder: pathlib.Path) -> dict[str, Any]:
-  """Trains a variant unless it is trained, and scores it; returns its line."""
+class LatestFeed:
+  """The data set of the latest training, which most variants share."""
+
+  def __init__(self):
+    self._feed: Feed | None = None
+    self._key = ""
+
+  def of(self, cfg: Config) -> Feed:
+    """Returns the opened data set of a configuration."""
+    key = repr((cfg.data, cfg.train.backend))
+    if self._feed is None or key != self._key:
+      self._feed = None  # gone before the next one is decoded
+      self._feed, self._key = Feed.open(cfg.data, cfg.train.backend), key
+    return self._feed
+
+
+def run_one(job: plan.Job, folder: pathlib.Path, latest: LatestFeed) -> dict[str, Any]:
+  """Trains a variant unless it is trained, and scores it; returns its line.
+
+  Args:
+    job: The variant and its seed.
+    folder: The folder of the sweep.
+    latest: The data set of the training before, taken if it is that of this one.
+  """
   cfg = job.config
   workdir = _workdir(job, folder)
-  start = time.perf_counter()
-  experiment.train(cfg, workdir)
+  start, feed = time.perf_counter(), latest.of(cfg)
+  experiment.train(cfg, workdir, feed=feed)
   with contextlib.closing(CheckpointStore(workdir)) as checkpoints:
     saved = checkpoints.restore_model()
-  feed = Feed.open(cfg.data, cfg.train.backend)
   placed = parallel.replicate(saved.variables, backend=cfg.train.backend)
   predictors = {evaluation.DETECTOR: reader_of(cfg, feed, placed)}
   settings = {}

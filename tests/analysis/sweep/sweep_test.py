@@ -85,7 +85,7 @@ def test_what_is_there_is_not_run_again_and_shards_share_the_rest(
 ):
   ran = []
 
-  def run_one(job, folder):
+  def run_one(job, folder, latest):
     ran.append((job.name, job.seed))
     return _line(job.name, job.seed, [1.0])
 
@@ -102,8 +102,24 @@ def test_what_is_there_is_not_run_again_and_shards_share_the_rest(
   assert len(run.read(tmp_path)) == 6
 
 
+def test_images_are_decoded_again_for_other_data_alone(monkeypatch, sweep):
+  opened = []
+  monkeypatch.setattr(run.Feed, "open", lambda *args: opened.append(args) or args)
+  latest, jobs = run.LatestFeed(), list(plan.jobs(sweep))
+  found = [latest.of(job.config) for job in jobs]
+  assert len(opened) == 1 and found == opened * len(jobs)
+  cfg = jobs[0].config
+  for section, field, value in (
+    (cfg.data, "heldout_fraction", 0.3),
+    (cfg.train, "backend", "pmap"),
+  ):
+    setattr(section, field, value)
+    assert latest.of(cfg) == (cfg.data, cfg.train.backend) and latest.of(cfg)
+  assert len(opened) == 3
+
+
 def test_a_variant_that_fails_stops_no_other(tmp_path, monkeypatch, sweep):
-  def run_one(job, folder):
+  def run_one(job, folder, latest):
     if job.name == "MDS":
       raise FloatingPointError("step 3 is not finite")
     return _line(job.name, job.seed, [1.0])
@@ -158,7 +174,7 @@ def test_a_line_that_another_process_is_writing_is_waited_for(tmp_path, monkeypa
 
 def test_a_report_covers_lines_of_the_same_fields_alone(tmp_path, sweep, monkeypatch):
   """Not those of a shorter sweep before, whichever variants run now."""
-  monkeypatch.setattr(run, "run_one", _run_one)
+  monkeypatch.setattr(run, "run_one", lambda job, folder, latest: _run_one(job, folder))
   run.run(sweep, tmp_path, ["baseline"])
   longer = copy.deepcopy(sweep)
   longer.base.train.steps += 1
@@ -173,7 +189,7 @@ def test_a_report_covers_lines_of_the_same_fields_alone(tmp_path, sweep, monkeyp
 def test_variants_and_seeds_come_and_go(tmp_path, sweep, monkeypatch, caplog):
   ran = []
 
-  def run_one(job, folder):
+  def run_one(job, folder, latest):
     ran.append((job.name, job.seed))
     return _run_one(job, folder)
 
@@ -196,7 +212,7 @@ def test_variants_and_seeds_come_and_go(tmp_path, sweep, monkeypatch, caplog):
 
 
 def test_other_episodes_stop_the_sweep_before_the_report(tmp_path, sweep, monkeypatch):
-  def run_one(job, folder):
+  def run_one(job, folder, latest):
     line = _run_one(job, folder)
     line["settings"]["unseen/novel"]["manifest"] = job.name
     return line
