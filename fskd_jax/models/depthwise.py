@@ -14,6 +14,9 @@ from jaxtyping import Array, Float
 Padding = tuple[tuple[int, int], tuple[int, int]]
 Strides = tuple[int, int]
 
+LARGE_MAP = 2**18
+"""Numbers in a map from which on its gradient is taken one image at a time."""
+
 
 def convolve_depthwise(
   x: Float[Array, "t h w c"],
@@ -138,18 +141,19 @@ def _gradient_by_map(
   g = jnp.pad(cotangent, ((0, 0), *margins, (0, 0)))
   accumulator = _accumulator(cotangent)
   weights = kernel.astype(accumulator)
-  phases = []
-  for p, q in np.ndindex(*strides):
-    total = jnp.zeros((shape[0], *lengths, shape[3]), accumulator)
-    for i in range(p, kernel.shape[0], strides[0]):
-      for j in range(q, kernel.shape[1], strides[1]):
-        top, left = steps[0] - i // strides[0], steps[1] - j // strides[1]
-        cells = _window(g, (top, left), (lengths[0], lengths[1]))
-        total = _add_product(total, cells, weights, (i, j))
-    phases.append(total.astype(cotangent.dtype))
-  whole = jnp.stack(phases).reshape(*strides, shape[0], *lengths, shape[3])
-  whole = whole.transpose(2, 3, 0, 4, 1, 5)
-  whole = whole.reshape(
+  rows = []
+  for p in range(strides[0]):
+    columns = []
+    for q in range(strides[1]):
+      total = jnp.zeros((shape[0], *lengths, shape[3]), accumulator)
+      for i in range(p, kernel.shape[0], strides[0]):
+        for j in range(q, kernel.shape[1], strides[1]):
+          top, left = steps[0] - i // strides[0], steps[1] - j // strides[1]
+          cells = _window(g, (top, left), (lengths[0], lengths[1]))
+          total = _add_product(total, cells, weights, (i, j))
+      columns.append(total.astype(cotangent.dtype))
+    rows.append(jnp.stack(columns, axis=3))
+  whole = jnp.stack(rows, axis=2).reshape(
     shape[0], lengths[0] * strides[0], lengths[1] * strides[1], shape[3]
   )
   (top, _), (left, _) = padding
@@ -162,42 +166,36 @@ def _gradient_by_kernel(
   """Sums products for one cell of the kernel after the other.
 
   It is a loop because XLA would sum unrolled cells in one pass, which does not fit into
-  registers and takes five times as long.
+  registers and takes five times as long. Of large maps it takes one image at a time,
+  which then stays in the cache for all cells.
   """
-  # Padded at the end for the last cell of the last phase.
-  rows, columns = cotangent.shape[1:3]
-  sides = [
-    -(-side // stride) + length - 1
-    for side, stride, length in zip(kernel.shape, strides, (rows, columns))
-  ]
+  batch, channels = x.shape[0], x.shape[3]
+  spans = [(n - 1) * step + 1 for n, step in zip(cotangent.shape[1:3], strides)]
   margins = [
-    (before, max(side * stride - length - before, 0))
-    for (before, _), side, stride, length in zip(padding, sides, strides, x.shape[1:3])
+    (before, max(span + side - 1 - length - before, 0))
+    for (before, _), span, side, length in zip(
+      padding, spans, kernel.shape, x.shape[1:3]
+    )
   ]
   padded = jnp.pad(x, ((0, 0), *margins, (0, 0)))
-  padded = padded[:, : sides[0] * strides[0], : sides[1] * strides[1]]
-  batch, channels = x.shape[0], x.shape[3]
-  phases = padded.reshape(
-    batch, sides[0], strides[0], sides[1], strides[1], channels
-  ).transpose(2, 4, 0, 1, 3, 5)
   accumulator = _accumulator(x)
-  g = cotangent.astype(accumulator)
+  images = 1 if x[0].size >= LARGE_MAP else batch
 
   def cell(index: Array) -> Array:
-    i, j = index[0], index[1]
-    start = (i % strides[0], j % strides[1], 0, i // strides[0], j // strides[1], 0)
-    size = (1, 1, batch, rows, columns, channels)
-    cells = jax.lax.dynamic_slice(phases, start, size)[0, 0]
-    products = (cells.astype(accumulator) * g).reshape(-1, channels)
+    first, i, j = index[0], index[1], index[2]
+    cells = jax.lax.dynamic_slice(padded, (first, i, j, 0), (images, *spans, channels))
+    cells = cells[:, :: strides[0], :: strides[1]]
+    g = jax.lax.dynamic_slice_in_dim(cotangent, first, images)
+    products = (cells.astype(accumulator) * g.astype(accumulator)).reshape(-1, channels)
     # A matrix product is up to four times faster for large maps than a sum that is
     # fused with the products.
     products = jax.lax.optimization_barrier(products)
     ones = jnp.ones(products.shape[0], accumulator)
     return jnp.matmul(ones, products, precision=jax.lax.Precision.HIGHEST)
 
-  cells = np.array([*np.ndindex(*kernel.shape[:2])], np.int32)
-  found = jax.lax.map(cell, cells)
-  return found.reshape(kernel.shape).astype(kernel.dtype)
+  steps = np.array([*np.ndindex(batch // images, *kernel.shape[:2])], np.int32)
+  found = jax.lax.map(cell, steps).reshape(-1, *kernel.shape).sum(0)
+  return found.astype(kernel.dtype)
 
 
 def _sides(

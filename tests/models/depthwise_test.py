@@ -57,6 +57,19 @@ def test_values_and_gradients_are_those_of_the_grouped_convolution(
   )
 
 
+@pytest.mark.parametrize("kernel, strides, padding, sides", CASES)
+def test_one_image_at_a_time_gives_the_gradient_of_all(
+  kernel, strides, padding, sides, monkeypatch
+):
+  monkeypatch.setattr(depthwise, "LARGE_MAP", 1)
+  x, weights = _case(kernel, sides)
+  padding = _pads(padding, kernel, strides, sides)
+  value, back = jax.vjp(lambda w: depthwise._grouped(x, w, strides, padding), weights)
+  cotangent = np.random.default_rng(1).standard_normal(value.shape, np.float32)
+  found = depthwise._gradient_by_kernel(cotangent, x, weights, strides, padding)
+  np.testing.assert_allclose(found, back(cotangent)[0], rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("kernel, strides, padding, sides", CASES[1:4])
 def test_gradients_are_finite_differences(kernel, strides, padding, sides):
   padding = _pads(padding, kernel, strides, sides)
