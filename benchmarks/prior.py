@@ -22,7 +22,9 @@ import numpy as np
 from fskd_jax.config import Config, ModelConfig, PyramidConfig
 from fskd_jax.data.evaluation_batches import evaluation_batches
 from fskd_jax.data.feed import Feed
+from fskd_jax.device import parallel
 from fskd_jax.few_shot import baselines, step, transfer
+from fskd_jax.few_shot.encoded import EncodedCrops
 from fskd_jax.few_shot.pools import checked_sampler
 from fskd_jax.few_shot.scoring import run_detector
 from fskd_jax.heatmaps.prior import Prior
@@ -116,6 +118,8 @@ def measure(
     return jnp.stack([jnp.asarray(points) for points in found], axis=1)
 
   run = run_detector(cfg, feed, reduce, "single")
+  variables = parallel.replicate(model.variables, "single")
+  crops = EncodedCrops(cfg, feed, variables, "single")
   scores = [
     EpisodeScores((THRESHOLD,), feed.dataset.keypoint_names)
     for _ in range(2 + len(priors))
@@ -123,7 +127,7 @@ def measure(
   with evaluation_batches(feed, sampler, episodes, cfg.eval.batch_episodes) as batches:
     for batch in batches:
       species = feed.species(batch.query.instance)
-      read = np.moveaxis(np.asarray(run(model.variables, batch)), 1, 0)
+      read = np.moveaxis(np.asarray(run(variables, crops.put_into(batch))), 1, 0)
       for score, points in zip(scores, [baselines.copy_support(batch), *read]):
         score.add(batch, points, species)
   found = [score.summary()["pck"][f"{THRESHOLD:g}"] for score in scores]

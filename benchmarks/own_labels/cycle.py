@@ -34,7 +34,7 @@ def collect(detector, examples: Examples, supports: int, queries: int):
     others = [i for i in range(len(examples.instances)) if i != source]
     chosen = rng.permutation(others)[:queries].tolist()
     found = examples.predict(detector, support, chosen)
-    near = examples.distances(found, chosen) <= THRESHOLD
+    near = np.asarray(examples.distances(found, chosen)) <= THRESHOLD
     start = examples.points(source)
     for i, row in enumerate(chosen):
       size = np.array(examples.instances[row].image_size) - 1
