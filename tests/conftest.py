@@ -48,13 +48,12 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
   if sum(path.stat().st_size for path in programs.glob("*")) > 2**30:
     shutil.rmtree(programs)
 
+# Neither JAX nor what imports it: the process that hands out the tests needs neither,
+# and no worker starts before it has read this.
 import hypothesis
-import jax
 import numpy as np
 import pytest
-from helpers import bucket_servers, shapes
-
-jax.config.update("jax_numpy_rank_promotion", "raise")
+from helpers import bucket_servers
 
 # Tests trace programs, few of whose many objects are garbage: each search for it would
 # go through all that JAX and TensorFlow keep.
@@ -104,7 +103,13 @@ SHARED = pathlib.Path(
 
 
 def pytest_collection_modifyitems(items):
-  """Brings the long files to the front; `make test` keeps this order. Adds markers."""
+  """Brings the long files to the front; `make test` keeps this order. Adds markers.
+
+  Broadcasts must be written out from here on.
+  """
+  import jax
+
+  jax.config.update("jax_numpy_rank_promotion", "raise")
   last = len(LONG)
   rank = {name: number for number, name in enumerate(LONG)}
   items.sort(key=lambda item: rank.get(item.path.stem, last))
@@ -203,12 +208,17 @@ def field():
 @pytest.fixture(scope="session")
 def shapes_folder(tmp_path_factory):
   """A small COCO folder, see `shapes`."""
+  from helpers import shapes
+
   return shapes.write_folder(tmp_path_factory.mktemp("shapes") / "data")
 
 
 @pytest.fixture(scope="session")
 def trained(shapes_folder, tmp_path_factory):
   """A run that nothing interrupted: (configuration, workdir, final state)."""
+  import jax
+  from helpers import shapes
+
   from fskd_jax import experiment
 
   cfg, workdir = shapes.config(shapes_folder), tmp_path_factory.mktemp("trained")
