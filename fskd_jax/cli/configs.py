@@ -1,6 +1,11 @@
 """fskd configs: lists the configuration files of the package, or copies one.
 
-Edit the copy and train: `python train.py --config=mine.py --workdir=runs/mine`.
+Edit the copy and train, with train.py of a clone or in Python:
+
+  python train.py --config=mine.py --workdir=runs/mine
+  fskd_jax.train(fskd_jax.training.runs.load_config("mine.py"), "runs/mine")
+
+Those of sweeps/ are for `fskd experiment sweep`.
 """
 
 import argparse
@@ -25,15 +30,17 @@ def run(args: argparse.Namespace) -> int:
     ValueError: There is no such configuration.
     FileExistsError: The file to write exists.
   """
-  files = {path.stem: path for path in sorted(library.folder().glob("[a-z]*.py"))}
+  home = library.folder()
+  paths = (*sorted(home.glob("[a-z]*.py")), *sorted(home.glob("sweeps/[a-z]*.py")))
+  files = {str(path.relative_to(home).with_suffix("")): path for path in paths}
   if args.name is None:
     for name, path in files.items():
       about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-      print(f"{name:24s}{about.splitlines()[0] if about else ''}")
+      print(f"{name:26s}{about.splitlines()[0] if about else ''}")
     return 0
   if args.name not in files:
     raise ValueError(f"no configuration {args.name!r}; there are {', '.join(files)}")
-  out = pathlib.Path(args.out or f"{args.name}.py")
+  out = pathlib.Path(args.out or files[args.name].name)
   if out.exists():
     raise FileExistsError(f"{out} exists; name another file with --out")
   shutil.copyfile(files[args.name], out)

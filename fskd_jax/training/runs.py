@@ -42,7 +42,9 @@ def run_file(path: str, function: str) -> Any:
     ValueError: It is no Python file.
   """
   if not pathlib.Path(path).is_file():
-    raise FileNotFoundError(f"there is no configuration file {path}")
+    raise FileNotFoundError(
+      f"there is no configuration file {path}; `fskd configs` copies the package's own"
+    )
   if "" not in sys.path:
     sys.path.insert(0, "")
   library.make_importable()

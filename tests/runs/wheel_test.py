@@ -62,7 +62,9 @@ def test_the_command_knows_its_version_and_its_commands(python):
 def test_configurations_are_listed_and_copied(python, tmp_path):
   listed = python("-m", "fskd_jax", "configs").splitlines()
   names = sorted(path.stem for path in (ROOT / "configs").glob("[a-z]*.py"))
-  assert [line.split()[0] for line in listed] == names
+  sweeps = sorted(path.stem for path in (ROOT / "configs" / "sweeps").glob("[a-z]*.py"))
+  expected = [*names, *(f"sweeps/{name}" for name in sweeps)]
+  assert [line.split()[0] for line in listed] == expected
   python("-m", "fskd_jax", "configs", "quickstart", "--out", "x.py")
   original = (ROOT / "configs" / "quickstart.py").read_bytes()
   assert (tmp_path / "x.py").read_bytes() == original
@@ -72,3 +74,12 @@ def test_a_copied_configuration_finds_the_one_that_it_changes(python):
   python("-m", "fskd_jax", "configs", "creatures", "--out", "mine.py")
   load = "from fskd_jax.training import runs; print(runs.load_config('mine.py').name)"
   assert python("-c", load).split()[-1] == "creatures"
+
+
+def test_a_copied_sweep_finds_what_it_changes(python):
+  python("-m", "fskd_jax", "configs", "sweeps/faces", "--out", "mine.py")
+  load = (
+    "from fskd_jax.analysis.sweep import plan\n"
+    "print(*plan.load_sweep('mine.py', {}).variants)"
+  )
+  assert python("-c", load).split()[-2:] == ["baseline", "MDS"]
