@@ -35,7 +35,9 @@ def _code(path):
   if path.suffix == ".py":
     return text.split('"""')[1]
   blocks = re.findall(r"^```\w*\n(.*?)^```$", text, flags=re.M | re.S)
-  return "\n".join(blocks + re.findall(r"\| `(fskd [^`]*)` \|$", text, flags=re.M))
+  return "\n".join(
+    blocks + re.findall(r"\| `((?:fskd|python) [^`]*)` \|$", text, flags=re.M)
+  )
 
 
 def commands(path):

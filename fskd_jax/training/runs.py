@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import inspect
 import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
@@ -20,26 +21,34 @@ if TYPE_CHECKING:
 def load_config(path: str) -> Config:
   """Returns the configuration of a file in configs/ by running it.
 
+  Args:
+    path: The file, after a colon the argument of its get_config() if it has one:
+      configs/transpose.py:tp_h_a4.
+
   Raises:
     FileNotFoundError: The file does not exist.
     ValueError: The file has no get_config() that returns a `Config`, or that
       configuration is invalid.
   """
-  cfg = run_file(path, "get_config")
+  file, colon, variant = path.rpartition(":")
+  if not colon or pathlib.Path(path).is_file():
+    cfg = run_file(path, "get_config")
+  else:
+    cfg = run_file(file, "get_config", variant)
   if not isinstance(cfg, Config):
     raise ValueError(f"{path}: expected get_config() that returns fskd_jax's Config")
   config.validate(cfg)
   return cfg
 
 
-def run_file(path: str, function: str) -> Any:
+def run_file(path: str, function: str, *arguments: str) -> Any:
   """Runs a Python file and returns what a function of it returns; None without one.
 
   The file may import its neighbours from the current folder, and from configs/.
 
   Raises:
     FileNotFoundError: The file does not exist.
-    ValueError: It is no Python file.
+    ValueError: It is no Python file, or the function does not take the arguments.
   """
   if not pathlib.Path(path).is_file():
     raise FileNotFoundError(
@@ -54,7 +63,11 @@ def run_file(path: str, function: str) -> Any:
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
   found = getattr(module, function, None)
-  return found() if callable(found) else None
+  if not callable(found):
+    return None
+  if arguments and not inspect.signature(found).parameters:
+    raise ValueError(f"{path}: {function}() takes no variant, got {arguments[0]!r}")
+  return found(*arguments)
 
 
 def load_run(workdir: str) -> tuple[Model, int]:
