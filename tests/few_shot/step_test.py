@@ -291,7 +291,8 @@ def test_rotated_support_averages_over_all_roles():
 def test_eval_step_decodes_the_mean_of_the_groups():
   batch = tiny_detector.episodes()
   predicted = np.asarray(_predict(_variables(), batch).keypoints)
-  heatmaps = np.asarray(DETECTOR.apply(_variables(), batch, train=False).heatmaps[0])
+  apply = jax.jit(functools.partial(DETECTOR.apply, train=False))
+  heatmaps = np.asarray(apply(_variables(), batch).heatmaps[0])
   assert predicted.shape == batch.query.keypoints.shape
   for index in [(0, 0, 0), (3, 1, 2), (7, 0, 3)]:
     row, column = np.unravel_index(heatmaps[index].argmax(), (4, 4))

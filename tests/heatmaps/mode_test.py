@@ -1,5 +1,8 @@
 """The mode of heat-maps: its mean, mass and covariance."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from fskd_jax.config import LossConfig
 from fskd_jax.heatmaps import decoding
 
 
+@functools.partial(jax.jit, static_argnums=(1, 2))
 def decode(maps, stride, temperature):
   return decoding.decode(maps, stride, "mode", temperature)
 

@@ -1,7 +1,6 @@
 """Variables drawn by NumPy: no random number generator has to be compiled."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 
@@ -19,6 +18,6 @@ def seeded_variables(init, *args, **options):
       noise = 1 + 0.1 * np.abs(noise)
     else:
       noise *= 0.1
-    return jnp.asarray(noise, leaf.dtype)
+    return jax.device_put(noise.astype(leaf.dtype))
 
   return jax.tree_util.tree_map_with_path(draw, shapes)

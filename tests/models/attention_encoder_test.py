@@ -51,7 +51,8 @@ def test_a_step_of_the_detector_moves_all_that_is_not_frozen(monkeypatch):
   state, metrics = step(train_state.init_state(variables, tx), batch)
   assert np.isfinite(metrics["loss"])
   still = ("bn1", "conv1", "layer1_0")
-  moved = jax.tree.map(lambda x, y: (x != y).any(), state.params, variables["params"])
+  both = jax.device_get((state.params, variables["params"]))
+  moved = jax.tree.map(lambda x, y: (x != y).any(), *both)
   for path, has_moved in jax.tree_util.tree_leaves_with_path(moved):
     names = [key.key for key in path]
     is_frozen = names[1] == "backbone" and names[2] in still

@@ -29,7 +29,8 @@ def _variables(config, side=64):
   variables = seeded_variables(build_encoder(config, side).init, images, train=False)
   # Quieter than He's, or a hundred layers with ReLU6 would blow up the rounding.
   return jax.tree_util.tree_map_with_path(
-    lambda path, x: 0.7 * x if path[-1].key == "kernel" else x, variables
+    lambda path, x: np.float32(0.7) * x if path[-1].key == "kernel" else x,
+    jax.device_get(variables),
   )
 
 
@@ -175,5 +176,5 @@ def test_a_training_in_bfloat16_and_the_stages_that_freeze():
     return jax.grad(total)(params)
 
   gradients = gradient(variables["params"])
-  for leaf in jax.tree.leaves(gradients):
+  for leaf in jax.tree.leaves(jax.device_get(gradients)):
     assert leaf.dtype == np.float32 and np.isfinite(leaf).all() and leaf.any()

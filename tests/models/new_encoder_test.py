@@ -87,7 +87,8 @@ def _step(detector, cfg, variables):
 
 
 def _moved(before, after):
-  changed = jax.tree.map(lambda a, b: bool((a != b).any()), before, after)
+  both = jax.device_get((before, after))
+  changed = jax.tree.map(lambda a, b: bool((a != b).any()), *both)
   return {name for name, tree in changed.items() if all(jax.tree.leaves(tree))}
 
 

@@ -66,7 +66,8 @@ def test_maps_have_the_strides_and_widths_asked_for():
   images = np.random.default_rng(0).normal(size=(2, SIDE, SIDE, 3)).astype(np.float32)
   network = _pyramid((4, 8), (4, 8, 16), beside=(8,))
   variables = seeded_variables(network.init, images, train=False)
-  fine, coarse = network.apply(variables, images, train=False)
+  apply = jax.jit(functools.partial(network.apply, train=False))
+  fine, coarse = apply(variables, images)
   assert fine.shape == (2, 8, 8, 3 + 5) and coarse.shape == (2, 4, 4, 3 + 5)
   own = nn.avg_pool(images, (8, 8), strides=(8, 8))
   own = own - own.mean((1, 2), keepdims=True)
@@ -83,10 +84,11 @@ def test_coarse_maps_reach_fine_ones():
   images = rng.normal(size=(1, SIDE, SIDE, 3)).astype(np.float32)
   network = _pyramid((8,), (8, 32))
   variables = seeded_variables(network.init, images, train=False)
-  before = network.apply(variables, images, train=False)[0]
+  apply = jax.jit(functools.partial(network.apply, train=False))
+  before = apply(variables, images)[0]
   # Far from the first cell: only the coarse map, one cell for the image, knows of it.
   images[:, 16:, 16:] += 3 * rng.normal(size=(16, 16, 3)).astype(np.float32)
-  moved = np.abs(network.apply(variables, images, train=False)[0] - before)[0, 0, 0]
+  moved = np.abs(apply(variables, images)[0] - before)[0, 0, 0]
   assert moved.max() > 1e-3
 
 
@@ -181,7 +183,8 @@ def test_names_and_published_weights_with_a_pyramid(detector):
   loaded, unused = load_pretrained(published, variables, cfg.model)
   assert not unused
   for name, tree in loaded.items():
-    expected = jax.tree.map(lambda x: x + 1, variables[name]["encoder"]["backbone"])
+    drawn = jax.device_get(variables[name]["encoder"]["backbone"])
+    expected = jax.tree.map(lambda x: x + 1, drawn)
     found = tree["encoder"]["backbone"]
     jax.tree.map(np.testing.assert_array_equal, found, expected)
   kept = loaded["params"]["encoder"]["lateral_8"]["kernel"]

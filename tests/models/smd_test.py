@@ -182,9 +182,7 @@ def test_unknown_similarity_is_named():
 @pytest.mark.parametrize("similarity", ["plain", "cosine"])
 def test_arrays_do_with_and_without_episodes(similarity):
   query, kernels = _random(2, 3, 4, 5, 3), _random(2, 2, 3, 3, 3, seed=1)
-  detect = functools.partial(
-    smd.detect_keypoints, similarity=similarity, plain_scale=50.0
-  )
+  detect = PLAIN if similarity == "plain" else COSINE
   expected = detect(query, Kernels(kernels))
   assert np.abs(expected).max() > 1e-3
   np.testing.assert_array_equal(detect(query, kernels), expected)

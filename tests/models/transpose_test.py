@@ -150,10 +150,11 @@ def test_training_reaches_everything_and_drops_by_the_key(monkeypatch):
 
     return jax.value_and_grad(loss, has_aux=True)(params)
 
-  (loss, stats), gradients = run(variables["params"], jax.random.key(0))
+  variables = jax.device_get(variables)
+  (loss, stats), gradients = jax.device_get(run(variables["params"], jax.random.key(0)))
   again, other = (run(variables["params"], jax.random.key(i))[0][0] for i in (0, 1))
   assert loss == again and loss != other
   for path, gradient in jax.tree_util.tree_leaves_with_path(gradients):
-    assert jnp.abs(gradient).max() > 0, path
+    assert np.abs(gradient).max() > 0, path
   before, after = jax.tree.leaves(variables["batch_stats"]), jax.tree.leaves(stats)
   assert all((x != y).any() for x, y in zip(before, after, strict=True))
