@@ -16,13 +16,19 @@ import dataclasses
 import logging
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Sequence
 
 from fskd_jax.analysis.sweep import plan, report
 from fskd_jax.analysis.sweep import run as sweep_run
 from fskd_jax.files import write_picture, write_text
+
+_PARENT = "FSKD_SWEEP_PARENT"
+"""Variable of the environment that tells a shard the process to end with."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +61,9 @@ def run(args: argparse.Namespace) -> int:
   """Runs the missing jobs, and reports all results unless this is one of the shards."""
   logging.basicConfig(format="%(message)s")
   logging.getLogger("fskd_jax").setLevel(logging.INFO)
+  if args.shard and _PARENT in os.environ:
+    parent = int(os.environ[_PARENT])
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
   sweep = plan.load_sweep(args.file, plan.parse_fields(args.set))
   sweep = dataclasses.replace(sweep, seeds=args.seeds or sweep.seeds)
   if args.processes < 1:
@@ -100,6 +109,7 @@ def _run_shards(args: argparse.Namespace, jobs: Sequence[plan.Job]) -> None:
       command += [f"--{name}", *map(str, getattr(args, name))]
   # Or the first process would take the memory of the accelerator for itself.
   environment = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | os.environ
+  environment |= {_PARENT: str(os.getpid())}
   with contextlib.ExitStack() as opened:
     shards = [
       opened.enter_context(
@@ -113,3 +123,14 @@ def _run_shards(args: argparse.Namespace, jobs: Sequence[plan.Job]) -> None:
       f"{failed} of {count} processes failed, see above; the same command goes on "
       "where they stopped"
     )
+
+
+def _end_with(parent: int) -> None:
+  """Ends this process within a second of its parent.
+
+  A signal to the parent alone would leave the shards at work, in the way of the same
+  command when it is given again.
+  """
+  while os.getppid() == parent:
+    time.sleep(0.5)
+  os.kill(os.getpid(), signal.SIGTERM)

@@ -4,6 +4,8 @@ import copy
 import dataclasses
 import json
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -330,6 +332,24 @@ _MIXTURE = {
 def _run_one(job, folder):
   line = _line(job.name, job.seed, [1.0])
   return line | {"config": config.to_dict(job.config), "changes": dict(job.changes)}
+
+
+PARENT = """
+import subprocess, sys, os
+child = "from fskd_jax.cli.experiment.sweep import _end_with; print(flush=True); "
+child += f"_end_with({os.getpid()})"
+subprocess.run([sys.executable, "-c", child], stdout=sys.stdout)
+"""
+
+
+@pytest.mark.slow
+def test_a_shard_ends_with_the_command_that_started_it():
+  command = [sys.executable, "-c", PARENT]
+  with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
+    parent.stdout.readline()  # the child is at work
+    parent.kill()
+    # The child holds the other end: this returns once it has ended, too.
+    assert parent.communicate(timeout=60)[0] == b""
 
 
 def _line(variant, seed, scores, manifest="same"):
