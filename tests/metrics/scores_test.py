@@ -1,5 +1,6 @@
 import json
 
+import jax
 import numpy as np
 import pytest
 from scipy import stats
@@ -15,8 +16,13 @@ def test_decode_inverts_targets_at_cell_centres():
   rng = np.random.default_rng(0)
   cells = rng.integers(0, (12, 16), size=(2, 5, 2))
   points = np.float32(cells * 4 + 1.5)
-  heatmaps = losses.heatmap_targets(points, (16, 12), 4, 6.4)
-  found = decoding.decode(heatmaps, 4, "argmax", decoding.BUMP_TEMPERATURE)
+
+  @jax.jit
+  def drawn_and_decoded(points):
+    heatmaps = losses.heatmap_targets(points, (16, 12), 4, 6.4)
+    return decoding.decode(heatmaps, 4, "argmax", decoding.BUMP_TEMPERATURE)
+
+  found = drawn_and_decoded(points)
   np.testing.assert_array_equal(found.keypoints, points)
 
 

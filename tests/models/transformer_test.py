@@ -114,14 +114,14 @@ def test_layer_is_plain_numpy(size):
   position = RNG.standard_normal((1, 6, 8)).astype(np.float32)
   layer = EncoderLayer(CONFIG)
   params = seeded_variables(layer.init, tokens, position, train=False)["params"]
+  params = jax.tree.map(np.array, params)
   for name in "norm1", "norm2":
     params[name]["bias"] *= size
   params["norm1"]["scale"] *= size
   for tree in params["attention"]["out_projection"], params["linear2"]:
     tree["kernel"], tree["bias"] = size * tree["kernel"], size * tree["bias"]
-  found, sown = layer.apply(
-    {"params": params}, tokens, position, train=False, mutable=["intermediates"]
-  )
+  apply = functools.partial(layer.apply, train=False, mutable=["intermediates"])
+  found, sown = jax.jit(apply)({"params": params}, tokens, position)
   (maps,) = sown["intermediates"]["attention"]["attention"]
   for t in range(2):
     expected, expected_maps = _reference(params, np.float64(tokens[t]), position[0])
