@@ -50,6 +50,8 @@ def main() -> int:
     parser.error("PyTorch is missing: .venv/bin/pip install 'torch==2.13.0+cpu'")
   if "encoders" in cases and not importlib.util.find_spec("efficientnet_lite_pytorch"):
     parser.error("encoders: .venv/bin/pip install --no-deps efficientnet_lite_pytorch")
+  if "encoders" in cases and not importlib.util.find_spec("transformers"):
+    parser.error("encoders: .venv/bin/pip install transformers")
   with _environment() as cache:
     return _run(args, cases, pathlib.Path(cache))
 
