@@ -43,6 +43,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
   "MFCL 0.002": {"loss.mfcl_weight": 0.002},
   "MFCL 0.02": _MFCL,
   "MFCL 0.1": {"loss.mfcl_weight": 0.1},
+  "MFCL 0.5": {"loss.mfcl_weight": 0.5},
   "MFCL 0.02, no negatives": _MFCL | {"loss.negatives_per_image": 0},
   "MFCL 0.02, 30 negatives": _MFCL | {"loss.negatives_per_image": 30},
   "MFCL 0.02, instance level": _MFCL | {"loss.mfcl_level": "instance"},
