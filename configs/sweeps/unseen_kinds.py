@@ -28,6 +28,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
   "baseline": {},
   "prototype only": _PROTOTYPE,
   "MFCL 0.02": _MFCL,
+  "MFCL 0.5": {"loss.mfcl_weight": 0.5},
   "labels alone": _LABELS,
   "labels alone, prototype only": _LABELS | _PROTOTYPE,
 }
