@@ -188,6 +188,23 @@ def read_lines(path: pathlib.Path) -> list[bytes]:
   return _read(path).splitlines()
 
 
+def parse_line(line: bytes, fields: Mapping[str, type]) -> dict[str, Any] | None:
+  """Parses a line of JSON; None if it is damaged.
+
+  Args:
+    line: The line, UTF-8.
+    fields: Fields that a whole line has, with their exact types; it may have more.
+  """
+  try:
+    found = json.loads(line.decode("utf-8"))
+  except (ValueError, RecursionError):
+    return None
+  if not isinstance(found, dict):
+    return None
+  is_whole = all(type(found.get(name)) is kind for name, kind in fields.items())
+  return found if is_whole else None
+
+
 def read_json(path: pathlib.Path) -> Any:
   """Parses a JSON file; numbers beyond the range of int64 and float64 become infinite.
 

@@ -1,11 +1,10 @@
 """Reads the lines of metrics.jsonl."""
 
-import json
 import logging
 import pathlib
 from typing import Any
 
-from fskd_jax.files import read_lines
+from fskd_jax.files import parse_line, read_lines
 
 _log = logging.getLogger(__name__)
 
@@ -34,11 +33,8 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def _parsed(raw: bytes) -> dict[str, Any] | None:
-  try:
-    line = json.loads(raw.decode("utf-8"))
-  except (ValueError, RecursionError):
-    return None
-  if not isinstance(line, dict) or type(line.get("step")) is not int:
+  line = parse_line(raw, {"step": int})
+  if line is None:
     return None
   numbers = all(type(value) in (int, float, type(None)) for value in line.values())
   return line if numbers else None

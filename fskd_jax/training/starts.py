@@ -7,11 +7,23 @@ import pathlib
 from typing import Any
 
 from fskd_jax.device import machine
-from fskd_jax.files import read_lines, write_text
+from fskd_jax.files import parse_line, read_lines, write_text
 
 _log = logging.getLogger(__name__)
 
 FILE = "starts.jsonl"
+
+_KINDS = {
+  "step": int,
+  "time": str,
+  "devices": dict,
+  "platform": str,
+  "processes": int,
+  "processor": str,
+  "cores": int,
+  "versions": dict,
+}
+"""Fields of every line, with their types."""
 
 
 def record(workdir: pathlib.Path, first: int, backend: str) -> None:
@@ -41,31 +53,8 @@ def read(workdir: pathlib.Path) -> list[dict[str, Any]]:
   path = workdir / FILE
   if not path.is_file():
     return []
-  parsed = [_parsed(line) for line in read_lines(path)]
+  parsed = [parse_line(line, _KINDS) for line in read_lines(path)]
   found = [start for start in parsed if start is not None]
   if len(found) < len(parsed):
     _log.warning("%s: lines are damaged and left out", path)
   return found
-
-
-def _parsed(raw: bytes) -> dict[str, Any] | None:
-  try:
-    start = json.loads(raw.decode("utf-8"))
-  except (ValueError, RecursionError):
-    return None
-  if not isinstance(start, dict):
-    return None
-  is_whole = all(type(start.get(name)) is kind for name, kind in _KINDS.items())
-  return start if is_whole else None
-
-
-_KINDS = {
-  "step": int,
-  "time": str,
-  "devices": dict,
-  "platform": str,
-  "processes": int,
-  "processor": str,
-  "cores": int,
-  "versions": dict,
-}

@@ -30,7 +30,7 @@ from fskd_jax.device import parallel
 from fskd_jax.few_shot import evaluation
 from fskd_jax.few_shot.pools import evaluation_sampler
 from fskd_jax.few_shot.scoring import reader_of, score
-from fskd_jax.files import append_text, read_lines
+from fskd_jax.files import append_text, parse_line, read_lines
 from fskd_jax.models.build import count_parameters
 from fskd_jax.training.checkpoint import CheckpointStore
 from fskd_jax.training.log import recorded_seconds
@@ -230,7 +230,7 @@ def read(folder: pathlib.Path) -> list[dict[str, Any]]:
   path = folder / FILE
   for attempt in range(_ATTEMPTS if path.is_file() else 0):
     raw = read_lines(path)
-    found = [_parsed(line) for line in raw]
+    found = [parse_line(line, _KINDS) for line in raw]
     damaged = [number for number, line in enumerate(found, 1) if line is None]
     if not damaged:
       return [line for line in found if line is not None]
@@ -242,17 +242,6 @@ def read(folder: pathlib.Path) -> list[dict[str, Any]]:
       )
     time.sleep(0.05)
   return []
-
-
-def _parsed(raw: bytes) -> dict[str, Any] | None:
-  try:
-    line = json.loads(raw)
-  except (ValueError, RecursionError):
-    return None
-  if not isinstance(line, dict):
-    return None
-  is_whole = all(type(line.get(name)) is kind for name, kind in _KINDS.items())
-  return line if is_whole else None
 
 
 def _commit() -> str:
