@@ -82,6 +82,9 @@ def evaluate(
 
     results = fskd_jax.evaluate("runs/quickstart")
 
+  With crops of another size than the run's it writes to WIDTHxHEIGHT below the workdir
+  instead, and the run's own results and calibration stay.
+
   Args:
     workdir: Folder of the run, or its address in a bucket.
     data: Folder of another data set to evaluate on, see `few_shot.transfer`.
@@ -104,9 +107,13 @@ def _evaluate(
   opened = processes.together(lambda: CheckpointStore(workdir))
   with contextlib.closing(opened) as checkpoints:
     saved = checkpoints.restore_model()
+  own = config.crop_size(config.from_dict(saved.config).data)
   cfg = change(config.from_dict(saved.config))
   _check(cfg)
-  found = saved.variables, saved.step, workdir
+  height, width = size = config.crop_size(cfg.data)
+  # Confidence is calibrated for crops of one size, and that is the one in predictions.
+  folder = workdir if size == own else workdir / f"{width}x{height}"
+  found = saved.variables, saved.step, folder
   if data:
     return transfer.evaluate(cfg, data, *found, search_evaluation.searcher)
   return make_task(cfg).evaluate(*found)

@@ -4,14 +4,16 @@ import copy
 import dataclasses
 import json
 import re
+import shutil
 
 import jax
 import numpy as np
 import pytest
 from PIL import Image
 
+from fskd_jax import experiment
 from fskd_jax.experiment import make_task
-from fskd_jax.few_shot import evaluation
+from fskd_jax.few_shot import calibration, evaluation
 from fskd_jax.metrics import paired
 from fskd_jax.metrics import record as episode_record
 from fskd_jax.metrics import results as metrics_results
@@ -53,6 +55,21 @@ def _is_mean(value):
   return set(value) == {"mean", "ci95", "bootstrap95"} and (
     0 <= low <= value["mean"] + 1e-9 <= high + 2e-9 <= 1 + 3e-9 and value["ci95"] >= 0
   )
+
+
+@pytest.mark.slow
+def test_crops_of_another_size_leave_the_calibration_of_the_run(trained, tmp_path):
+  def larger(cfg):
+    cfg.data.image_size = 64
+    cfg.eval.episodes, cfg.eval.search_episodes = 4, 0
+    return cfg
+
+  shutil.copytree(trained[1], tmp_path / "run")
+  experiment.evaluate(tmp_path / "run", change=larger)
+  written = {x.relative_to(tmp_path / "run") for x in (tmp_path / "run").rglob("*")}
+  written -= {x.relative_to(trained[1]) for x in trained[1].rglob("*")}
+  assert {path.parts[0] for path in written} == {"64x64"}
+  assert (tmp_path / "run" / "64x64" / calibration.FILE).is_file()
 
 
 @pytest.mark.slow

@@ -165,6 +165,20 @@ def test_detections_that_are_the_annotated_boxes_score_alike(run, results, tmp_p
   assert "pck" not in found["settings"]["all/base"]
 
 
+def test_crops_of_another_size_leave_the_results_of_the_run(run, results):
+  def larger(cfg):
+    cfg.data.image_size, cfg.data.image_width = 64, 48
+    return cfg
+
+  folder = run[1] / "eval"
+  before = {path: path.read_bytes() for path in folder.iterdir()}
+  found = experiment.evaluate(run[1], change=larger)
+  assert {path: path.read_bytes() for path in folder.iterdir()} == before
+  assert found["settings"] != results["settings"]
+  kept = run[1] / "48x64" / "eval" / "results.json"
+  assert json.loads(kept.read_text()) == found
+
+
 def test_an_empty_split_is_named(run, tmp_path):
   cfg = copy.deepcopy(run[0])
   cfg.data.heldout_fraction = 0.0
