@@ -9,10 +9,10 @@ import numpy as np
 
 from fskd_jax.data.annotations import KeypointDataset
 from fskd_jax.data.any_labels import read_dataset
+from fskd_jax.data.unlabelled import part
 from fskd_jax.few_shot import recipe
 from fskd_jax.files import write_bytes, write_json
 from fskd_jax.own_labels.examples import units
-from fskd_jax.own_labels.tuning import part
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:

@@ -19,11 +19,11 @@ from benchmarks.own_labels import sources
 from fskd_jax.data import sides
 from fskd_jax.data.annotations import KeypointDataset
 from fskd_jax.data.any_labels import read_dataset
+from fskd_jax.data.unlabelled import thinned
 from fskd_jax.device import compilation_cache
 from fskd_jax.few_shot import recipe
 from fskd_jax.own_labels import checking, cross_prediction
 from fskd_jax.own_labels.examples import Examples, units
-from fskd_jax.own_labels.tuning import thinned
 from fskd_jax.prediction.load import load
 
 

@@ -187,7 +187,24 @@ def upright_jpeg(data: bytes) -> bytes:
     if not is_turned(image):
       return data
     shown = pixels(image, "").convert("RGB")
-  return b"P6\n%d %d\n255\n" % shown.size + shown.tobytes()
+  return _ppm(shown)
+
+
+def reduced(data: bytes, name: str, size: tuple[int, int]) -> bytes:
+  """Returns an image as PPM, reduced to the (width, height) in pixels.
+
+  Raises:
+    ImageError: As for `opened` and `pixels`.
+  """
+  with opened(data, name) as image:
+    if image.format == "JPEG" and not is_turned(image):
+      image.draft(image.mode, size)  # halved while it is decoded, but not below
+    shown = pixels(image, name).convert("RGB")
+  return _ppm(shown.resize(size, Image.Resampling.BOX))
+
+
+def _ppm(image: Image.Image) -> bytes:
+  return b"P6\n%d %d\n255\n" % image.size + image.tobytes()
 
 
 def decode(data: bytes, name: str, level: int = 0) -> UInt8[np.ndarray, "h w 3"]:

@@ -11,12 +11,11 @@ from collections.abc import Generator, Iterable, Sequence
 
 import numpy as np
 import tqdm
-from jaxtyping import UInt8
 
 from fskd_jax.data import images
 from fskd_jax.data.annotations import KeypointDataset
 from fskd_jax.data.plans import Sampler, plan_batch
-from fskd_jax.device.store import NUM_LEVELS, ImageStore, _pack
+from fskd_jax.device.store import NUM_LEVELS, ImageStore, empty_store, fill
 from fskd_jax.episode import EpisodeBatch
 
 PREFETCH = 4
@@ -28,8 +27,7 @@ def load_store(
 ) -> ImageStore:
   """Decodes images (default: all) into an `ImageStore` of NumPy arrays.
 
-  The store takes 4 bytes per pixel, and twice that while loading. Move it to the device
-  with `jax.device_put`.
+  The store takes 4 bytes per pixel. Move it to the device with `jax.device_put`.
 
   Raises:
     FileNotFoundError, ValueError: An image is missing or broken.
@@ -37,26 +35,29 @@ def load_store(
   """
   numbers = range(len(dataset.image_names)) if image_numbers is None else image_numbers
   numbers = sorted(set(numbers))
-
-  def load(number: int) -> list[UInt8[np.ndarray, "h w 3"]]:
-    data, name = dataset.read_image(number), dataset.image_names[number]
-    return [images.decode(data, name, level) for level in range(NUM_LEVELS)]
-
-  with concurrent.futures.ThreadPoolExecutor() as pool:
-    pyramids = list(
-      tqdm.tqdm(
-        pool.map(load, numbers), f"loading {dataset.name}", len(numbers), disable=None
-      )
-    )
+  whole = {instance.image: instance.image_size for instance in dataset.instances}
   sizes = np.zeros((len(dataset.image_names), NUM_LEVELS, 2), np.int64)
-  for number, pyramid in zip(numbers, pyramids):
-    sizes[number] = [level.shape[1::-1] for level in pyramid]
-  if sizes.prod(axis=-1).sum() >= 2**31:
+  for number in numbers:
+    for level in range(NUM_LEVELS):
+      sizes[number, level] = -(-np.array(whole[number]) // 2**level)
+  count = sizes.prod(axis=-1).sum()
+  if count >= 2**31:
     raise ValueError(
-      f"{dataset.name} has {sizes.prod(axis=-1).sum():,} pixels with its reductions; "
+      f"{dataset.name} has {count:,} pixels with its reductions; "
       f"the resident executor addresses {2**31:,} at most: use data.executor=tfdata"
     )
-  return _pack(pyramids, sizes)
+  store = empty_store(sizes)
+
+  def load(number: int) -> None:
+    data, name = dataset.read_image(number), dataset.image_names[number]
+    for level in range(NUM_LEVELS):
+      fill(store, number, level, images.decode(data, name, level))
+
+  with concurrent.futures.ThreadPoolExecutor() as pool:
+    loaded = pool.map(load, numbers)
+    for _ in tqdm.tqdm(loaded, f"loading {dataset.name}", len(numbers), disable=None):
+      pass
+  return store
 
 
 def episode_batches(

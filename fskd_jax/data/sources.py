@@ -9,10 +9,10 @@ import pathlib
 
 from fskd_jax.buckets import copies
 from fskd_jax.config import DataConfig, SourceConfig, source_data
+from fskd_jax.data import unlabelled
 from fskd_jax.data.annotations import KeypointDataset, read_coco
 from fskd_jax.data.any_labels import read_dataset
 from fskd_jax.data.creatures import dataset
-from fskd_jax.data.unlabelled import read_photographs
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +47,8 @@ def load_dataset(cfg: DataConfig) -> KeypointDataset:
       return synthetic_creatures.load(cfg.cache_dir, cfg.images_per_species)
     return read_coco(dataset.rendered_folder(cfg.cache_dir, cfg.images_per_species))
   if cfg.name == "unlabelled":
-    return read_photographs(cfg.path)  # files are random access: nothing to prepare
+    # Files are random access: nothing to prepare.
+    return unlabelled.for_training(unlabelled.read_photographs(cfg.path), cfg)
   if cfg.name == "coco_keypoints":
     if not cfg.path:
       raise ValueError(

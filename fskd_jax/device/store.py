@@ -1,6 +1,5 @@
 """Images in device memory, and the warp that cuts the crops of episodes from them."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -32,17 +31,34 @@ class ImageStore(NamedTuple):
   sizes: Int32[Array | np.ndarray, "i levels 2"]
 
 
-def _pack(
-  pyramids: Sequence[Sequence[UInt8[np.ndarray, "h w 3"]]],
-  sizes: Int64[np.ndarray, "i levels 2"],
-) -> ImageStore:
+def empty_store(sizes: Int64[np.ndarray, "i levels 2"]) -> ImageStore:
+  """Returns a store in host memory without pixels yet, see `fill`.
+
+  Args:
+    sizes: The (width, height) of every image and reduction; 0 for images left out.
+  """
   areas = sizes.prod(axis=-1)
   starts = (areas.cumsum() - areas.ravel()).reshape(areas.shape)
   return ImageStore(
-    pixels=np.concatenate([level.reshape(-1, 3) for p in pyramids for level in p]),
+    pixels=np.empty((areas.sum(), 3), np.uint8),
     offsets=starts.astype(np.int32),
     sizes=sizes.astype(np.int32),
   )
+
+
+def fill(
+  store: ImageStore, number: int, level: int, pixels: UInt8[np.ndarray, "h w 3"]
+) -> None:
+  """Writes an image or a reduction of it into its place in a store.
+
+  Raises:
+    ValueError: It is not as large as its place.
+  """
+  size, expected = pixels.shape[1::-1], tuple(map(int, store.sizes[number, level]))
+  if size != expected:
+    raise ValueError(f"image {number} is {size} pixels large, expected {expected}")
+  flat, start = pixels.reshape(-1, 3), int(store.offsets[number, level])
+  np.asarray(store.pixels)[start : start + len(flat)] = flat
 
 
 def materialize(
@@ -77,8 +93,11 @@ def crop(
     np.asarray(Image.fromarray(image).reduce(2**level)) for level in range(NUM_LEVELS)
   ]
   sizes = np.array([[level.shape[1::-1] for level in pyramid]])
+  store = empty_store(sizes)
+  for level, pixels in enumerate(pyramid):
+    fill(store, 0, level, pixels)
   number, matrix = np.zeros((1, 1), np.int32), np.asarray(to_original, np.float32)
-  warped = _warp(_pack([pyramid], sizes), number, matrix[None, None], size)
+  warped = _warp(store, number, matrix[None, None], size)
   return np.asarray(warped)[0, 0].round().astype(np.uint8)
 
 

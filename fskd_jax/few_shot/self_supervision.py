@@ -15,6 +15,7 @@ from fskd_jax.config import DataConfig, TrainConfig, crop_size
 from fskd_jax.data import augment
 from fskd_jax.data.annotations import Instance
 from fskd_jax.data.plans import InstanceTable
+from fskd_jax.data.unlabelled import SMALLEST_WINDOW
 from fskd_jax.episode import EpisodeBatch, Views
 
 CANDIDATES = 4
@@ -23,9 +24,6 @@ CANDIDATES = 4
 NEAR = 0.04, 0.2
 """Distances of hard negatives from their neighbours, as fractions of the longer side of
 the region."""
-
-SMALLEST_WINDOW = 0.4
-"""Smallest window of an image, as a fraction of its longer side."""
 
 ID_PERIOD = 2**20
 """Number of episodes after which the ids of random points repeat."""

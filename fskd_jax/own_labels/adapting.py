@@ -18,15 +18,18 @@ import numpy as np
 
 from fskd_jax.data.annotations import KeypointDataset
 from fskd_jax.data.any_labels import read_dataset
-from fskd_jax.data.unlabelled import read_photographs
+from fskd_jax.data.unlabelled import decodable, read_photographs, thinned
 from fskd_jax.few_shot import calibration, recipe
 from fskd_jax.files import write_json
 from fskd_jax.own_labels import engine, holding_out
 from fskd_jax.own_labels.examples import Examples, units
 from fskd_jax.own_labels.holding_out import Fold, Scores, score_left_out, score_views
-from fskd_jax.own_labels.tuning import Tuner, between, thinned
+from fskd_jax.own_labels.tuning import Tuner, between
 from fskd_jax.prediction.detector import KeypointDetector
 from fskd_jax.prediction.load import PACKAGED, load_model
+
+MOST_FRAMES = 60
+"""Number of images without labels that are used, evenly spaced."""
 
 MOST_IMAGES = 50
 """Largest number of labelled images; with more, `fskd train` can keep some to check."""
@@ -111,13 +114,15 @@ def adapt(
 
   Raises:
     FileNotFoundError: The labels, their images or the detector are missing.
-    ValueError: The labels cannot be read or are of too many images, the folder holds a
-      run, or the detector is no few-shot detector.
+    ValueError: The labels cannot be read or are of too many images, no image without
+      labels can be read, the folder holds a run, or the detector is no few-shot one.
   """
   workdir = pathlib.Path(workdir)
   engine.new_run(workdir)
   dataset = read_dataset(labels)
-  frames = read_photographs(unlabelled) if unlabelled else None
+  frames = None
+  if unlabelled:
+    frames = decodable(thinned(read_photographs(unlabelled), MOST_FRAMES))
   sources = engine.lasting(labels), engine.lasting(unlabelled)
   adapter = Adapter(dataset, frames, start, sources, tell)
   adapted = adapter.adapt(adapter.steps_in(minutes))

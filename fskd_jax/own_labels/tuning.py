@@ -1,7 +1,6 @@
 """Trains a detector a little on a few labelled objects in memory."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from fskd_jax import config, experiment
-from fskd_jax.config import Config
+from fskd_jax.config import Config, source_data
+from fskd_jax.data import unlabelled
 from fskd_jax.data.annotations import Instance, KeypointDataset
 from fskd_jax.data.feed import Feed
 from fskd_jax.data.splits import Splits
@@ -21,9 +21,6 @@ from fskd_jax.training import loop
 LEAST_IMAGES = 12
 """Images count several times until there are so many: the images of an episode differ,
 and those of a single one are then different views of it."""
-
-MOST_FRAMES = 60
-"""Number of unlabelled frames that are used, evenly spaced."""
 
 
 class Tuner:
@@ -49,7 +46,9 @@ class Tuner:
     config.validate(cfg)
     sources = {recipe.LABELS: dataset}
     if frames is not None:
-      sources[recipe.UNLABELLED] = thinned(frames, MOST_FRAMES)
+      data = next(x for x in cfg.data.mixture if x.name == recipe.UNLABELLED)
+      views = source_data(cfg.data, data)
+      sources[recipe.UNLABELLED] = unlabelled.for_training(frames, views)
     self._cfg, self._labelled = cfg, len(dataset.image_names)
     self._feed = Feed.of_sources(sources, cfg.data, cfg.train.backend)
     self._total = len(self._feed.dataset.image_names)
@@ -99,27 +98,6 @@ class Tuner:
       return jnp.concatenate([index, *more])
 
     return store._replace(offsets=extended(store.offsets), sizes=extended(store.sizes))
-
-
-def thinned(dataset: KeypointDataset, most: int) -> KeypointDataset:
-  """Returns at most `most` objects of a data set, evenly spaced."""
-  step = max(1, math.ceil(len(dataset.instances) / most))
-  return part(dataset, range(0, len(dataset.instances), step))
-
-
-def part(dataset: KeypointDataset, rows: Sequence[int]) -> KeypointDataset:
-  """Returns a data set of some objects and their images alone."""
-  chosen = [dataset.instances[row] for row in rows]
-  numbers = sorted({instance.image for instance in chosen})
-  new = {number: i for i, number in enumerate(numbers)}
-  return dataclasses.replace(
-    dataset,
-    instances=tuple(
-      dataclasses.replace(instance, image=new[instance.image]) for instance in chosen
-    ),
-    image_names=tuple(dataset.image_names[number] for number in numbers),
-    read_image=lambda number: dataset.read_image(numbers[number]),
-  )
 
 
 def between(start: Any, end: Any, share: float) -> Any:

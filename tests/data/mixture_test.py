@@ -1,13 +1,11 @@
 """Data sets side by side: common numbers, and nothing lost on the way."""
 
 import dataclasses
-import io
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from fskd_jax.data import mixture, unlabelled
+from fskd_jax.data import mixture
 from fskd_jax.data.annotations import read_coco
 
 
@@ -48,24 +46,3 @@ def test_types_are_the_same_where_an_alias_says_so_and_nowhere_else(datasets):
   assert found.type_ids["two"].tolist()[0] == found.type_ids["one"].tolist()[0]
   with pytest.raises(ValueError, match=r"data.mixture.one.aliases: .*'nort' \(close"):
     mixture.combine(datasets, {"one": [("nort", "top")]})
-
-
-def test_photographs_of_all_folders_are_objects_without_keypoints(tmp_path):
-  (tmp_path / "below").mkdir()
-  for name, size in (("b.png", (30, 20)), ("below/a.jpg", (16, 40))):
-    Image.new("RGB", size, "red").save(tmp_path / name)
-  (tmp_path / "notes.txt").write_text("no image")
-  found = unlabelled.read_photographs(tmp_path)
-  assert found.image_names == ("b.png", "below/a.jpg") and not found.keypoint_names
-  assert [i.box for i in found.instances] == [(0, 0, 30, 20), (0, 0, 16, 40)]
-  assert Image.open(io.BytesIO(found.read_image(1))).size == (16, 40)
-
-
-def test_a_folder_without_photographs_is_refused(tmp_path):
-  with pytest.raises(ValueError, match="holds no image"):
-    unlabelled.read_photographs(tmp_path)
-  with pytest.raises(FileNotFoundError, match="nowhere"):
-    unlabelled.read_photographs(tmp_path / "nowhere")
-  (tmp_path / "broken.png").write_bytes(b"text")
-  with pytest.raises(ValueError, match="broken.png"):
-    unlabelled.read_photographs(tmp_path)

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import signal
 
 import jax
@@ -152,7 +153,8 @@ def test_adapting_moves_the_detector_or_leaves_it_alone(
   monkeypatch.setattr(engine, "seconds_per_step", lambda *_: 1.0)
   monkeypatch.setattr(adapting, "LEAST", 2)
   monkeypatch.setattr(holding_out, "best", lambda scores: 2)
-  told, unlabelled = [], labels / "images"
+  told, unlabelled = [], shutil.copytree(labels / "images", tmp_path / "frames")
+  (unlabelled / "broken.png").write_bytes(b"no image")
   monkeypatch.chdir(labels.parent)
   moved = fskd_jax.adapt(
     labels.name, tmp_path / "moved", minutes=0.01, start=start, unlabelled=unlabelled,
