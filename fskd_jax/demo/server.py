@@ -11,7 +11,7 @@ import urllib.parse
 from typing import Any
 
 from fskd_jax.demo.guard import POLICY, Guard
-from fskd_jax.demo.session import Answer, Session
+from fskd_jax.demo.session import Answer, ChangedError, Session
 
 PAGE = pathlib.Path(__file__).with_name("page")
 """Folder of the files that the browser loads."""
@@ -115,6 +115,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
       answer, status = act(), 200
     except LookupError as error:
       answer, status = _error(str(error.args[0] if error.args else error)), 404
+    except ChangedError as error:
+      answer, status = _error(str(error)), 409
     except (ValueError, OSError) as error:
       answer, status = _error(str(error)), 400
     except Exception:

@@ -1,5 +1,6 @@
 """Answers of the server; the marks themselves live in the visitor's browser."""
 
+import hashlib
 import itertools
 import json
 import pathlib
@@ -26,6 +27,10 @@ class Answer(NamedTuple):
   kind: str = "application/json"
   file_name: str = ""
   is_lasting: bool = False
+
+
+class ChangedError(ValueError):
+  """The file of labels is not the one that the page has read or written last."""
 
 
 class Session:
@@ -79,6 +84,7 @@ class Session:
 
     Raises:
       LookupError: There is no such action or picture.
+      ChangedError: The labels would replace others that the page does not know.
       ValueError: The action cannot be done; the message is for the visitor.
     """
     if path == "/add":
@@ -113,7 +119,8 @@ class Session:
         continue
     folder = self._gallery.folder
     labels = None
-    if self._labels and self._labels.exists():
+    version = self._version()  # read first: what changes the labels later is seen
+    if self._labels and version:
       labels = marks.from_labels(self._labels, self._gallery)
     pictures = [*folder.values(), *(p for p in added if p.key not in folder)]
     problems = self._gallery.problems
@@ -124,6 +131,7 @@ class Session:
         "marks": labels,
         "folder": self._gallery.place,
         "file": self._labels.name if self._labels else "",
+        "version": version,
         "formats": [*formats.FORMATS],
         "problem": f"Left out: {join_first(problems)}" if problems else "",
       }
@@ -150,8 +158,21 @@ class Session:
       raise ValueError("fskd demo was started without --labels")
     marked = marks.from_json(asked.get("marks"), self._gallery)
     with self._writing:
+      now = self._version()
+      if now and now != asked.get("version"):
+        if not asked.get("aside"):
+          name = self._labels.name
+          raise ChangedError(f"Another tab or program has changed {name} since.")
+        other = _free(self._labels, "_other_", self._labels.suffix)
+        shutil.copyfile(self._labels, other)
       marks.write(marked, "coco", self._labels)
-    return _json({})
+      return _json({"version": self._version()})
+
+  def _version(self) -> str:
+    """Returns a checksum of the file of labels; "" where there is none."""
+    if self._labels is None or not self._labels.exists():
+      return ""
+    return hashlib.sha256(self._labels.read_bytes()).hexdigest()
 
   def _download(self, asked: dict[str, Any]) -> Answer:
     kind = asked.get("format")
@@ -190,14 +211,17 @@ class Session:
 
   def _new_run(self) -> pathlib.Path:
     """Returns a new folder beside the file of labels, or one that ends with this."""
-    place = self._labels or pathlib.Path(self._scratch.name) / "labels"
-    numbers = itertools.count(1)
-    runs = (place.with_name(f"{place.stem}_run_{number}") for number in numbers)
-    return next(run for run in runs if not run.exists())
+    return _free(self._labels or pathlib.Path(self._scratch.name) / "labels", "_run_")
 
   def close(self) -> None:
     """Removes the runs that nobody keeps."""
     self._scratch.cleanup()
+
+
+def _free(place: pathlib.Path, kind: str, suffix: str = "") -> pathlib.Path:
+  """Returns a new path beside another one: its name, the kind and a number."""
+  names = (f"{place.stem}{kind}{number}{suffix}" for number in itertools.count(1))
+  return next(x for x in map(place.with_name, names) if not x.exists())
 
 
 def _about(picture: Picture) -> dict[str, Any]:

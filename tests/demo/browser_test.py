@@ -282,3 +282,45 @@ def test_labels_are_kept_in_a_file(browser, tmp_path):
       tab.close()
   (image,) = formats.read(labels).images
   _near(image.objects[0].keypoints["point 1"], 30, 20)
+
+
+@pytest.mark.slow
+def test_a_second_tab_chooses_what_the_file_holds(browser, tmp_path):
+  folder, labels = tmp_path / "frames", tmp_path / "labels.json"
+  folder.mkdir()
+  (folder / "a.png").write_bytes(png(SIZE))
+
+  def place(path):
+    return formats.read(path).images[0].objects[0].keypoints["point 1"]
+
+  with served(folder, labels) as address:
+    tabs = [browser.new_page(viewport={"width": 1280, "height": 800}) for _ in "ab"]
+    for tab in tabs:
+      tab.goto(address)
+      playwright.expect(tab.locator("#strip button")).to_have_count(1)
+      tab.wait_for_timeout(150)
+    first, second = tabs
+    _click(first, 30, 20)
+    playwright.expect(first.locator("#saved")).to_contain_text("labels.json is saved")
+    _click(second, 10, 10)
+    playwright.expect(second.locator("#changed")).to_contain_text(
+      "has changed labels.json"
+    )
+    _near(place(labels), 30, 20)
+    second.click("#keep-mine")
+    playwright.expect(second.locator("#saved")).to_contain_text("labels.json is saved")
+    playwright.expect(second.locator("#conflict")).to_be_hidden()
+    _near(place(labels), 10, 10)
+    _near(place(tmp_path / "labels_other_1.json"), 30, 20)
+    _drag(first, (30, 20), (50, 30))
+    playwright.expect(first.locator("#changed")).to_contain_text(
+      "has changed labels.json"
+    )
+    first.click("#take-theirs")
+    playwright.expect(first.locator("#conflict")).to_be_hidden()
+    playwright.expect(first.locator("#saved")).to_contain_text("labels.json is saved")
+    _near(place(labels), 10, 10)
+    first.click("#undo")  # its own marks are not lost
+    playwright.expect(first.locator("#saved")).to_contain_text("saving")
+    playwright.expect(first.locator("#saved")).to_contain_text("labels.json is saved")
+    _near(place(labels), 50, 30)

@@ -8,6 +8,7 @@ import urllib.parse
 import pytest
 from helpers.demo_page import marked, png, point, served
 
+from fskd_jax.data.labels import formats
 from fskd_jax.demo.guard import Guard
 
 
@@ -133,3 +134,41 @@ def test_an_example_is_drawn_and_marked(address):
   keys = [p["key"] for p in said["pictures"]]
   start = _post(address, "/start", {"keys": [*keys, "absent"]})[1]
   assert [p["key"] for p in start["pictures"]] == keys
+
+
+def test_a_file_of_labels_that_changed_since_is_not_replaced_unseen(tmp_path):
+  folder, labels = tmp_path / "frames", tmp_path / "labels.json"
+  folder.mkdir()
+  (folder / "a.png").write_bytes(png())
+  with served(folder, labels) as page:
+    address = urllib.parse.urlsplit(page).netloc
+    one, other = (_post(address, "/start", {})[1] for _ in range(2))
+    (key,) = (picture["key"] for picture in one["pictures"])
+
+    def save(x, version, **more):
+      content = marked(["nose"], {key: ({"nose": point(x, 4)}, None)})
+      return _post(address, "/save", {"marks": content, "version": version} | more)
+
+    def place(path):
+      return formats.read(path).images[0].objects[0].keypoints["nose"].x
+
+    status, said = save(1, one["version"])
+    assert status == 200
+    status, said = save(2, said["version"])  # the next change of the same tab
+    assert status == 200
+    for wrong in (other["version"], "", None):
+      status, refused = save(3, wrong)
+      assert status == 409 and "has changed labels.json" in refused["error"]
+    assert place(labels) == 2
+    status, last = save(3, other["version"], aside=True)
+    assert status == 200 and place(labels) == 3
+    assert place(tmp_path / "labels_other_1.json") == 2
+    status, again = save(4, said["version"])  # of the first tab, which is the later now
+    assert status == 409
+    start = _post(address, "/start", {})[1]
+    assert start["version"] == last["version"]
+    assert start["marks"]["pictures"][key]["points"]["nose"]["x"] == 3
+    assert save(4, start["version"])[0] == 200
+  assert sorted(x.name for x in tmp_path.iterdir()) == [
+    "frames", "labels.json", "labels_other_1.json"
+  ]  # fmt: skip

@@ -11,7 +11,7 @@ const get = (id) => document.getElementById(id);
 const store = new Store(() => redraw());
 const view = new View(get("canvas"), store, 
   {select, box, bone, click: clicked, dropped: () => select(store.nextName(null))});
-let file = "", storage = "fskd", running = null, joined = null, saving = null, examples = 0;
+let file = "", version = "", saved = Promise.resolve(), storage = "fskd", running = null, joined = null, saving = null, examples = 0;
 
 // Does something; an error is shown until the next success.
 async function attempt(act) {
@@ -73,10 +73,43 @@ function keep() {
   if (!file || !isAny) return;
   clearTimeout(saving);
   get("saved").textContent = `saving ${file} …`;
-  saving = setTimeout(() => attempt(async () => {
-    await ask("save", {marks: store.sent()});
+  saving = setTimeout(save, 400);
+}
+
+// Writes the server's file, one version after the other. A file that somebody else has
+// changed since stays as it is until the visitor chooses, or is set aside.
+function save(aside = false) {
+  saved = saved.then(() => attempt(async () => {
+    try {
+      ({version} = await ask("save", {marks: store.sent(), version, aside}));
+    } catch (error) {
+      if (error.status !== 409) throw error;
+      get("changed").textContent = error.message;
+      get("conflict").hidden = false;
+      get("saved").textContent = "";
+      return;
+    }
+    get("conflict").hidden = true;
     get("saved").textContent = `${file} is saved`;
-  }), 400);
+  }));
+}
+
+// Takes the marks of the server's file; one step back brings the page's own.
+function load() {
+  attempt(async () => {
+    const start = await ask("start", {keys: store.pictures.map((p) => p.key)});
+    version = start.version;
+    join(start.pictures);
+    store.set(known(start.marks ?? NOTHING));
+    get("conflict").hidden = true;
+  });
+}
+
+// Marks without those of pictures that are not there.
+function known(marks) {
+  const keys = new Set(store.pictures.map((p) => p.key));
+  const there = Object.entries(marks.pictures).filter(([key]) => keys.has(key));
+  return {...NOTHING, ...marks, pictures: Object.fromEntries(there)};
 }
 
 function show(place) {
@@ -246,6 +279,7 @@ function loadExample() {
 }
 
 const presses = {
+  "take-theirs": load, "keep-mine": () => save(true),
   example: loadExample, find: findHere, "find-all": findAll, suggest, adapt: () => work("adapt", both()), accept: () => store.accept(),
   copy: () => attempt(() => store.copyLast()), least: leastSure, download,
   snapshot: () => get("canvas").toBlob((blob) => saveFile(blob, "picture.png")),
@@ -312,14 +346,10 @@ attempt(async () => {
     : `Mark points on one picture; find them in the others. Detector: ${start.detector}, ` +
       "good at what it was trained on.";
   get("format").replaceChildren(...start.formats.map((name) => new Option(name)));
-  file = start.file;
+  ({file, version} = start);
   join(start.pictures);
-  const known = new Set(store.pictures.map((p) => p.key));
   const marks = start.marks ?? read()?.marks;
-  if (marks && known.size) {
-    const there = Object.entries(marks.pictures).filter(([key]) => known.has(key));
-    store.marks = {...NOTHING, ...marks, pictures: Object.fromEntries(there)};
-  }
+  if (marks && store.pictures.length) store.marks = known(marks);
   get("saved").textContent = file ? `labels are in ${file}` : "";
   if (start.problem) throw Error(start.problem);
 });
