@@ -7,11 +7,12 @@ tables) grows by whole lines, which an object store could keep as numbered parts
 import contextlib
 import io
 import json
+import logging
 import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from PIL import Image
 
 if TYPE_CHECKING:  # not imported for those who draw nothing
   from matplotlib.figure import Figure
+
+_log = logging.getLogger(__name__)
 
 _INT64 = range(-(2**63), 2**63)
 
@@ -186,6 +189,28 @@ def read_lines(path: pathlib.Path) -> list[bytes]:
     FileNotFoundError: There is no such file.
   """
   return _read(path).splitlines()
+
+
+def read_entries(
+  path: pathlib.Path, parse: Callable[[bytes], dict[str, Any] | None]
+) -> list[dict[str, Any]]:
+  """Parses the lines of a file; those damaged by a crash or a bad disk cost a warning.
+
+  Args:
+    path: The file.
+    parse: Returns what a line says, or None if it is damaged, as `parse_line`.
+
+  Raises:
+    FileNotFoundError: There is no such file.
+  """
+  parsed = [parse(line) for line in read_lines(path)]
+  damaged = [number for number, line in enumerate(parsed, 1) if line is None]
+  if damaged:
+    _log.warning(
+      "%s: %d of %d lines are damaged and left out, the first is line %d",
+      path, len(damaged), len(parsed), damaged[0],
+    )  # fmt: skip
+  return [line for line in parsed if line is not None]
 
 
 def parse_line(line: bytes, fields: Mapping[str, type]) -> dict[str, Any] | None:

@@ -11,8 +11,6 @@ ImageNet weights that is trained on the same labels (`supervised.py`; pip instal
 
 import time
 
-import numpy as np
-
 from benchmarks.own_labels import sources
 from benchmarks.own_labels.supervised import Supervised
 from fskd_jax.device import compilation_cache
@@ -45,7 +43,7 @@ def main() -> None:
       detector = adapter.detector.with_variables(variables)  # noqa: B023
       support = examples.support(detector, rows)
       found = tested.predict(detector, support, every)
-      return _cell(scores_of(tested.distances(found, every)).pck)
+      return sources.cell(scores_of(tested.distances(found, every)).pck)
 
     (labels,) = adapter.config.data.mixture
     mirrored = labels.data.flip_probability
@@ -59,20 +57,13 @@ def main() -> None:
       before = score(adapter.start, rows)
       after = score(adapted.variables, rows) if adapted.share else before
       begin = time.perf_counter()
-      supervised = _cell(usual.pck(rows))
+      supervised = sources.cell(usual.pck(rows))
       seconds.append(time.perf_counter() - begin)
       print(
         f"| {source} | {shots} | {before} | {after} | {adapted.share:.0%} "
         f"| {supervised} | {seconds[0]:.0f}, {seconds[1]:.0f} |",
         flush=True,
       )
-
-
-def _cell(pck: np.ndarray) -> str:
-  """Returns the mean over objects, and its interval; NaN is no keypoint."""
-  pck = pck[np.isfinite(pck)]
-  error = 196 * pck.std(ddof=1) / np.sqrt(len(pck))
-  return f"{100 * pck.mean():.1f} ± {error:.1f}"
 
 
 if __name__ == "__main__":

@@ -23,6 +23,13 @@ def parser(description: str | None) -> argparse.ArgumentParser:
   return made
 
 
+def cell(shares: np.ndarray) -> str:
+  """Returns the mean in %, and its 95 % interval; NaN is no share."""
+  shares = 100 * shares[np.isfinite(shares)]
+  error = 1.96 * shares.std(ddof=1) / np.sqrt(len(shares))
+  return f"{shares.mean():.1f} ± {error:.1f}"
+
+
 class Parts(NamedTuple):
   """Objects that may be labelled, in the order in which they are, and test objects."""
 

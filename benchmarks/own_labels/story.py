@@ -18,7 +18,7 @@ import time
 
 import numpy as np
 
-from benchmarks.own_labels.sources import copied, halves
+from benchmarks.own_labels.sources import cell, copied, halves
 from fskd_jax.data.annotations import KeypointDataset
 from fskd_jax.files import read_json
 
@@ -93,9 +93,8 @@ def _score(new: KeypointDataset, found: pathlib.Path) -> str:
     values = np.array(places[pathlib.Path(new.image_names[instance.image]).name])
     points = values.reshape(-1, 3)[order, :2]
     away = np.linalg.norm(points - instance.keypoints, axis=-1)[instance.visible]
-    shares.append(100 * np.mean(away <= 0.1 * max(instance.box[2:])))
-  error = 1.96 * np.std(shares, ddof=1) / np.sqrt(len(shares))
-  return f"{np.mean(shares):.1f} ± {error:.1f}"
+    shares.append(np.mean(away <= 0.1 * max(instance.box[2:])))
+  return cell(np.array(shares))
 
 
 if __name__ == "__main__":

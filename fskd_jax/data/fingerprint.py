@@ -46,9 +46,13 @@ def of_dataset(dataset: KeypointDataset) -> dict[str, Any]:
 
 def of_variables(step: int, variables: Mapping[str, Any]) -> dict[str, Any]:
   """Returns a checkpoint's step, 0 for a new run, and a checksum of the network."""
-  leaves = map(np.asarray, jax.tree.leaves(variables))
-  checksum = functools.reduce(lambda crc, x: zlib.crc32(x.tobytes(), crc), leaves, 0)
-  return {"the step of the checkpoint": step, "the weights (CRC)": checksum}
+  return {"the step of the checkpoint": step, "the weights (CRC)": of_arrays(variables)}
+
+
+def of_arrays(tree: Any) -> int:
+  """Returns a checksum of the bytes of all arrays of a tree."""
+  leaves = map(np.asarray, jax.tree.leaves(tree))
+  return functools.reduce(lambda crc, x: zlib.crc32(x.tobytes(), crc), leaves, 0)
 
 
 def _code_checksum() -> int:

@@ -61,10 +61,11 @@ class EncodedCrops:
     """
     if not self.pays:
       return batch
+    both = [(views, _keys(views)) for views in (batch.support, batch.query)]
     places = {
-      key: (views, row, column)
-      for views in (batch.support, batch.query)
-      for (row, column), key in np.ndenumerate(_keys(views))
+      key: (views, *place)
+      for views, keys in both
+      for place, key in np.ndenumerate(keys)
     }
     found = {key: self._maps[key] for key in places if key in self._maps}
     new = [key for key in places if key not in found]
@@ -76,9 +77,8 @@ class EncodedCrops:
       for number, key in enumerate(keys):
         found[key] = tuple(maps[number, 0].copy() for maps in encoded)
         self._keep(key, found[key])
-    return batch._replace(
-      support=_with_maps(batch.support, found), query=_with_maps(batch.query, found)
-    )
+    support, query = (_with_maps(views, keys, found) for views, keys in both)
+    return batch._replace(support=support, query=query)
 
   def _keep(self, key: _Key, maps: tuple[np.ndarray, ...]) -> None:
     self._maps[key] = maps
@@ -126,8 +126,9 @@ def _crops(batch: EpisodeBatch, places: list[tuple[Views, int, int]]) -> Episode
   )
 
 
-def _with_maps(views: Views, found: dict[_Key, tuple[np.ndarray, ...]]) -> Views:
-  keys = _keys(views)
+def _with_maps(
+  views: Views, keys: np.ndarray, found: dict[_Key, tuple[np.ndarray, ...]]
+) -> Views:
   rows = [found[key] for key in keys.ravel()]
   maps = tuple(np.stack(x).reshape(*keys.shape, *x[0].shape) for x in zip(*rows))
   return views._replace(images=maps)

@@ -1,12 +1,9 @@
 """Reads the lines of metrics.jsonl."""
 
-import logging
 import pathlib
 from typing import Any
 
-from fskd_jax.files import parse_line, read_lines
-
-_log = logging.getLogger(__name__)
+from fskd_jax.files import parse_line, read_entries
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
@@ -18,18 +15,7 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
   Raises:
     FileNotFoundError: The file does not exist.
   """
-  raw = read_lines(path)
-  parsed = [_parsed(line) for line in raw]
-  damaged = [number for number, line in enumerate(parsed, 1) if line is None]
-  if damaged:
-    _log.warning(
-      "%s: %d of %d lines are damaged and left out, the first is line %d",
-      path,
-      len(damaged),
-      len(raw),
-      damaged[0],
-    )
-  return [line for line in parsed if line is not None]
+  return read_entries(path, _parsed)
 
 
 def _parsed(raw: bytes) -> dict[str, Any] | None:

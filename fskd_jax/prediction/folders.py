@@ -5,14 +5,13 @@ Results are written as they come, so those before an early end are kept.
 
 import os
 import pathlib
-import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
+from fskd_jax.data import fingerprint
 from fskd_jax.files import write_json
 from fskd_jax.pictures.marks import cut_out
 from fskd_jax.prediction import box_files, files, inputs, run_labels, videos
@@ -192,11 +191,8 @@ def _settings(
 
   The kernels depend on the support and on the weights of the network.
   """
-  digest = 0
-  for leaf in jax.tree.leaves((support.kernels, support.places)):
-    digest = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), digest)
   return {
-    "detector and support": digest,
+    "detector and support": fingerprint.of_arrays((support.kernels, support.places)),
     "keypoints": support.names,
     "queries": [(x.name, x.path.exists() and x.path.stat().st_size) for x in queries],
     "boxes": boxes if boxes is None else {str(path): x for path, x in boxes.items()},

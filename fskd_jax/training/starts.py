@@ -2,14 +2,11 @@
 
 import datetime
 import json
-import logging
 import pathlib
 from typing import Any
 
 from fskd_jax.device import machine
-from fskd_jax.files import parse_line, read_lines, write_text
-
-_log = logging.getLogger(__name__)
+from fskd_jax.files import parse_line, read_entries, write_text
 
 FILE = "starts.jsonl"
 
@@ -53,8 +50,4 @@ def read(workdir: pathlib.Path) -> list[dict[str, Any]]:
   path = workdir / FILE
   if not path.is_file():
     return []
-  parsed = [parse_line(line, _KINDS) for line in read_lines(path)]
-  found = [start for start in parsed if start is not None]
-  if len(found) < len(parsed):
-    _log.warning("%s: lines are damaged and left out", path)
-  return found
+  return read_entries(path, lambda line: parse_line(line, _KINDS))

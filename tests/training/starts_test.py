@@ -45,7 +45,7 @@ def test_a_damaged_line_costs_itself_alone(tmp_path, caplog, damaged):
   file = tmp_path / starts.FILE
   file.write_bytes(file.read_bytes() + damaged + b"\n")
   assert [start["step"] for start in starts.read(tmp_path)] == [0]
-  assert "starts.jsonl: lines are damaged" in caplog.text
+  assert "starts.jsonl: 1 of 2 lines are damaged" in caplog.text
   starts.record(tmp_path, 3, "single")
   lines = map(json.loads, file.read_text().splitlines())
   assert [line["step"] for line in lines] == [0, 3]
