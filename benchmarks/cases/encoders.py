@@ -147,7 +147,7 @@ def torch_side(
   config = _config(name, precision)
   make = {"efficientnet_lite0": _efficientnet, "resnet50": _resnet}.get(name, _vit)
   network, maps = make(config, side)
-  network = network.to(pytorch.device(setup)).to(memory_format=layout)
+  network = pytorch.placed(network, setup, layout)
   pixels = normalize_for(config, jax.numpy.asarray(_images(side), np.float32))
   if name in SIZES:
     pixels = resize_to_patches(pixels, SIZES[name].patch)
@@ -159,8 +159,7 @@ def torch_side(
 
   function: Any = maps if part == "forward" else loss
   if is_compiled:
-    torch.compiler.reset()
-    function = torch.compile(function, dynamic=False)
+    function = pytorch.compiled(function)
   if part == "forward":
     return pytorch.inference(lambda: function(images), precision, setup)
 

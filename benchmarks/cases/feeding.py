@@ -4,8 +4,8 @@ At 96 px the creatures and the step of the quickstart; at 384 px the creatures
 enlarged to JPEG files of the size of photographs, and the step of
 configs/lightweight.py; at 192 px a mixture of creatures, two fifths of the episodes
 self-supervised. "tf.data" reads, decodes and warps on the host; "resident"
-warps on the device what was decoded once; "grain" does as tf.data, in processes.
-Streams are begun before a timed run.
+warps on the device what was decoded once; "grain" does as tf.data, in processes;
+the "fixed batch" has pixels and stays. Streams are begun before a timed run.
 """
 
 import contextlib
@@ -23,31 +23,18 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.cases import evaluation, training
-from benchmarks.harness.problem import Builder, Problem, Setup, Side
+from benchmarks.harness.problem import Builder, Problem, Setup, Side, SkippedError
 from benchmarks.opponents import ours
 from configs import any_keypoints
-from fskd_jax.config import Config, SourceConfig, crop_size, rates
+from fskd_jax.config import Config, SourceConfig, crop_size
 from fskd_jax.data.creatures import dataset
 from fskd_jax.data.feed import Feed
 from fskd_jax.data.plans import train_index_batches
 from fskd_jax.device import parallel, store
-from fskd_jax.few_shot import step as few_shot_step
 from fskd_jax.few_shot.mixing import training_sampler
-from fskd_jax.models.detector import FewShotDetector
-from fskd_jax.training import optim
-from fskd_jax.training import state as train_state
 
-_LIBRARIES = {
-  "resident": ("resident", "jax"),
-  "tf.data": ("tfdata", "tensorflow"),
-  "grain": ("grain", "grain"),
-}
-EXECUTORS = {
-  title: executor
-  for title, (executor, library) in _LIBRARIES.items()
-  if importlib.util.find_spec(library)
-}
-"""Those whose library is installed."""
+EXECUTORS = {"resident": "resident", "tf.data": "tfdata", "grain": "grain"}
+_LIBRARIES = {"resident": "jax", "tfdata": "tensorflow", "grain": "grain"}
 
 PHOTOGRAPH = 640  # side, pixels
 SKIPPED_BATCHES = 3
@@ -59,7 +46,7 @@ def problems(setup: Setup) -> Iterator[Problem]:
   per_species = 50 if setup.is_full else 12
   small = functools.partial(evaluation.configuration, per_species)
   experiments: dict[str, tuple[Callable[[], Config], int, int]] = {
-    "96 px": (small, *((200, 40) if setup.is_full else (20, 10)))
+    "96 px": (small, 200, 40) if setup.is_full else (small, 20, 10)
   }
   if setup.is_full:
     experiments["mixture, 192 px"] = (functools.partial(_mixture, per_species), 60, 10)
@@ -79,20 +66,29 @@ def problems(setup: Setup) -> Iterator[Problem]:
       limit=0.02,  # a few of 255 grey levels: decoding at 1/2 and rounding
       items=images * num_batches,
     )
-    fed: dict[str, dict[str, Builder]] = {
-      title: {"": functools.partial(_step, make, executor, num_steps, is_fixed=False)}
-      for title, executor in EXECUTORS.items()
-    }
-    fixed = functools.partial(_step, make, "tfdata", num_steps, is_fixed=True)
-    yield Problem(
-      name=f"training step, {name}",
-      variables={"side": cfg.data.image_size, "part": "step"},
-      sides=({"fixed batch": {"": fixed}} if "tf.data" in EXECUTORS else {}) | fed,
-      checks=(("resident", "tf.data"),) if "tf.data" in EXECUTORS else (),
-      limit=0.1,
-      is_long=cfg.data.image_size > 96,
-      items=images * num_steps,
-    )
+    yield fed_step(name, make, num_steps, is_long=cfg.data.image_size > 96)
+
+
+def fed_step(
+  name: str, make: Callable[[], Config], num_steps: int, *, is_long: bool = False
+) -> Problem:
+  """Returns the problem of a training step that is fed, beside one that is not."""
+  cfg = make()
+  fed: dict[str, dict[str, Builder]] = {
+    title: {"": functools.partial(_step, make, executor, num_steps, is_fixed=False)}
+    for title, executor in EXECUTORS.items()
+  }
+  fixed = functools.partial(_step, make, "resident", num_steps, is_fixed=True)
+  images = cfg.train.episodes_per_step * (cfg.train.shots + cfg.train.queries)
+  return Problem(
+    name=f"training step, {name}",
+    variables={"side": cfg.data.image_size, "part": "step"},
+    sides={"fixed batch": {"": fixed}} | fed,
+    checks=(("resident", "tf.data"),),
+    limit=0.1,
+    is_long=is_long,
+    items=images * num_steps,
+  )
 
 
 def _mixture(per_species: int) -> Config:
@@ -173,17 +169,18 @@ class _Stream:
 
 
 def _open_feed(make: Callable[[], Config], executor: str) -> tuple[Config, Feed]:
+  if importlib.util.find_spec(_LIBRARIES[executor]) is None:
+    raise SkippedError(f"{_LIBRARIES[executor]} is not installed")
   cfg = make()
   cfg.data.executor = executor
-  functools.partial(parallel.replicate, backend="single")
   return cfg, Feed.open(cfg.data)
 
 
 def _input(make: Callable[[], Config], executor: str, num_batches: int) -> Side:
   """Makes pixels and does nothing with them."""
   cfg, feed = _open_feed(make, executor)
-  stream, size = _Stream(cfg, feed), (cfg.data.image_size,) * 2
-  materialize = jax.jit(functools.partial(store.materialize, size=size))
+  stream = _Stream(cfg, feed)
+  materialize = jax.jit(functools.partial(store.materialize, size=crop_size(cfg.data)))
 
   def pixels(batch: Any) -> Any:
     if feed.store is None:
@@ -202,29 +199,25 @@ def _step(
   """Trains on what a stream gives, or on its first batch again and again."""
   cfg, feed = _open_feed(make, executor)
   stream = _Stream(cfg, feed)
-  detector = FewShotDetector(cfg.model, cfg.data.image_size)
-  tx = optim.make_optimizer(cfg.optim, cfg.train.steps, rates(cfg))
-  step = functools.partial(
-    few_shot_step.train_step,
-    detector=detector,
-    tx=tx,
-    rates=rates(cfg),
-    loss=cfg.loss,
-    seed=cfg.train.seed,
-    rotate_support=cfg.train.rotate_support,
-    color_jitter=cfg.data.color_jitter,
-  )
+  step, state = ours.training_step(cfg)
   train = parallel.parallelize_training(step, "single", crop_size(cfg.data))
-  state = train_state.init_state(ours.random_variables(detector), tx)
   state = parallel.replicate(state, "single")
   stream.begin()
   (first,) = stream.take(1)
+  images = feed.store
+  if is_fixed:
+    support, query = feed.pixels(first)
+    first = first._replace(
+      support=first.support._replace(images=support),
+      query=first.query._replace(images=query),
+    )
+    first, images = parallel.replicate(first, "single"), None
 
   def run() -> Any:
     nonlocal state
     values = None
     for batch in [first] * num_steps if is_fixed else stream.take(num_steps):
-      state, values = train(state, batch, feed.store)
+      state, values = train(state, batch, images)
     return jax.block_until_ready(values)
 
   before = (lambda: None) if is_fixed else stream.begin

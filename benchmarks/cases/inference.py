@@ -65,11 +65,12 @@ def _encoder(setup: Setup, precision: str, side: int) -> Problem:
     network = _loaded("PyTorch", setup, precision, side, layout).eval()
     pixels = ours.episodes(side, queries=images).query.images[0]
     (stored,) = pytorch.tensors((pixels,), setup)
+    normalized = pytorch.normalizer(setup)
 
     def encode() -> list[Tensor]:
-      return [x.movedim(1, -1) for x in network.encoder(pytorch.normalized(stored))]
+      return [x.movedim(1, -1) for x in network.encoder(normalized(stored))]
 
-    function = torch.compile(encode) if is_compiled else encode
+    function = pytorch.compiled(encode) if is_compiled else encode
     return pytorch.inference(function, precision, setup)
 
   return Problem(
@@ -114,7 +115,7 @@ def _head(setup: Setup, precision: str, side: int, keypoints: int) -> Problem:
     def detect() -> list[Tensor]:
       return network(blank[:, :1], points, visible, blank[:, 1:])[0]
 
-    function = torch.compile(detect) if is_compiled else detect
+    function = pytorch.compiled(detect) if is_compiled else detect
     return pytorch.inference(function, precision, setup)
 
   literal = functools.partial(torch_side, name="PyTorch literal")
@@ -169,18 +170,19 @@ def _further_image(setup: Setup, precision: str, side: int, keypoints: int) -> P
   def torch_side(layout: torch.memory_format, is_compiled: bool = False) -> Side:
     network = _loaded("PyTorch", setup, precision, side, layout).eval()
     support, points, visible, query = pytorch.inputs(batch, setup)
+    normalized = pytorch.normalizer(setup)
     with torch.inference_mode():
-      maps = network.encoder(pytorch.normalized(support)[0])[0][None]
+      maps = network.encoder(normalized(support)[0])[0][None]
       means = torch_twin.masked_mean(network.pool(maps, points), visible)
       kernels = network.weight_generator_list[0](means)
 
     def detect() -> list[Tensor]:
-      maps = network.encoder(pytorch.normalized(query)[0])[0][None]
+      maps = network.encoder(normalized(query)[0])[0][None]
       found = (network.detect(maps, *group) for group in kernels)
       pairs = zip(network.output_sr_list, found)
       return [torch_twin.apply_to_maps(layers, x) for layers, x in pairs]
 
-    function = torch.compile(detect) if is_compiled else detect
+    function = pytorch.compiled(detect) if is_compiled else detect
     return pytorch.inference(function, precision, setup)
 
   sides: dict[str, dict[str, Builder]] = {

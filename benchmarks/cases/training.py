@@ -18,13 +18,10 @@ from benchmarks.harness.problem import Builder, Problem, Setup, Side
 from benchmarks.opponents import ours, pytorch, torch_literal, torch_twin
 from configs import lightweight
 from fskd_jax import episode
-from fskd_jax.config import Config, rates
+from fskd_jax.config import Config
 from fskd_jax.episode import EpisodeBatch
 from fskd_jax.few_shot import negatives
-from fskd_jax.few_shot import step as few_shot_step
 from fskd_jax.models.detector import FewShotDetector
-from fskd_jax.training import optim
-from fskd_jax.training import state as train_state
 
 KEYPOINTS, QUERIES = 11, 5
 COMPARED = ("loss", "loss_main", "loss_mfcl", "gradient_norm")
@@ -32,33 +29,36 @@ COMPARED = ("loss", "loss_main", "loss_mfcl", "gradient_norm")
 
 def problems(setup: Setup) -> Iterator[Problem]:
   """Yields steps over image size and over episodes."""
-  sizes: list[tuple[int, int]] = [(2, 64)]  # episodes, side
+  sizes = [(2, 64)]  # episodes, side
   if setup.is_full:
     sizes = [(2, 384), (2, 192), (4, 192), (8, 192)]
-  if setup.is_full and setup.device == "gpu":
-    sizes = [(2, 384), (8, 384), (32, 384), (2, 192), (8, 192), (32, 192)]
   for precision in setup.precisions:
     for number, (count, side) in enumerate(sizes):
       # The loops of the literal variant are measured at the published size.
-      yield _problem(setup, precision, count, side, with_literal=number == 0)
+      yield problem(setup, precision, count, side, with_literal=number == 0)
 
 
-def _problem(
-  setup: Setup, precision: str, count: int, side: int, with_literal: bool
+def problem(
+  setup: Setup, precision: str, count: int, side: int, with_literal: bool = False
 ) -> Problem:
+  """Returns the step on images of a side.
+
+  Args:
+    setup: of the run.
+    precision: one of its precisions.
+    count: episodes.
+    side: of the images, pixels.
+    with_literal: with the loops of the original, too.
+  """
   torch_side = functools.partial(pytorch_step, setup, precision, count, side)
+  twin = functools.partial(torch_side, torch_twin, torch_twin.LightweightDetector)
   sides: dict[str, dict[str, Builder]] = {
     "ours": {"": lambda: our_step(precision, count, side)},
-    "PyTorch": pytorch.variants(
-      functools.partial(torch_side, torch_twin, torch_twin.LightweightDetector)
-    ),
+    "PyTorch": pytorch.variants(twin),
   }
   if setup.device == "gpu":
-    sides["PyTorch compiled"] = pytorch.variants(
-      functools.partial(
-        torch_side, torch_twin, torch_twin.LightweightDetector, is_compiled=True
-      )
-    )
+    compiled = functools.partial(twin, compile_mode="default")
+    sides["PyTorch compiled"] = pytorch.variants(compiled)
   if with_literal:
     sides["PyTorch literal"] = pytorch.variants(
       functools.partial(torch_side, torch_literal, torch_literal.LiteralDetector)
@@ -69,15 +69,18 @@ def _problem(
     sides=sides,
     limit={"float32": 2e-3, "tf32": 2e-2, "bfloat16": 5e-2}[precision],
     memory=True,
-    work=floor.training_step(side, count, 1 + QUERIES, KEYPOINTS),
+    work=floor.training_step(
+      side, count, 1 + QUERIES, KEYPOINTS, floor.WIDTHS[precision]
+    ),
     items=count * (1 + QUERIES),
   )
 
 
-def configuration(precision: str) -> Config:
-  """Returns configs/lightweight.py in a precision."""
+def configuration(precision: str, side: int = 384) -> Config:
+  """Returns configs/lightweight.py in a precision, for images of another side."""
   cfg = lightweight.get_config()
   cfg.model = ours.model_config(precision)
+  cfg.data.image_size = side
   return cfg
 
 
@@ -85,20 +88,9 @@ def our_step(
   precision: str, count: int, side: int, keypoints: int = KEYPOINTS, **changes: Any
 ) -> Side:
   """Compiles our step; `changes` are of the model."""
-  cfg = configuration(precision)
+  cfg = configuration(precision, side)
   cfg.model = ours.model_config(precision, **changes)
-  detector = FewShotDetector(cfg.model, side)
-  tx = optim.make_optimizer(cfg.optim, cfg.train.steps, rates(cfg))
-  step = functools.partial(
-    few_shot_step.train_step,
-    detector=detector,
-    tx=tx,
-    rates=rates(cfg),
-    loss=cfg.loss,
-    seed=cfg.train.seed,
-    rotate_support=False,
-  )
-  state = train_state.init_state(ours.random_variables(detector), tx)
+  step, state = ours.training_step(cfg)
   batch = ours.episodes(side, count=count, queries=QUERIES, keypoints=keypoints)
   compiled = ours.compiled(step, state, batch, precision=precision, donated=True)
   return compiled._replace(numbers=lambda values: ours.values_of(values, COMPARED))
@@ -124,10 +116,23 @@ def pytorch_step(
   layout: torch.memory_format,
   *,
   keypoints: int = KEYPOINTS,
-  is_compiled: bool = False,
+  compile_mode: str = "",
   **changes: Any,
 ) -> Side:
-  """Prepares the step of a network of PyTorch with the losses of a module."""
+  """Prepares the step of a network of PyTorch with the losses of a module.
+
+  Args:
+    setup: of the run.
+    precision: one of its precisions.
+    count: episodes.
+    side: of the images, pixels.
+    losses: the module.
+    kind: class of the network.
+    layout: of weights and feature maps.
+    keypoints: types of an episode.
+    compile_mode: of `torch.compile`; "": it runs eagerly.
+    **changes: of the model.
+  """
   cfg = configuration(precision)
   cfg.model = ours.model_config(precision, **changes)
   variables = ours.random_variables(FewShotDetector(cfg.model, side))
@@ -153,8 +158,10 @@ def pytorch_step(
     setup,
   )
 
+  normalized = pytorch.normalizer(setup)
+
   def loss() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    images = pytorch.normalized(support), pytorch.normalized(query)
+    images = normalized(support), normalized(query)
     heatmaps, features = network(images[0], points, visible, images[1])
     sigma = cfg.loss.target_sigma
     main = losses.heatmap_loss(heatmaps, answers, valid, side, sigma)
@@ -167,7 +174,7 @@ def pytorch_step(
     )
     return main + cfg.loss.mfcl_weight * mfcl, main, mfcl
 
-  called = torch.compile(loss) if is_compiled else loss
+  called = pytorch.compiled(loss, compile_mode) if compile_mode else loss
 
   def run() -> Any:
     with pytorch.arithmetic(precision, setup):

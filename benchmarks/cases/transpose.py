@@ -46,13 +46,14 @@ def _problem(
     state = transpose_names.state_dict(variables, config, size, KEYPOINTS)
     network = transpose_twin.TransPose(dataclasses.asdict(config), size, KEYPOINTS)
     network.load_state_dict({key: torch.tensor(x) for key, x in state.items()})
-    network = network.to(pytorch.device(setup)).to(memory_format=layout).eval()
+    network = pytorch.placed(network, setup, layout).eval()
     (stored,) = pytorch.tensors((pixels,), setup)
+    normalized = pytorch.normalizer(setup)
 
     def draw() -> torch.Tensor:
-      return network(pytorch.normalized(stored).contiguous(memory_format=layout))
+      return network(normalized(stored).contiguous(memory_format=layout))
 
-    function = torch.compile(draw) if is_compiled else draw
+    function = pytorch.compiled(draw) if is_compiled else draw
     return pytorch.inference(function, precision, setup)
 
   sides: dict[str, dict[str, Builder]] = {

@@ -1,9 +1,11 @@
 """The least that problems cost by formula, and how far a measured time is from it.
 
 A multiplication and an addition are two operations. Bytes are float32 weights, and
-every layer's inputs and outputs once: what it takes if layers are not fused.
+every layer's inputs and outputs once: what it takes if layers are not fused. An input
+or output takes `width` bytes: 4, and 2 in bfloat16.
 """
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +15,9 @@ from fskd_jax.models.resnet import STAGES
 
 CHANNELS = 2048
 """Of ResNet-50 at stride 32."""
+
+WIDTHS = {"float32": 4, "tf32": 4, "bfloat16": 2}
+"""Bytes of an activation."""
 
 
 def distance(
@@ -37,22 +42,23 @@ def distance(
 
 
 def resnet(
-  side: int, images: int, blocks: Sequence[int] = (3, 4, 6, 2)
+  side: int, images: int, blocks: Sequence[int] = (3, 4, 6, 2), width: int = 4
 ) -> dict[str, Work]:
   """Counts a pass through ResNet-50, stage by stage; `side` of square images."""
   side //= 2
-  works = {"stem": _convolution(3, 64, 7, (2 * side, side), images)}
+  convolution = functools.partial(_convolution, images=images, width=width)
+  works = {"stem": convolution(3, 64, 7, (2 * side, side))}
   side, channels = side // 2, 64
-  for (stage, (width, _)), count in zip(STAGES.items(), blocks):
+  for (stage, (narrow, _)), count in zip(STAGES.items(), blocks):
     work = Work(0, 0)
     for block in range(count):
       inner = side if stage == "layer1" or block else side // 2
-      work += _convolution(channels, width, 1, (side, side), images)
-      work += _convolution(width, width, 3, (side, inner), images)
-      work += _convolution(width, 4 * width, 1, (inner, inner), images)
-      if channels != 4 * width:
-        work += _convolution(channels, 4 * width, 1, (side, inner), images)
-      side, channels = inner, 4 * width
+      work += convolution(channels, narrow, 1, (side, side))
+      work += convolution(narrow, narrow, 3, (side, inner))
+      work += convolution(narrow, 4 * narrow, 1, (inner, inner))
+      if channels != 4 * narrow:
+        work += convolution(channels, 4 * narrow, 1, (side, inner))
+      side, channels = inner, 4 * narrow
     works[stage] = work
   return works
 
@@ -62,14 +68,16 @@ def encoder(side: int, images: int) -> Work:
   return _total(resnet(side, images).values())
 
 
-def training_step(side: int, episodes: int, images: int, keypoints: int) -> Work:
+def training_step(
+  side: int, episodes: int, images: int, keypoints: int, width: int = 4
+) -> Work:
   """Counts a step that trains layer4 and the head; the rest is frozen.
 
   A backward pass does the work of a layer twice: for its input and for its weights.
   Adam reads parameters, gradients and two moments, and writes all but the gradients.
   """
-  stages = resnet(side, episodes * images)
-  one = head(side, keypoints, queries=images - 1)
+  stages = resnet(side, episodes * images, width=width)
+  one = head(side, keypoints, queries=images - 1, width=width)
   trained = 27_511_950 - 19_045_440 + 10_502_144
   update = Work(12 * trained, 7 * 4 * trained)
   return (
@@ -87,6 +95,7 @@ def head(
   queries: int,
   shots: int = 1,
   sizes: Sequence[int] = (1, 3, 5),
+  width: int = 4,
 ) -> Work:
   """Counts pooling, kernel generator, SMD and the up-sampling of one episode.
 
@@ -94,7 +103,7 @@ def head(
   """
   cells, c, n = (side // 32) ** 2, CHANNELS, keypoints
   flops = 2.0 * shots * n * cells * c
-  traffic = 4.0 * (shots + queries) * cells * c + 2 * 4 * c * c
+  traffic = width * (shots + queries) * cells * c + 2 * 4.0 * c * c
   for size in sizes:
     taps = n * size * size
     hidden, detected = 2.0 * taps * c * c, 2.0 * queries * cells * taps * c
@@ -102,7 +111,7 @@ def head(
     flops += 2.0 * taps * c * (size > 1) + hidden + detected + min(hidden, on_queries)
     maps = queries * n * 4 * cells
     flops += maps * 2.0 * (25 + 3)
-    traffic += 4.0 * (taps * c + maps)
+    traffic += width * (taps * c + maps)
   return Work(flops, traffic)
 
 
@@ -121,13 +130,19 @@ def mds(
 
 
 def _convolution(
-  inputs: int, outputs: int, kernel: int, sides: tuple[int, int], images: int
+  inputs: int,
+  outputs: int,
+  kernel: int,
+  sides: tuple[int, int],
+  images: int,
+  width: int = 4,
 ) -> Work:
   weights = kernel * kernel * inputs * outputs
   read, written = (
     images * channels * side * side for channels, side in zip((inputs, outputs), sides)
   )
-  return Work(2.0 * weights * images * sides[1] ** 2, 4.0 * (weights + read + written))
+  moved = 4.0 * weights + width * (read + written)
+  return Work(2.0 * weights * images * sides[1] ** 2, moved)
 
 
 def _total(works: Any) -> Work:

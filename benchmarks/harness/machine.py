@@ -5,6 +5,7 @@ import os
 import pathlib
 import platform
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -23,10 +24,17 @@ _REPEATS = 7
 
 
 def device_kind() -> str:
-  """Returns "gpu" if both frameworks see one, else "cpu"."""
-  return (
-    "gpu" if jax.default_backend() == "gpu" and torch.cuda.is_available() else "cpu"
-  )
+  """Returns "gpu" or "cpu".
+
+  Raises:
+    RuntimeError: JAX runs on a device that PyTorch does not see.
+  """
+  backend = jax.default_backend()
+  if backend != "cpu" and not (backend == "gpu" and torch.cuda.is_available()):
+    raise RuntimeError(
+      f"JAX runs on {backend!r} and PyTorch cannot: install one for it"
+    )
+  return backend
 
 
 def description() -> dict[str, Any]:
@@ -57,6 +65,8 @@ def commit() -> str:
     )
     return found.stdout.strip()
 
+  if shutil.which("git") is None:
+    return ""
   return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--short") else "")
 
 
@@ -87,8 +97,8 @@ def peak(setup: Setup) -> dict[str, dict[str, Any]]:
 
 def _jax_product(side: int, precision: str) -> float:
   with ours.matmul_precision(precision):
-    dtype = "bfloat16" if precision == "bfloat16" else "float32"
-    x = jnp.ones((side, side), dtype)
+    dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
+    x = jax.random.normal(jax.random.key(0), (side, side), dtype)  # GPUs hurry with 1s
     product = jax.jit(jnp.matmul).lower(x, x).compile()
   return 2.0 * side**3 / _least(lambda: jax.block_until_ready(product(x, x)))
 
@@ -98,7 +108,7 @@ def _torch_product(side: int, precision: str, setup: Setup) -> float:
 
   device = "cuda" if setup.device == "gpu" else "cpu"
   dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-  x = torch.ones((side, side), dtype=dtype, device=device)
+  x = torch.randn((side, side), dtype=dtype, device=device)
   pytorch.allow_tf32(precision == "tf32")
   return 2.0 * side**3 / _least(lambda: pytorch.finish(x @ x))
 

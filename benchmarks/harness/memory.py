@@ -1,10 +1,12 @@
-"""Peak memory of one side, measured in a process that runs nothing else.
+"""Peak memory of one side.
 
 What a run takes beyond what was there before it: weights and inputs are not counted,
 results are. On a CPU it is resident memory as the kernel reports it, with an
-allocator that returns what is freed at once; on a GPU the framework's own count.
+allocator that returns what is freed at once, in a process of its own:
 
-  python -m benchmarks.memory SIZE DEVICE CASE PROBLEM SIDE VARIANT
+  python -m benchmarks.harness.memory SIZE CASE PROBLEM SIDE VARIANT
+
+On a GPU it is what XLA plans for the program, or PyTorch's own count.
 """
 
 import ctypes
@@ -17,7 +19,6 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from benchmarks.harness.problem import Setup, Side
@@ -30,18 +31,18 @@ _EAGER_FREE = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "13
 def in_process(
   setup: Setup, case: str, problem: str, side: str, variant: str
 ) -> dict[str, Any]:
-  """Measures a side of a problem in a new process.
+  """Measures a side of a problem on the CPU in a new process.
 
   Returns:
     "peak_bytes" of the run, and "process_bytes", the peak of all that is resident
     with weights, inputs and libraries (CPU). "memory_error" instead if the process
     failed.
   """
-  arguments = (setup.size, setup.device, case, problem, side, variant)
+  arguments = (setup.size, case, problem, side, variant)
   found = subprocess.run(
-    [sys.executable, "-m", "benchmarks.memory", *arguments],
+    [sys.executable, "-m", "benchmarks.harness.memory", *arguments],
     cwd=ROOT,
-    env=os.environ | _EAGER_FREE | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
+    env=os.environ | _EAGER_FREE,
     capture_output=True,
     text=True,
   )
@@ -51,14 +52,12 @@ def in_process(
   return json.loads(found.stdout.splitlines()[-1])
 
 
-def measure(side: Side, device: str, is_long: bool = False) -> dict[str, int]:
+def measure(side: Side, is_long: bool = False) -> dict[str, int]:
   """Runs a side once to load what it needs (unless it is long), and then measures."""
   if not is_long:
     side.run()
   side.before()
   gc.collect()
-  if device == "gpu":
-    return _on_gpu(side.run)
   _return_free_memory()
   _forget_peak()
   before = _status("VmRSS")
@@ -67,20 +66,18 @@ def measure(side: Side, device: str, is_long: bool = False) -> dict[str, int]:
   return {"peak_bytes": max(after - before, 0), "process_bytes": after}
 
 
-def _on_gpu(run: Callable[[], Any]) -> dict[str, int]:
-  """Asks whichever framework holds the memory."""
-  import jax
+def on_gpu(side: Side) -> dict[str, int]:
+  """Runs a side once more, or asks XLA, whose programs take all they need at once."""
   import torch
 
-  device = jax.devices()[0]
+  if "xla_bytes" in side.cost:
+    return {"peak_bytes": int(side.cost["xla_bytes"])}
+  side.before()
+  gc.collect()
   torch.cuda.reset_peak_memory_stats()
-  in_jax = (device.memory_stats() or {}).get("bytes_in_use", 0)
-  in_torch = torch.cuda.memory_allocated()
-  run()
-  # JAX never forgets its peak; before this run there was only the one that loaded.
-  peak_in_jax = (device.memory_stats() or {}).get("peak_bytes_in_use", 0)
-  peaks = (peak_in_jax - in_jax, torch.cuda.max_memory_allocated() - in_torch)
-  return {"peak_bytes": max(peaks)}
+  before = torch.cuda.memory_allocated()
+  side.run()
+  return {"peak_bytes": torch.cuda.max_memory_allocated() - before}
 
 
 def _return_free_memory() -> None:
@@ -105,13 +102,13 @@ def _peak() -> int:
   return _status("VmHWM")
 
 
-def main(size: str, device: str, case: str, name: str, side: str, variant: str) -> None:
+def main(size: str, case: str, name: str, side: str, variant: str) -> None:
   pytorch.use_all_cores()
-  setup = Setup(size=size, device=device, repeats=1, seconds=0.0)
+  setup = Setup(size=size, device="cpu", repeats=1, seconds=0.0)
   module = importlib.import_module(f"benchmarks.cases.{case}")
   problem = next(p for p in module.problems(setup) if p.name == name)
   built = problem.sides[side][variant]()
-  print(json.dumps(measure(built, device, problem.is_long)))
+  print(json.dumps(measure(built, problem.is_long)))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,11 @@ def load(path: pathlib.Path) -> dict[str, Any]:
   return json.loads(path.read_text()) if path.exists() else {"cases": {}}
 
 
+def entries(path: pathlib.Path, case: str) -> list[dict[str, Any]]:
+  """Returns what the results have of a case."""
+  return load(path)["cases"].get(case, {}).get("entries", [])
+
+
 def add_case(
   path: pathlib.Path,
   case: str,

@@ -2,13 +2,16 @@
 
 import gc
 import time
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from benchmarks.harness import floor, memory
 from benchmarks.harness.problem import Builder, Problem, Setup, Side, SkippedError
+from benchmarks.opponents import pytorch
 
 CHECKED_RUNS = 2
 """Results of the first runs are compared: the second sees what the first updated."""
@@ -30,7 +33,7 @@ class _Prepared(NamedTuple):
 def measure(
   problem: Problem, setup: Setup, case: str, peak: Mapping[str, Any]
 ) -> dict[str, Any]:
-  """Returns the entry of a problem for the results.
+  """Returns the entry of a problem for the results; of a side that fails, why.
 
   Args:
     problem: what is measured.
@@ -43,12 +46,18 @@ def measure(
     CheckError: sides do not give the same numbers; names them.
   """
   prepared, entries = {}, {}
+  pytorch.forget_compiled()
   for name, variants in problem.sides.items():
     try:
       prepared[name] = _fastest(variants, 1 if problem.is_long else CHECKED_RUNS)
       entries[name] = prepared[name].entry
     except SkippedError as reason:
       entries[name] = {"skipped": str(reason)}
+    except Exception as error:  # the other sides are still worth measuring
+      traceback.print_exc()
+      entries[name] = {"failed": described(error)}
+  if not prepared:
+    raise RuntimeError("; ".join(f"{k}: {x}" for k, x in entries.items()))
   entry: dict[str, Any] = {
     "case": case,
     "problem": problem.name,
@@ -71,14 +80,25 @@ def measure(
     }
     precision = problem.variables.get("precision", "float32")
     entry["floor"] = floor.distance(problem.work, peak[precision], medians)
+  on_gpu = setup.device == "gpu"
+  if problem.memory and on_gpu:
+    for name, side in sides.items():
+      entries[name] |= memory.on_gpu(side)
   del sides
   gc.collect()
-  if problem.memory:
+  if on_gpu:
+    torch.cuda.empty_cache()  # JAX is on the device, too
+  elif problem.memory:
     for name in samples:
       entries[name] |= memory.in_process(
         setup, case, problem.name, name, entries[name]["variant"]
       )
   return entry
+
+
+def described(error: Exception) -> str:
+  """Returns kind and message of an error, the message cut to a few lines."""
+  return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def _fastest(variants: Mapping[str, Builder], runs: int) -> _Prepared:

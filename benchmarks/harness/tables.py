@@ -25,7 +25,7 @@ def markdown(content: Mapping[str, Any]) -> str:
       )
     if "error" in case:
       lines.append(f"**Failed: {case['error']}**")
-    timed = [entry for entry in case["entries"] if "sides" in entry]
+    timed = [entry for entry in case["entries"] if "values" not in entry]
     if timed:
       lines += ["", *_table(_HEADER, (row for x in timed for row in _rows(x)))]
     others = [entry for entry in case["entries"] if "values" in entry]
@@ -48,10 +48,19 @@ def size(value: float) -> str:
   return f"{value / 2**30:.2f} GiB" if value >= 2**30 else f"{value / 2**20:.0f} MiB"
 
 
+def why_not(found: Mapping[str, Any]) -> str:
+  """Says why a problem or a side has no times."""
+  titles = {"error": "failed", "failed": "failed", "skipped": "not run"}
+  titles["left_out"] = "not measured yet"
+  return "; ".join(f"{x}: {found[key]}" for key, x in titles.items() if key in found)
+
+
 def _rows(entry: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-  for name, side in entry["sides"].items():
-    if "skipped" in side:
-      yield entry["problem"], name, f"not run: {side['skipped']}", "", "", ""
+  if "sides" not in entry:
+    yield entry["problem"], "", why_not(entry), "", "", ""
+  for name, side in entry.get("sides", {}).items():
+    if "seconds" not in side:
+      yield entry["problem"], name, why_not(side), "", "", ""
       continue
     time = side["seconds"]
     label = f"{name} ({side['variant']})" if side["variant"] else name

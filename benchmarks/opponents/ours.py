@@ -13,9 +13,12 @@ import numpy as np
 from benchmarks.harness.problem import MEMORY_LIMIT, Side, SkippedError
 from configs import lightweight
 from fskd_jax import episode
-from fskd_jax.config import ModelConfig
+from fskd_jax.config import Config, ModelConfig, rates
 from fskd_jax.episode import EpisodeBatch, Views
+from fskd_jax.few_shot.task import FewShotTask
 from fskd_jax.models.detector import FewShotDetector, init_variables
+from fskd_jax.training import optim
+from fskd_jax.training.state import TrainState, init_state
 
 _MATMULS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}
 
@@ -66,7 +69,7 @@ def episodes(
       keypoints=rng.uniform(0, side - 1, (*shape, 2)).astype(np.float32),
       visible=rng.random(shape) < 0.8,
       to_original=np.tile(np.eye(2, 3, dtype=np.float32), (count, t, 1, 1)),
-      box=np.tile(np.float32([0, 0, side, side]), (count, t, 1)),
+      box=np.tile(np.array([0, 0, side, side], np.float32), (count, t, 1)),
       image_size=np.full((count, t, 2), side, np.float32),
       instance=np.zeros((count, t), np.int32),
     )
@@ -74,6 +77,13 @@ def episodes(
   ids = np.tile(np.arange(keypoints, dtype=np.int32), (count, 1))
   index = np.arange(count, dtype=np.int32)
   return EpisodeBatch(views(shots), views(queries), ids, ids < 0, index)
+
+
+def training_step(cfg: Config) -> tuple[Callable[..., Any], TrainState]:
+  """Returns the step of a training, (state, batch) -> (state, metrics), and a state."""
+  task = FewShotTask(cfg)
+  tx = optim.make_optimizer(cfg.optim, cfg.train.steps, rates(cfg))
+  return task.train_step(tx), init_state(drawn(task.init_variables), tx)
 
 
 def feature_maps(side: int, images: int) -> np.ndarray:
@@ -96,29 +106,53 @@ def compiled(
       then what is compared.
 
   Raises:
-    SkippedError: it would need more than `MEMORY_LIMIT`.
+    SkippedError: as for `program`.
+  """
+  run_once, seconds, cost = program(
+    function, *arguments, precision=precision, donated=donated
+  )
+  arguments = jax.device_put(arguments)
+
+  def run() -> Any:
+    return jax.block_until_ready(run_once(*arguments))
+
+  def update() -> Any:
+    nonlocal arguments
+    state, values = run_once(*arguments)
+    arguments = (state, *arguments[1:])
+    return jax.block_until_ready(values)
+
+  return Side(update if donated else run, arrays, seconds, cost)
+
+
+def program(
+  function: Any, *arguments: Any, precision: str, donated: bool = False
+) -> tuple[Callable[..., Any], float, dict[str, float]]:
+  """Compiles a function for arguments.
+
+  Args:
+    function: of arrays.
+    *arguments: arrays of the shapes and types of every run.
+    precision: of float32 products.
+    donated: the first argument may be overwritten.
+
+  Returns:
+    The program, the seconds that this took, and what XLA says of it.
+
+  Raises:
+    SkippedError: it would need more than the GPU has, on a CPU `MEMORY_LIMIT`.
   """
   start = time.perf_counter()
   with matmul_precision(precision):
     jitted = jax.jit(function, donate_argnums=(0,) if donated else ())
     lowered = jitted.lower(*arguments)
-    program = lowered.compile()
+    compiled = lowered.compile()
   seconds = time.perf_counter() - start
-  cost = _cost(lowered, program)
-  if cost["xla_bytes"] > MEMORY_LIMIT:
+  cost = _cost(lowered, compiled)
+  limit = (jax.devices()[0].memory_stats() or {}).get("bytes_limit", MEMORY_LIMIT)
+  if cost["xla_bytes"] > limit:
     raise SkippedError(f"needs {cost['xla_bytes'] / 2**30:.1f} GiB as compiled")
-  arguments = jax.device_put(arguments)
-
-  def run() -> Any:
-    return jax.block_until_ready(program(*arguments))
-
-  def update() -> Any:
-    nonlocal arguments
-    state, values = program(*arguments)
-    arguments = (state, *arguments[1:])
-    return jax.block_until_ready(values)
-
-  return Side(update if donated else run, arrays, seconds, cost)
+  return compiled, seconds, cost
 
 
 def arrays(tree: Any) -> list[np.ndarray]:
@@ -165,10 +199,10 @@ def valid(batch: EpisodeBatch) -> np.ndarray:
   return np.asarray(episode.valid_queries(batch))
 
 
-def _cost(lowered: Any, program: Any) -> dict[str, float]:
+def _cost(lowered: Any, compiled: Any) -> dict[str, float]:
   """Returns what XLA says of a program; loops count once."""
   flops = (lowered.cost_analysis() or {}).get("flops", 0.0)
-  found = program.memory_analysis()
+  found = compiled.memory_analysis()
   # What takes the place of a donated argument needs no memory of its own.
   in_use = (
     found.temp_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes

@@ -8,6 +8,7 @@ only the twin does.
 import contextlib
 import dataclasses
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -52,13 +53,19 @@ def network(
   built = kind(dataclasses.asdict(config), side)
   state = torch_names.state_dict(variables, config, side)
   built.load_state_dict({name: torch.tensor(x) for name, x in state.items()})
-  built = built.to(device(setup)).to(memory_format=layout)
+  built = placed(built, setup, layout)
 
   def in_layout(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return (inputs[0].contiguous(memory_format=layout), *inputs[1:])
 
   built.encoder.register_forward_pre_hook(in_layout)
   return built
+
+
+def placed(built: nn.Module, setup: Setup, layout: torch.memory_format) -> Any:
+  """Moves a network to the device, its weights in a layout."""
+  kept: Any = built  # the overloads of `to` know no layout without a device
+  return kept.to(device(setup), memory_format=layout)
 
 
 class GivenFeatures(nn.Module):
@@ -80,7 +87,7 @@ def freeze(encoder: Any) -> None:
     block.requires_grad_(False)
 
 
-def inputs(batch: EpisodeBatch, setup: Setup) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def inputs(batch: EpisodeBatch, setup: Setup) -> tuple[Tensor, ...]:
   """Returns support images, keypoints and masks, and query images, all as stored."""
   return tensors(
     (
@@ -98,12 +105,22 @@ def tensors(values: tuple[Any, ...], setup: Setup) -> tuple[Tensor, ...]:
   return tuple(torch.tensor(np.asarray(x)).to(device(setup)) for x in values)
 
 
-def normalized(images: Tensor) -> Tensor:
-  """From uint8 [.. h w 3] to float [.. 3 h w], as the networks take them."""
-  mean, std = (
-    torch.tensor(x, device=images.device) * 255 for x in (IMAGE_MEAN, IMAGE_STD)
-  )
-  return ((images.float() - mean) / std).movedim(-1, -3)
+def normalizer(setup: Setup) -> Callable[[Tensor], Tensor]:
+  """Returns a function from uint8 [.. h w 3] to float [.. 3 h w], for the networks."""
+  known = 255 * np.array([IMAGE_MEAN, IMAGE_STD], np.float32)
+  ((mean, std),) = tensors((known,), setup)
+  return lambda images: ((images.float() - mean) / std).movedim(-1, -3)
+
+
+def compiled(function: Callable[..., Any], mode: str = "default") -> Callable[..., Any]:
+  """Compiles a function for the sizes that it is called with, at its first call."""
+  return torch.compile(function, dynamic=False, mode=mode)
+
+
+def forget_compiled() -> None:
+  """Drops what was compiled; after a few functions PyTorch would compile no more."""
+  if "torch._dynamo" in sys.modules:  # whose import takes seconds
+    torch.compiler.reset()
 
 
 @contextlib.contextmanager

@@ -267,7 +267,9 @@ def heatmap_loss(
   for maps in heatmaps:
     exponents = squared_exponents(keypoints, maps.shape[-1], image_size, sigma)
     targets = torch.where(exponents <= GAUSSIAN_CUT, torch.exp(-exponents), 0.0)
-    losses.append(((maps - targets) ** 2).mean((-2, -1))[valid].mean())
+    squares = ((maps - targets) ** 2).mean((-2, -1))
+    # No boolean index: its length would have to come back from the device.
+    losses.append((squares * valid).sum() / valid.sum())
   return torch.stack(losses).mean()
 
 
@@ -289,7 +291,7 @@ def mfcl_loss(
   """
   means = F.normalize(masked_mean(features, visible), dim=-1)
   seen, background = visible.any(1), F.normalize(negatives.flatten(1, 2), dim=-1)
-  i, j = torch.triu_indices(len(means), len(means), 1)
+  i, j = torch.triu_indices(len(means), len(means), 1, device=means.device)
   both = seen[i][:, :, None] & seen[j][:, None, :]
   same = both & (keypoint_ids[i][:, :, None] == keypoint_ids[j][:, None, :])
   same &= (keypoint_ids[i] >= 0)[:, :, None]

@@ -94,7 +94,7 @@ def test_peak_memory_is_what_a_run_takes_at_once():
     for _ in range(3):
       np.ones(2**23, np.float64)  # 64 MiB, given back before the next
 
-  found = memory.measure(Side(run, lambda _: []), "cpu")
+  found = memory.measure(Side(run, lambda _: []))
   assert found["peak_bytes"] == pytest.approx(2**26, rel=0.3)
   assert found["process_bytes"] > found["peak_bytes"]
 
