@@ -24,6 +24,10 @@ from fskd_jax.few_shot import negatives
 from fskd_jax.models.detector import FewShotDetector
 
 KEYPOINTS, QUERIES = 11, 5
+LIMIT = {"float32": 2e-3, "tf32": 5e-2, "bfloat16": 0.3}
+"""Random weights make much of rounding: in bfloat16, with 2 episodes of 64 px on a CPU,
+PyTorch's losses of the two memory layouts differ by 12 %, and ours from one by 9 %."""
+
 COMPARED = ("loss", "loss_main", "loss_mfcl", "gradient_norm")
 
 
@@ -67,7 +71,7 @@ def problem(
     name=f"step, {count} episodes, {side} px, {precision}",
     variables={"episodes": count, "side": side, "precision": precision},
     sides=sides,
-    limit={"float32": 2e-3, "tf32": 2e-2, "bfloat16": 5e-2}[precision],
+    limit=LIMIT[precision],
     memory=True,
     work=floor.training_step(
       side, count, 1 + QUERIES, KEYPOINTS, floor.WIDTHS[precision]
