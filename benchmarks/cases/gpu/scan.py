@@ -20,7 +20,7 @@ from fskd_jax.config import Config
 from fskd_jax.episode import EpisodeBatch
 
 LIMIT = {"float32": 1e-2, "bfloat16": 0.3}
-"""Of the losses of all steps: rounding grows from update to update (`training.LIMIT`)."""
+"""Of the losses of all steps: rounding grows from step to step (`training.LIMIT`)."""
 
 
 def problems(setup: Setup) -> Iterator[Problem]:
