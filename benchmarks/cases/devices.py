@@ -146,4 +146,5 @@ def _trained(params: Any, tx: optax.GradientTransformation) -> int:
 
 
 if __name__ == "__main__":
-  print(json.dumps(measure(*sys.argv[1:4], *map(int, sys.argv[4:]))))
+  names, numbers = sys.argv[1:4], map(int, sys.argv[4:])
+  print(json.dumps(measure(names[0], names[1], names[2], *numbers)))

@@ -146,6 +146,7 @@ def torch_side(
   pytorch.use_all_cores()
   config = _config(name, precision)
   make = {"efficientnet_lite0": _efficientnet, "resnet50": _resnet}.get(name, _vit)
+  network: Any
   network, maps = make(config, side)
   network = pytorch.placed(network, setup, layout)
   pixels = normalize_for(config, jax.numpy.asarray(_images(side), np.float32))

@@ -125,7 +125,7 @@ def _plans(cfg: Config, episodes: int) -> Side:
     with feed.batches(sampler, indices, size) as batches:
       return sum(1 for _ in batches)
 
-  return Side(run, lambda count: [np.float32(count)])
+  return Side(run, lambda count: [np.array(count, np.float32)])
 
 
 def _network(cfg: Config, episodes: int) -> Side:

@@ -171,7 +171,7 @@ def _loss_and_norm(result: Any) -> list[np.ndarray]:
   norms = [
     np.linalg.norm(np.asarray(x, np.float64)) for x in jax.tree.leaves(gradients)
   ]
-  return [np.asarray(loss), np.linalg.norm(norms)]
+  return [np.asarray(loss), np.asarray(np.linalg.norm(norms))]
 
 
 def _torch_head(

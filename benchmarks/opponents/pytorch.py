@@ -50,7 +50,7 @@ def network(
     layout: of weights and feature maps.
     setup: names the device.
   """
-  built = kind(dataclasses.asdict(config), side)
+  built: Any = kind(dataclasses.asdict(config), side)
   state = torch_names.state_dict(variables, config, side)
   built.load_state_dict({name: torch.tensor(x) for name, x in state.items()})
   built = placed(built, setup, layout)

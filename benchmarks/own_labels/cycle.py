@@ -42,7 +42,7 @@ def collect(detector, examples: Examples, supports: int, queries: int):
       back = examples.support(detector, [row], {row: points})
       returned = examples.predict(detector, back, [source]).keypoints[0]
       apart = np.linalg.norm(returned - start, axis=-1) / examples.side(source)
-      visible = np.isfinite(examples.points(row)).all(-1)
+      visible = np.asarray(np.isfinite(examples.points(row)).all(-1))
       asked = np.isfinite(start).all(-1) & np.isfinite(apart)
       confidence = np.clip(found.confidence[i], 1e-4, 1 - 1e-4)
       rows += [

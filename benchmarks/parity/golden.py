@@ -70,9 +70,9 @@ def _part_rows(golden: Mapping[str, np.ndarray]) -> Iterator[Row]:
     modules, leaf = entries[name].path[2:-1], entries[name].path[-1]
     module = functools.reduce(lambda d, key: d.setdefault(key, {}), modules, params)
     module[leaf] = entries[name].to_flax(weight)
-  generator = KernelGenerator(SIZES)
+  apply: Any = KernelGenerator(SIZES).apply
   generate = jax.jit(
-    lambda *given: [materialize(group).taps for group in generator.apply(*given)]
+    lambda *given: [materialize(group).taps for group in apply(*given)]
   )
   generated = generate({"params": params}, golden["pool_prototypes_cn"].T[None])
   query = golden["smd_query_nchw"].transpose(0, 2, 3, 1)[None]
@@ -84,7 +84,7 @@ def _part_rows(golden: Mapping[str, np.ndarray]) -> Iterator[Row]:
       detect = functools.partial(
         smd.detect_keypoints, similarity=kind, plain_scale=50.0
       )
-      maps = jax.jit(detect)(query, Kernels(taps[None]))
+      maps = jax.jit(detect)(query, Kernels(jax.numpy.asarray(taps[None])))
       expected = golden[f"smd_{infix}heatmap_s{size}_bnhw"]
       errors[kind].append(relative_error(maps[0], expected))
   yield Row("kernels", max(errors["kernels"]))

@@ -75,11 +75,11 @@ def read(place: Place) -> Iterator[Trial]:
       yield Trial(f"{flag}: {name}", run)
   for least in ("50", "nan", "-1", "much"):
 
-    def run(least=least) -> None:
+    def unlikely(least=least) -> None:
       done, _ = tools.predict(query, min_confidence=least)
       check_explained(done, "confidence")
 
-    yield Trial(f"least confidence {least}", run)
+    yield Trial(f"least confidence {least}", unlikely)
 
   def right() -> None:
     done, out = tools.predict(query)

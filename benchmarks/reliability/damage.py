@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from benchmarks.reliability import runs, workdirs
-from benchmarks.reliability.trial import Place, Trial, check
+from benchmarks.reliability.trial import Failure, Place, Trial, check
 
 _CONFIG = {"model": {"temperature": 20.0}, "data": {"crop_margin": 1.3}}
 
@@ -119,7 +119,8 @@ def _try(
   check(saved.config == _CONFIG, f"another configuration: {saved.config}")
   with contextlib.closing(CheckpointStore(run, keep=2)) as store:
     restored = store.restore_latest(workdirs.state(0))
-  check(restored is not None, "nothing restored")
+  if restored is None:
+    raise Failure("nothing restored")
   runs.check_equal(restored[0].params, workdirs.state(restored[1]).params)
 
 

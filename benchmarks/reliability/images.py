@@ -8,6 +8,7 @@ import resource
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -201,7 +202,7 @@ def _video(path: pathlib.Path) -> bytes:
 
   rng = np.random.default_rng(0)
   with av.open(str(path), "w") as container:
-    stream = container.add_stream(_CODECS[path.suffix], rate=10)
+    stream: Any = container.add_stream(_CODECS[path.suffix], rate=10)
     stream.width = stream.height = 64
     stream.pix_fmt = "yuv420p"
     for _ in range(_FRAMES):

@@ -14,7 +14,7 @@ import math
 import pathlib
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import h5py
@@ -152,7 +152,8 @@ def _second_analysis(path: pathlib.Path) -> Points:
 
 def _second_slp(path: pathlib.Path) -> Points:
   """Returns the points that persons placed, where there is one video and no machine."""
-  with h5py.File(path) as file:
+  with h5py.File(path) as opened:
+    file: Any = opened  # whose entries h5py types as anything that may be there
     if (
       not {"points", "frames", "instances"} <= {*file} or len(file["videos_json"]) != 1
     ):
@@ -259,7 +260,8 @@ def _trip(before: Labels, name: str, form: formats.Format, images: pathlib.Path)
   numbers = row_names.frames_of([str(image.name) for image in before.images])
   for image, number in zip(before.images, numbers):
     key = form.place(str(image.name), out) if form.place else image.name
-    other = theirs.get(key) or theirs.get(number) or theirs.get(f"labeled-data/{key}")
+    names = key, number, f"labeled-data/{key}"
+    other = next((theirs[name] for name in names if name in theirs), None)
     other = other or next(
       (i for n, i in theirs.items() if str(n).endswith(f"/{key}")), None
     )

@@ -23,7 +23,9 @@ def files(place: Place) -> Iterator[Trial]:
 
   config = {"config": json.dumps({"name": "x"})}
   whole = safetensors.numpy.save(_TENSORS, config)
-  contents = {name: (data, None) for name, data in _hand_made(whole).items()}
+  contents: dict[str, tuple[bytes, Any]] = {
+    name: (data, None) for name, data in _hand_made(whole).items()
+  }
   contents["whole"] = (whole, _TENSORS)
   rng = random.Random(place.seed)
   for number in range(600 if place.is_full else 60):

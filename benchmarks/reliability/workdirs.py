@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -16,12 +17,12 @@ _NAMES = (
 )
 
 
-def state(step: int) -> object:
+def state(step: int) -> Any:
   """Returns a small training state."""
   from fskd_jax.training.state import TrainState
 
   return TrainState(
-    step=np.int32(step),
+    step=np.asarray(step, np.int32),  # pyright: ignore[reportArgumentType]: as restored
     params={"a": {"kernel": np.full((4, 4), step, np.float32)}},
     batch_stats={"b": np.ones(3, np.float32)},
     opt_state=(np.zeros(2, np.float32),),
