@@ -4,7 +4,8 @@ With the same keys, `models.encoder.BUILDERS` builds them and
 `interop.encoder_names.NAMES` holds the names of their published weights.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -28,6 +29,8 @@ class EncoderSpec(NamedTuple):
     stages: Pattern of the module names of each stage, from the image on; regular
       expressions for whole names below `encoder` (or `encoder/backbone`).
     made: Strides of the maps that a pyramid makes of the one on offer, beside its own.
+    inner: Whether the inner channels of its blocks are on offer, which are named as
+      in `stages`.
     stage_of: Last stage that a feature map depends on, by its stride; by default the
       last of all.
     freezes: Whether `model.freeze_until` takes the stages. Off where there are no
@@ -40,6 +43,7 @@ class EncoderSpec(NamedTuple):
   multiple: Callable[[ModelConfig], int]
   stages: Mapping[str, str]
   made: tuple[int, ...] = ()
+  inner: bool = False
   stage_of: Mapping[int, str] = MappingProxyType({})
   freezes: bool = True
   mean: Triple = IMAGE_MEAN
@@ -61,6 +65,7 @@ _EFFICIENTNET_LITE = EncoderSpec(
     **{f"stage{i}": rf"stage{i}_\d+" for i in range(1, 8)},
   },
   stage_of={4: "stage2", 8: "stage3", 16: "stage5", 32: "stage7"},
+  inner=True,
   mean=(127 / 255, 127 / 255, 127 / 255),
   std=(128 / 255, 128 / 255, 128 / 255),
 )
@@ -196,18 +201,41 @@ def _pyramid_problems(model: ModelConfig, spec: EncoderSpec) -> Iterator[str]:
       f"model.pyramid.width = {pyramid.width}: a pyramid and a transformer "
       "(model.transformer.layers) do not go together"
     )
-  if not pyramid.beside:
-    return
-  names, said = [*spec.stages], f"model.pyramid.beside = {pyramid.beside}"
-  needed = max(names.index(spec.stage_of.get(s, names[-1])) for s in pyramid.beside)
+  beside = (*pyramid.beside, *pyramid.inner)
+  if pyramid.weights and len(pyramid.weights) != len(beside):
+    yield f"model.pyramid.weights = {pyramid.weights}: expected {len(beside)} numbers"
+  for field, keys in (("beside", pyramid.beside), ("inner", pyramid.inner)):
+    if keys:
+      yield from _thawed(model, spec, f"model.pyramid.{field} = {keys}", keys)
+
+
+def _thawed(
+  model: ModelConfig, spec: EncoderSpec, said: str, keys: Iterable[int | str]
+) -> Iterator[str]:
+  """Yields what is wrong with maps, by stride or block, that must be frozen."""
+  names, deepest = [*spec.stages], -1
+  for key in keys:
+    stage = _stage(spec, key)
+    if stage is None:
+      yield f"{said}: {model.encoder} has no inner map {key!r}"
+      return
+    deepest = max(deepest, names.index(stage))
   frozen_to = names.index(model.freeze_until) if model.freeze_until in names else -1
-  if frozen_to < needed:
+  if frozen_to < deepest:
     yield (
-      f"{said}: these maps must be frozen, model.freeze_until = {names[needed]!r} "
+      f"{said}: these maps must be frozen, model.freeze_until = {names[deepest]!r} "
       "or a later stage"
     )
   if model.batch_norm != "frozen":
     yield f"{said}: these maps must be frozen, model.batch_norm = 'frozen'"
+
+
+def _stage(spec: EncoderSpec, key: int | str) -> str | None:
+  """Returns the last stage that a map, by stride or block, depends on; None: no map."""
+  if isinstance(key, int):
+    return spec.stage_of.get(key, [*spec.stages][-1])
+  found = (name for name, block in spec.stages.items() if re.fullmatch(block, key))
+  return next(found, None) if spec.inner else None
 
 
 def rates(cfg: Config) -> Rates:

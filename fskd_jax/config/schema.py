@@ -174,6 +174,12 @@ class PyramidConfig:
   # Strides of maps of the encoder that the head sees beside the pyramid's, as they are.
   # Training cannot spoil them: they must be frozen.
   beside: tuple[int, ...] = number((), 1, 1024)
+  # Blocks of EfficientNet-Lite, such as "stage3_1", whose inner channels (after the
+  # depthwise convolution) the head sees, too. They must be frozen.
+  inner: tuple[str, ...] = ()
+  # Weight in a cosine of each map of `beside`, then of `inner`; that of the pyramid's
+  # is 1. Empty: all are.
+  weights: tuple[float, ...] = number((), 0, 1e3)
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)

@@ -56,7 +56,8 @@ def frozen_maps(fresh: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[st
   """Returns variables with which the head sees only the frozen maps of an encoder.
 
   Args:
-    fresh: Randomly initialised variables of the model with `PyramidConfig.beside`.
+    fresh: Randomly initialised variables of the model, which has frozen maps
+      beside its pyramid's (`PyramidConfig`).
     trained: Variables of the trained model, in which these maps are unchanged.
   """
   known = traverse_util.flatten_dict(dict(trained))

@@ -237,7 +237,7 @@ def _untrained_encoder(
   """Returns the baseline that `baselines.untrained_model` describes."""
   bare = dataclasses.replace(cfg, model=baselines.untrained_model(cfg.model))
   fresh = init_variables(make_detector(bare), cfg.train.seed)
-  if cfg.model.pyramid.beside:
+  if cfg.model.pyramid.beside or cfg.model.pyramid.inner:
     fresh = baselines.frozen_maps(fresh, variables)
   elif cfg.model.pretrained:
     drawn = fresh

@@ -84,8 +84,10 @@ class InvertedResidual(nn.Module):
   norm: Callable[..., nn.Module]
 
   @nn.compact
-  def __call__(self, x: Float[Array, "t h w c"]) -> Float[Array, "t h w d"]:
-    """Applies the block; the output has `features` channels and no activation."""
+  def __call__(
+    self, x: Float[Array, "t h w c"]
+  ) -> tuple[Float[Array, "t h w d"], Float[Array, "t h w e"]]:
+    """Returns the block's map, without activation, and its inner channels."""
     y, side, step = x, (self.kernel, self.kernel), (self.step, self.step)
     wide = x.shape[-1] * self.expansion
     if self.expansion > 1:
@@ -94,10 +96,10 @@ class InvertedResidual(nn.Module):
     depthwise = self.conv(
       wide, side, step, feature_group_count=wide, name="depthwise_conv"
     )
-    y = nn.relu6(self.norm(name="bn1")(depthwise(y)))
-    y = self.conv(self.features, (1, 1), name="project_conv")(y)
+    inner = nn.relu6(self.norm(name="bn1")(depthwise(y)))
+    y = self.conv(self.features, (1, 1), name="project_conv")(inner)
     y = self.norm(name="bn2")(y)
-    return x + y if self.step == 1 and x.shape == y.shape else y
+    return (x + y if self.step == 1 and x.shape == y.shape else y), inner
 
 
 class EfficientNetLite(nn.Module):
@@ -111,6 +113,8 @@ class EfficientNetLite(nn.Module):
       built.
     width: Factor on the channels.
     depth: Factor on the number of blocks.
+    inner: Names of blocks, such as "stage3_1", whose inner channels to return, after
+      their depthwise convolution and its activation.
     momentum: Decay of the running batch statistics.
     dtype: Type of the activations; parameters and batch norm are float32.
     axis_name: Device axis over which batch statistics are synchronised.
@@ -122,6 +126,7 @@ class EfficientNetLite(nn.Module):
   strides: tuple[int, ...] = (8,)
   width: float = 1.0
   depth: float = 1.0
+  inner: tuple[str, ...] = ()
   momentum: float = 0.9
   dtype: DTypeLike = "float32"
   axis_name: str | None = None
@@ -137,7 +142,10 @@ class EfficientNetLite(nn.Module):
       train: Whether batch norm uses the statistics of this batch and records them.
 
     Returns:
-      One map per stride.
+      One map per stride, then one per block of `inner`.
+
+    Raises:
+      ValueError: There is no such block up to the last stride.
     """
     conv, norm = conv_and_norm(
       nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
@@ -149,7 +157,8 @@ class EfficientNetLite(nn.Module):
     )
     x = conv(STEM, (3, 3), (2, 2), name="conv_stem")(images)
     x = nn.relu6(norm(name="bn0")(x))
-    maps, numbers = {}, repeats(self.depth)
+    maps: dict[int | str, Array] = {}
+    numbers = repeats(self.depth)
     for name, stage in STAGES.items():
       if stage.stride > max(self.strides):
         break
@@ -160,6 +169,9 @@ class EfficientNetLite(nn.Module):
           *(features, stage.kernel, step, stage.expansion, conv, norm),
           name=f"{name}_{number}",
         )
-        x = block(x)
+        x, maps[f"{name}_{number}"] = block(x)
       maps[stage.stride] = x
-    return tuple(maps[stride] for stride in self.strides)
+    if missing := [name for name in self.inner if name not in maps]:
+      blocks = ", ".join(name for name in maps if isinstance(name, str))
+      raise ValueError(f"model.pyramid.inner: no block {missing[0]!r} among {blocks}")
+    return tuple(maps[key] for key in (*self.strides, *self.inner))

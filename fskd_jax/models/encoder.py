@@ -29,7 +29,8 @@ from fskd_jax.models.vit import SIZES, STRIDE, VisionTransformer
 
 
 def _efficientnet_lite(model: ModelConfig, **common: Any) -> nn.Module:
-  return EfficientNetLite(used_strides(model), *SCALES[model.encoder], **common)
+  inner = model.pyramid.inner if model.pyramid.width else ()
+  return EfficientNetLite(used_strides(model), *SCALES[model.encoder], inner, **common)
 
 
 def _small_resnet(model: ModelConfig, **common: Any) -> nn.Module:
@@ -55,8 +56,8 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
 """Builder of every row of `config.encoders.ENCODERS`.
 
 A builder takes a `ModelConfig` and momentum, dtype and axis_name of the batch norm. It
-returns a module that makes one map for each of `used_strides` of normalised images
-[t H W 3], `train`.
+returns a module that makes one map for each of `used_strides`, and of
+`model.pyramid.inner`, of normalised images [t H W 3], `train`.
 """
 
 

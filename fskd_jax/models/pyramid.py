@@ -1,6 +1,6 @@
 """A light feature pyramid between a pretrained encoder and the head."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -15,15 +15,15 @@ from fskd_jax.models.upsample import resize_bilinear
 class PyramidEncoder(nn.Module):
   """Adds coarse maps to fine ones, and sets the encoder's own maps beside them.
 
-  Every map of the pyramid has `config.width` channels. With `config.beside`, the
-  vectors of all maps at a cell have unit length, so that each map has the same weight
-  in a cosine between cells: cells that the frozen maps separate stay separate, whatever
-  the pyramid learns. The mean over the image, which all cells share, is subtracted from
-  the frozen maps. There is no batch norm, because its statistics would come from few
-  images of one source at a time.
+  Every map of the pyramid has `config.width` channels. With `config.beside` or `inner`,
+  the vectors of all maps at a cell have unit length, times `config.weights`, so that
+  each map has a given weight in a cosine between cells: cells that the frozen maps
+  separate stay separate, whatever the pyramid learns. The mean over the image, which
+  all cells share, is subtracted from the frozen maps. There is no batch norm, because
+  its statistics would come from few images of one source at a time.
 
   Attributes:
-    backbone: Encoder that returns one map for each of `inputs`.
+    backbone: Encoder that returns one map for each of `inputs`, then of `config.inner`.
     config: Sizes of the pyramid.
     inputs: Strides of the maps that the backbone returns.
     strides: Strides of the maps to return.
@@ -51,7 +51,9 @@ class PyramidEncoder(nn.Module):
     Returns:
       One map per stride.
     """
-    maps = dict(zip(self.inputs, self.backbone(images, train=train), strict=True))
+    own = self.backbone(images, train=train)
+    maps = dict(zip((*self.inputs, *self.config.inner), own, strict=True))
+    frozen = [maps[key] for key in (*self.config.beside, *self.config.inner)]
     merged, features = None, {}
     for stride in sorted(self.config.inputs, reverse=True):  # from coarse to fine
       if stride < min(self.strides):
@@ -63,7 +65,8 @@ class PyramidEncoder(nn.Module):
       if stride in self.strides:
         features[stride] = self._conv(3, f"output_{stride}")(nn.relu(merged))
     return tuple(
-      set_beside(features[stride], maps, self.config.beside) for stride in self.strides
+      set_beside(features[stride], frozen, self.config.weights)
+      for stride in self.strides
     )
 
   def _conv(self, side: int, name: str) -> nn.Module:
@@ -72,21 +75,21 @@ class PyramidEncoder(nn.Module):
 
 def set_beside(
   learned: Float[Array, "t h w c"],
-  maps: Mapping[int, Array],
-  strides: tuple[int, ...],
+  frozen: Sequence[Float[Array, "t _ _ _"]],
+  weights: Sequence[float] = (),
 ) -> Float[Array, "t h w d"]:
   """Sets maps of the encoder before a learned one; see `PyramidEncoder`.
 
   Args:
     learned: Map of the pyramid.
-    maps: Maps of the encoder by their strides.
-    strides: Strides of those to take; none leaves the learned map as it is.
+    frozen: Maps of the encoder; none leaves the learned map as it is.
+    weights: Length of the vectors of each of them, by default 1.
   """
-  if not strides:
+  if not frozen:
     return learned
   own = [
-    unit_length(maps[stride] - maps[stride].mean((1, 2), keepdims=True))
-    for stride in strides
+    weight * unit_length(x - x.mean((1, 2), keepdims=True))
+    for x, weight in zip(frozen, weights or [1.0] * len(frozen), strict=True)
   ]
   parts = [*(_like(x, learned) for x in own), unit_length(learned)]
   return jnp.concatenate(parts, axis=-1)

@@ -60,7 +60,7 @@ class SimplePyramidEncoder(nn.Module):
           name=f"{kind}_{stride}",
         )(x)
         x = nn.LayerNorm(1e-6, dtype=self.dtype, name=f"{kind}_norm_{stride}")(x)
-      maps.append(set_beside(x, {self.stride: own}, self.config.beside))
+      maps.append(set_beside(x, [own] * len(self.config.beside), self.config.weights))
     return tuple(maps)
 
   def _made(self, x: Array, stride: int) -> Array:

@@ -12,7 +12,7 @@ from fskd_jax.interop import entries
 from fskd_jax.interop.encoder_names import NAMES
 from fskd_jax.interop.pretrained import load_pretrained
 from fskd_jax.interop.weights import read_weights
-from fskd_jax.models.efficientnet_lite import SCALES
+from fskd_jax.models.efficientnet_lite import SCALES, EfficientNetLite, repeats
 from fskd_jax.models.encoder import build_encoder, normalize_for
 
 pytestmark = pytest.mark.slow
@@ -97,10 +97,26 @@ def test_maps_are_those_of_pytorch_with_the_same_weights(name):
   assert {key.split(".")[0] for key in missing} == {"_conv_head", "_bn1", "_fc"}
   images = np.random.default_rng(1).normal(0, 1, (2, side, side, 3))
   images = images.astype(np.float32)
-  expected, _ = _maps_of_original(torch, network, images)
-  apply = functools.partial(build_encoder(config, side).apply, train=False)
+  expected = []
+  number = sum(repeats(SCALES[name][1])[stage] for stage in ("stage1", "stage2")) + 1
+  network._blocks[number]._project_conv.register_forward_pre_hook(
+    lambda module, args: expected.append(args[0].permute(0, 2, 3, 1).numpy())
+  )
+  maps, _ = _maps_of_original(torch, network, images)
+  expected = [*maps, *expected]
+  encoder = EfficientNetLite(STRIDES, *SCALES[name], inner=("stage3_1",))
+  apply = functools.partial(encoder.apply, train=False)
   for found, truth in zip(jax.jit(apply)(variables, images), expected, strict=True):
     assert np.abs(found - truth).max() <= 1e-5 * np.abs(truth).max()
+
+
+def test_a_block_that_is_not_there_is_named():
+  encoder = EfficientNetLite((8,), inner=("stage3_2",))
+  images = np.zeros((1, 32, 32, 3), np.float32)
+  with pytest.raises(ValueError, match=r"'stage3_2' among .*stage3_1$"):
+    jax.eval_shape(
+      functools.partial(encoder.init, train=False), jax.random.key(0), images
+    )
 
 
 def _published(number):

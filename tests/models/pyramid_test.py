@@ -24,6 +24,7 @@ from fskd_jax.models.build import make_model
 from fskd_jax.models.detector import init_variables
 from fskd_jax.models.encoder import build_encoder, normalize_for
 from fskd_jax.models.pyramid import PyramidEncoder, unit_length
+from fskd_jax.models.upsample import resize_bilinear
 from fskd_jax.training import optim, runs
 from fskd_jax.training import state as train_state
 
@@ -34,7 +35,7 @@ FROZEN = dict(freeze_until="stage5", batch_norm="frozen")
 def _model(strides=(8,), **options):
   pyramid = dict(width=6, inputs=(8, 16), beside=(8, 16)) | options.pop("pyramid", {})
   return ModelConfig(
-    encoder="efficientnet_lite0",
+    encoder=options.pop("encoder", "efficientnet_lite0"),
     strides=strides,
     kernel_sizes=(1,),
     similarity="cosine",
@@ -55,10 +56,19 @@ class Steps(nn.Module):
     return tuple(pool(stride) for stride in self.strides)
 
 
-def _pyramid(strides, inputs, beside=()):
-  sizes = PyramidConfig(width=5, inputs=inputs, beside=beside)
+class StepsAndSquares(Steps):
+  """The same, and squares of the finest as the inner channels of a block."""
+
+  def __call__(self, images, *, train):
+    maps = super().__call__(images, train=train)
+    return *maps, jnp.square(maps[0])
+
+
+def _pyramid(strides, inputs, beside=(), **more):
+  sizes = PyramidConfig(width=5, inputs=inputs, beside=beside, **more)
   used = tuple(sorted({*inputs, *beside}))
-  return PyramidEncoder(Steps(used), sizes, inputs=used, strides=strides)
+  steps = StepsAndSquares if sizes.inner else Steps
+  return PyramidEncoder(steps(used), sizes, inputs=used, strides=strides)
 
 
 @pytest.mark.slow
@@ -77,6 +87,25 @@ def test_maps_have_the_strides_and_widths_asked_for():
   assert variables["params"].keys() == {
     *("lateral_4", "lateral_8", "lateral_16", "output_4", "output_8")
   }
+
+
+@pytest.mark.slow
+def test_frozen_maps_stand_in_order_with_their_weights():
+  images = np.random.default_rng(0).normal(size=(2, SIDE, SIDE, 3)).astype(np.float32)
+  more = dict(beside=(16,), inner=("stage3_1",), weights=(3.0, 0.5))
+  network = _pyramid((8,), (8, 16), **more)
+  variables = seeded_variables(network.init, images, train=False)
+  (joined,) = jax.jit(functools.partial(network.apply, train=False))(variables, images)
+  coarse, inner, learned = np.split(joined, (3, 6), axis=-1)
+  own = np.square(nn.avg_pool(images, (8, 8), strides=(8, 8)))
+  own = own - own.mean((1, 2), keepdims=True)
+  own = 0.5 * own / np.linalg.norm(own, axis=-1, keepdims=True)
+  np.testing.assert_allclose(inner, own, atol=1e-5)
+  own = nn.avg_pool(images, (16, 16), strides=(16, 16))
+  own = own - own.mean((1, 2), keepdims=True)
+  own = 3 * own / np.linalg.norm(own, axis=-1, keepdims=True)
+  np.testing.assert_allclose(coarse, resize_bilinear(own, 4, axes=(1, 2)), atol=1e-5)
+  np.testing.assert_allclose(np.linalg.norm(learned, axis=-1), 1, atol=1e-5)
 
 
 def test_coarse_maps_reach_fine_ones():
@@ -202,6 +231,13 @@ def test_names_and_published_weights_with_a_pyramid(detector):
     ({"freeze_until": "stage4"}, "model.freeze_until = 'stage5' or a later stage"),
     ({"freeze_until": ""}, "model.freeze_until = 'stage5' or a later stage"),
     ({"batch_norm": "running"}, "model.batch_norm = 'frozen'"),
+    ({"pyramid": {"weights": (1.0,)}}, "weights = .*: expected 2 numbers"),
+    ({"pyramid": {"inner": ("stage6_0",)}}, "inner = .*'stage6' or a later stage"),
+    ({"pyramid": {"inner": ("layer1_0",)}}, "efficientnet_lite0 has no inner map"),
+    (
+      {"encoder": "resnet18", "pyramid": {"beside": (), "inner": ("layer1_0",)}},
+      "resnet18 has no inner map 'layer1_0'",
+    ),
   ],
 )
 def test_impossible_pyramids_are_named(options, message):
