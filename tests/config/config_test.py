@@ -73,7 +73,8 @@ def _scalar(hint):
 NAMES = (
   "data.base data.novel data.auxiliary_paths data.flip_pairs data.unseen_species "
   "data.validation_species eval.settings pose.lower_body name model.encoder "
-  "model.freeze_until optim.rates train.init_patterns data.holdout data.group_pattern"
+  "model.freeze_until model.pyramid.inner optim.rates train.init_patterns data.holdout "
+  "data.group_pattern"
 ).split()
 """Fields of words that the data, the user or the table of encoders knows."""
 

@@ -108,6 +108,15 @@ def test_frozen_maps_stand_in_order_with_their_weights():
   np.testing.assert_allclose(np.linalg.norm(learned, axis=-1), 1, atol=1e-5)
 
 
+def test_inner_channels_of_a_configured_encoder_reach_the_head():
+  """Six times the 40 channels of stage 3, beside 112 of stage 5 and 6 learned ones."""
+  network = build_encoder(_model(pyramid=dict(beside=(16,), inner=("stage3_1",))), SIDE)
+  images = np.zeros((1, SIDE, SIDE, 3), np.float32)
+  made = functools.partial(network.init_with_output, train=False)
+  (joined,), _ = jax.eval_shape(made, jax.random.key(0), images)
+  assert joined.shape == (1, 4, 4, 112 + 240 + 6)
+
+
 def test_coarse_maps_reach_fine_ones():
   rng = np.random.default_rng(0)
   images = rng.normal(size=(1, SIDE, SIDE, 3)).astype(np.float32)
