@@ -12,6 +12,9 @@ left out with a warning. Drawn creatures and figures, and photographs whose lice
 allow passing on what was learned from them (MIT, GPL, LGPL); any_keypoints_research.py
 has more. Of the episodes, 40 % are self-supervised.
 --config.data.holdout='("lips",)' trains without a source, and evaluates on it.
+
+configs/any_keypoints.py:inner sets other maps of the encoder beside the pyramid, with
+which half as many episodes end level (docs/model-card.md).
 """
 
 import os
@@ -27,6 +30,8 @@ from fskd_jax.config import (
   SelfSupervisedConfig,
   SourceConfig,
 )
+
+VARIANTS = ("package", "inner")
 
 CLIP = r"^(.*?)_?(img|frame)\d+"
 """The clip in the name of a frame."""
@@ -105,8 +110,17 @@ def made(folder: str) -> str:
   return os.path.abspath(os.path.join("data_cache", folder))
 
 
-def get_config() -> Config:
-  """Returns the experiment."""
+def get_config(variant: str = "package") -> Config:
+  """Returns the experiment.
+
+  Args:
+    variant: One of `VARIANTS`.
+
+  Raises:
+    ValueError: There is no such variant.
+  """
+  if variant not in VARIANTS:
+    raise ValueError(f"variant {variant!r}: choose one of {', '.join(VARIANTS)}")
   cfg = quickstart.get_config()
   cfg.name = "any_keypoints"
   cfg.data = DataConfig(
@@ -124,19 +138,16 @@ def get_config() -> Config:
     strides=(8,),
     freeze_until="stage7",
     batch_norm="frozen",
-    pyramid=PyramidConfig(
-      width=128,
-      inputs=(8, 16, 32),
-      beside=(16,),
-      inner=("stage3_1",),
-      weights=(1.0, 0.5),
-    ),
+    pyramid=PyramidConfig(width=128, inputs=(8, 16, 32), beside=(8, 16)),
     kernel_sizes=(1,),
     residual_crm=True,
     similarity="cosine",
     temperature=20.0,
     heatmap_upsampling="bilinear",
   )
+  if variant == "inner":
+    pyramid = cfg.model.pyramid
+    pyramid.beside, pyramid.inner, pyramid.weights = (16,), ("stage3_1",), (1.0, 0.5)
   cfg.optim = OptimConfig(
     learning_rate=2e-3,
     schedule="cosine",
