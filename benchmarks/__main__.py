@@ -105,7 +105,8 @@ def _run(args: argparse.Namespace, cases: list[str], cache: pathlib.Path) -> int
     try:
       found = _measured(case, args.only, known, setup, peak, cache, deadline)
       for entry, entries in found:
-        _show(case, entry, time.perf_counter() - start)
+        if entry.get("error") != schedule.BEGUN:
+          _show(case, entry, time.perf_counter() - start)
         # Here, too: a case takes minutes, and may be stopped.
         results.add_case(path, case, args.size, device, peak, entries)
     except Exception as problem:  # the other cases are still worth measuring

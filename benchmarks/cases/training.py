@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from benchmarks.harness import floor
-from benchmarks.harness.problem import Builder, Problem, Setup, Side
+from benchmarks.harness.problem import Builder, Problem, Setup, Side, SkippedError
 from benchmarks.opponents import ours, pytorch, torch_literal, torch_twin
 from configs import lightweight
 from fskd_jax import episode
@@ -136,7 +136,12 @@ def pytorch_step(
     keypoints: types of an episode.
     compile_mode: of `torch.compile`; "": it runs eagerly.
     **changes: of the model.
+
+  Raises:
+    SkippedError: It would be compiled for a CPU.
   """
+  if compile_mode and setup.device == "cpu":
+    raise SkippedError("compiled by PyTorch 2.13 for a CPU it corrupts memory")
   cfg = configuration(precision)
   cfg.model = ours.model_config(precision, **changes)
   variables = ours.random_variables(FewShotDetector(cfg.model, side))

@@ -11,6 +11,12 @@ from benchmarks.harness.runner import described
 
 Entry = dict[str, Any]
 
+BEGUN = "the program ended while this was measured"
+"""The "error" of a problem from its beginning until its entry is there.
+
+A crash of a framework ends the program. The next call then begins with the others.
+"""
+
 
 class Deadline:
   """The time by which to be done; no problem is begun that would take longer."""
@@ -56,8 +62,9 @@ def measured(
     only: Problems without this in their name are not measured.
 
   Yields:
-    After each problem its entry, and the entries of all problems so far, in order. Of
-    a problem that was not begun the entry says why: "left_out".
+    Before and after each problem its entry, and the entries of all problems so far, in
+    order. Before it the entry is an error, `BEGUN`; of a problem that was not begun it
+    says why: "left_out".
   """
   names = [problem.name for problem in problems]
   entries = {x["problem"]: x for x in known if x["problem"] in names}
@@ -70,6 +77,8 @@ def measured(
     reason = deadline.reason(_estimate(problem, list(entries.values())))
     begun = deadline.clock()
     if not reason:
+      entries[problem.name] = about | {"error": BEGUN}
+      yield entries[problem.name], _in_order(entries, names)
       try:
         entry = measure(problem)
       except Exception as error:  # the other problems are still worth measuring
@@ -78,7 +87,11 @@ def measured(
       entries[problem.name] = entry | {"wall_seconds": deadline.clock() - begun}
     elif problem in fresh:
       entries[problem.name] = about | {"left_out": reason}
-    yield entries[problem.name], [entries[name] for name in names if name in entries]
+    yield entries[problem.name], _in_order(entries, names)
+
+
+def _in_order(entries: Mapping[str, Entry], names: Sequence[str]) -> list[Entry]:
+  return [entries[name] for name in names if name in entries]
 
 
 def has_failed(entry: Mapping[str, Any]) -> bool:

@@ -90,6 +90,23 @@ def test_a_failure_stops_no_other_and_is_tried_again_last():
   assert not any(map(schedule.has_failed, again.values()))
 
 
+def test_what_ends_the_program_is_known_to_the_next_call_and_tried_last():
+  problems = _problems("a", "b")
+  work = _Work({"a": 1, "b": 1})
+  written = []
+
+  def ended(problem):
+    raise SystemExit(f"no way back from {problem.name}")
+
+  with pytest.raises(SystemExit):
+    for _, entries in schedule.measured(problems, [], ended, schedule.Deadline()):
+      written = entries
+  assert [x["error"] for x in written] == [schedule.BEGUN]
+  found = work.run(problems, known=written)
+  assert work.done == ["b", "a"]
+  assert not any(map(schedule.has_failed, found.values()))
+
+
 def test_a_failed_side_is_a_failure_and_stays_while_there_is_no_time():
   side = {"sides": {"PyTorch": {"failed": "OutOfMemoryError"}}, "wall_seconds": 50}
   known = [{"problem": "a", "variables": {"part": "a"}} | side]
