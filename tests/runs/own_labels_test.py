@@ -96,7 +96,8 @@ def test_a_run_is_trained_and_checked_and_left_alone_if_that_does_not_help(
   monkeypatch.chdir(labels.parent)
   command = ["train", "--data", labels.name, "--workdir", str(workdir)]
   command += ["--unlabelled", str(labels / "images")]
-  command += ["--minutes", "0.01", "--weights", start]
+  # So short that the least number of steps is taken, however fast the machine is.
+  command += ["--minutes", "0.001", "--weights", start]
   with monkeypatch.context() as patch:
     original = Records.after_step
 
