@@ -48,7 +48,8 @@ def load_dataset(cfg: DataConfig) -> KeypointDataset:
     return read_coco(dataset.rendered_folder(cfg.cache_dir, cfg.images_per_species))
   if cfg.name == "unlabelled":
     # Files are random access: nothing to prepare.
-    return unlabelled.for_training(unlabelled.read_photographs(cfg.path), cfg)
+    photographs = unlabelled.sized(unlabelled.read_photographs(cfg.path), cfg)
+    return unlabelled.decodable(photographs)
   if cfg.name == "coco_keypoints":
     if not cfg.path:
       raise ValueError(

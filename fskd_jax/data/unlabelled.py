@@ -67,8 +67,8 @@ def read_photographs(folder: str | os.PathLike) -> KeypointDataset:
   )
 
 
-def for_training(photographs: KeypointDataset, cfg: DataConfig) -> KeypointDataset:
-  """Returns photographs as episodes need them: none larger, and none broken.
+def sized(photographs: KeypointDataset, cfg: DataConfig) -> KeypointDataset:
+  """Returns photographs that are no larger, and no more, than episodes need.
 
   Photographs are reduced when they are read. For the executor "resident", which keeps
   them in memory, there are as many as `MOST_PIXELS` hold, evenly spaced; a warning
@@ -77,9 +77,6 @@ def for_training(photographs: KeypointDataset, cfg: DataConfig) -> KeypointDatas
   Args:
     photographs: What `read_photographs` returned.
     cfg: Crops, self-supervision and executor of the source.
-
-  Raises:
-    ValueError: None can be decoded.
   """
   small = _reduced(photographs, _needed_side(cfg))
   if cfg.executor == "resident":
@@ -91,7 +88,7 @@ def for_training(photographs: KeypointDataset, cfg: DataConfig) -> KeypointDatas
         "%s: memory is for %d of the %d photographs, evenly spaced",
         small.name, len(small.instances), len(photographs.instances),
       )  # fmt: skip
-  return decodable(small)
+  return small
 
 
 def decodable(photographs: KeypointDataset) -> KeypointDataset:

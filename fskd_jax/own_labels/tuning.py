@@ -48,7 +48,7 @@ class Tuner:
     if frames is not None:
       data = next(x for x in cfg.data.mixture if x.name == recipe.UNLABELLED)
       views = source_data(cfg.data, data)
-      sources[recipe.UNLABELLED] = unlabelled.for_training(frames, views)
+      sources[recipe.UNLABELLED] = unlabelled.sized(frames, views)
     self._cfg, self._labelled = cfg, len(dataset.image_names)
     self._feed = Feed.of_sources(sources, cfg.data, cfg.train.backend)
     self._total = len(self._feed.dataset.image_names)
