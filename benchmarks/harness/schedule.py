@@ -14,7 +14,8 @@ Entry = dict[str, Any]
 BEGUN = "the program ended while this was measured"
 """The "error" of a problem from its beginning until its entry is there.
 
-A crash of a framework ends the program. The next call then begins with the others.
+A crash of a framework ends the program. The next call then begins with the others. What
+an earlier call measured of the problem stays until then.
 """
 
 
@@ -77,7 +78,8 @@ def measured(
     reason = deadline.reason(_estimate(problem, list(entries.values())))
     begun = deadline.clock()
     if not reason:
-      entries[problem.name] = about | {"error": BEGUN}
+      kept = entries[problem.name] if problem in failed else about
+      entries[problem.name] = kept | {"error": BEGUN}
       yield entries[problem.name], _in_order(entries, names)
       try:
         entry = measure(problem)

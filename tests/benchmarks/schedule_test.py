@@ -107,6 +107,23 @@ def test_what_ends_the_program_is_known_to_the_next_call_and_tried_last():
   assert not any(map(schedule.has_failed, found.values()))
 
 
+def test_what_ends_the_program_leaves_what_was_measured_before():
+  def ended(problem):
+    raise SystemExit
+
+  side = {
+    "ours": {"seconds": {"median": 1.0}},
+    "PyTorch": {"failed": "OutOfMemoryError"},
+  }
+  known = [{"problem": "a", "variables": {"part": "a"}, "sides": side}]
+  steps = schedule.measured(_problems("a"), known, ended, schedule.Deadline())
+  _, written = next(steps)
+  with pytest.raises(SystemExit):
+    next(steps)
+  assert written == [known[0] | {"error": schedule.BEGUN}]
+  assert schedule.has_failed(written[0])
+
+
 def test_a_failed_side_is_a_failure_and_stays_while_there_is_no_time():
   side = {"sides": {"PyTorch": {"failed": "OutOfMemoryError"}}, "wall_seconds": 50}
   known = [{"problem": "a", "variables": {"part": "a"}} | side]
