@@ -16,6 +16,7 @@ done here. Never run: the images were not available.
 from configs import lightweight
 from fskd_jax.config import Config
 from fskd_jax.data.published import facts
+from fskd_jax.messages import require_one_of
 
 
 def get_config(unseen: str = "dog") -> Config:
@@ -24,9 +25,7 @@ def get_config(unseen: str = "dog") -> Config:
   Raises:
     ValueError: there is no such species.
   """
-  if unseen not in facts.ANIMAL_POSE.species:
-    species = ", ".join(facts.ANIMAL_POSE.species)
-    raise ValueError(f"unseen species {unseen!r}: choose one of {species}")
+  require_one_of("unseen species", unseen, facts.ANIMAL_POSE.species)
   cfg = lightweight.get_config()
   cfg.name = "animal_pose"
   data, published = cfg.data, facts.ANIMAL_POSE

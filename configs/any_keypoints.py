@@ -30,6 +30,7 @@ from fskd_jax.config import (
   SelfSupervisedConfig,
   SourceConfig,
 )
+from fskd_jax.messages import require_one_of
 
 VARIANTS = ("package", "inner")
 
@@ -119,8 +120,7 @@ def get_config(variant: str = "package") -> Config:
   Raises:
     ValueError: There is no such variant.
   """
-  if variant not in VARIANTS:
-    raise ValueError(f"variant {variant!r}: choose one of {', '.join(VARIANTS)}")
+  require_one_of("variant", variant, VARIANTS)
   cfg = quickstart.get_config()
   cfg.name = "any_keypoints"
   cfg.data = DataConfig(

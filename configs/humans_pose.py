@@ -27,6 +27,7 @@ from fskd_jax.config import (
   TransformerConfig,
 )
 from fskd_jax.data import keypoints
+from fskd_jax.messages import require_one_of
 
 VARIANTS = ("scratch", "pretrained")
 
@@ -40,8 +41,7 @@ def get_config(variant: str = "scratch") -> Config:
   Raises:
     ValueError: There is no such variant.
   """
-  if variant not in VARIANTS:
-    raise ValueError(f"variant {variant!r}: choose one of {', '.join(VARIANTS)}")
+  require_one_of("variant", variant, VARIANTS)
   cfg = _from_scratch()
   if variant == "pretrained":
     cfg.name = "humans_pose_pretrained"

@@ -12,6 +12,7 @@ pyramid and the head alone. docs/results.md has the numbers.
 
 from configs import humans
 from fskd_jax.config import Config, PyramidConfig
+from fskd_jax.messages import require_one_of
 
 VARIANTS = ("tuned", "frozen")
 
@@ -25,8 +26,7 @@ def get_config(variant: str = "tuned") -> Config:
   Raises:
     ValueError: There is no such variant.
   """
-  if variant not in VARIANTS:
-    raise ValueError(f"variant {variant!r}: choose one of {', '.join(VARIANTS)}")
+  require_one_of("variant", variant, VARIANTS)
   cfg = humans.get_config()
   cfg.name = f"pretrained_humans_{variant}"
   model = cfg.model

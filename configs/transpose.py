@@ -28,6 +28,7 @@ from fskd_jax.config import (
   TrainConfig,
 )
 from fskd_jax.data import keypoints
+from fskd_jax.messages import require_one_of
 from fskd_jax.models.transpose import VARIANTS
 
 PERSONS = 149_813
@@ -49,8 +50,7 @@ def get_config(variant: str = "tp_r_a4") -> Config:
   Raises:
     ValueError: there is no such variant.
   """
-  if variant not in VARIANTS:
-    raise ValueError(f"variant {variant!r}: choose one of {', '.join(VARIANTS)}")
+  require_one_of("variant", variant, VARIANTS)
   epochs, persons_per_step = SCHEDULES[variant]
   steps_per_epoch = PERSONS // persons_per_step
   return Config(

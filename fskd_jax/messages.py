@@ -56,6 +56,17 @@ def raise_if(cases: Sequence[str], kind: Callable[[str], Exception], what: str) 
     raise kind(f"{what}: {join_first(cases)}")
 
 
+def require_one_of(what: str, value: str, known: Iterable[str]) -> None:
+  """Checks that a word is among those that are known.
+
+  Raises:
+    ValueError: It is not; names what it is, and the words.
+  """
+  known = tuple(known)
+  if value not in known:
+    raise ValueError(f"{what} {value!r}: choose one of {', '.join(known)}")
+
+
 def shown(value: Any) -> str:
   """Returns the repr of a value, shortened if it is large or deep."""
   return _REPR.repr(value)
