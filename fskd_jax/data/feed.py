@@ -281,7 +281,16 @@ class Feed:
     return {found.instance_id: found.species for found in self.dataset.instances}
 
   def permutation(self) -> np.ndarray:
-    """Returns `keypoint_types.flip_permutation` of the vocabulary."""
+    """Returns `keypoint_types.flip_permutation` of the vocabulary.
+
+    In a mixture a type has the partner that its source gives it.
+    """
+    if self.sources:
+      whole = np.arange(len(self.dataset.keypoint_names), dtype=np.int32)
+      for source in self.sources.values():
+        partner = source.feed.permutation()
+        whole[source.ids[: len(partner)]] = source.ids[partner]
+      return whole
     return flip_permutation(self.dataset.keypoint_names, self.cfg.flip_pairs)
 
 

@@ -10,6 +10,7 @@ from fskd_jax.device import parallel
 from fskd_jax.episode import valid_queries
 from fskd_jax.few_shot.sampler import EpisodeSampler
 from fskd_jax.few_shot.scoring import Reader
+from fskd_jax.metrics.mistakes import KINDS
 from fskd_jax.metrics.results import SEARCH_WAYS, percent
 from fskd_jax.pictures.episodes import EpisodePicture
 
@@ -20,7 +21,7 @@ def table(results: Mapping[str, Any], threshold: float) -> str:
   There is a column per predictor. A cell holds the mean, its t-interval, and in
   brackets its bootstrap interval. Settings of a mixture are followed by the means over
   its sources. Below follow, as far as they were measured, the scores with the boxes
-  given and with a search for the object.
+  given and with a search for the object, and where the detector's keypoints are.
 
   Args:
     results: The content of results.json.
@@ -49,7 +50,7 @@ def table(results: Mapping[str, Any], threshold: float) -> str:
   for setting, found in means.items():
     cells = [percent(mean) for mean in found]
     lines.append(f"{setting:{width}s}" + "".join(f"{cell:>26s}" for cell in cells))
-  return "\n".join(lines + _search_lines(results, key))
+  return "\n".join(lines + _search_lines(results, key) + _mistake_lines(results))
 
 
 def _by_sources(settings: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -74,6 +75,25 @@ def source_mean(means: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
   known = None if None in halves else float(np.hypot.reduce(halves)) / len(means)
   values = [mean["mean"] or 0.0 for mean in means]
   return {"mean": float(np.mean(values)), "ci95": known}
+
+
+def _mistake_lines(results: Mapping[str, Any]) -> list[str]:
+  """Returns a line per setting with the share of each of `mistakes.KINDS`."""
+  found = {
+    setting: entry["mistakes"]
+    for setting, entry in results["settings"].items()
+    if "mistakes" in entry
+  }
+  if not found:
+    return []
+  width = max(map(len, (*found, " " * 15))) + 1
+  heads = "".join(f"{kind.replace('_', ' '):>16s}" for kind in KINDS)
+  rows = [
+    f"{setting:{width}s}"
+    + "".join(f"{100 * entry[kind]['mean']:16.1f}" for kind in KINDS)
+    for setting, entry in found.items()
+  ]
+  return ["", f"{'found at, in %':{width}s}{heads}", *rows]
 
 
 def _search_lines(results: Mapping[str, Any], key: str) -> list[str]:

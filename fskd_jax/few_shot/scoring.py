@@ -19,7 +19,9 @@ from fskd_jax.few_shot.outcomes import Outcomes, concatenate, outcomes_of
 from fskd_jax.heatmaps.decoding import Readout
 from fskd_jax.heatmaps.prior import Prior
 from fskd_jax.metrics import scores as metrics_scores
+from fskd_jax.metrics.mistakes import Judge
 from fskd_jax.metrics.record import EpisodeRecord
+from fskd_jax.metrics.results import headline
 from fskd_jax.models.build import make_detector
 from fskd_jax.models.detector import DetectorOutput
 
@@ -149,8 +151,9 @@ def score(
   """
   names = feed.dataset.keypoint_names
   recovery = metrics_scores.recovery_scale(cfg.protocol, feed.cfg.image_size)
+  judge = Judge(feed.permutation(), headline(cfg))
   scores = {
-    name: metrics_scores.EpisodeScores(cfg.thresholds, names, recovery)
+    name: metrics_scores.EpisodeScores(cfg.thresholds, names, recovery, judge)
     for name in predictors
   }
   outcomes: dict[str, list[Outcomes]] = {}

@@ -12,7 +12,8 @@ import numpy as np
 
 from fskd_jax import geometry
 from fskd_jax.episode import PADDING, EpisodeBatch, valid_queries
-from fskd_jax.metrics import intervals
+from fskd_jax.metrics import intervals, mistakes
+from fskd_jax.metrics.mistakes import Judge
 
 AUC_LIMIT = 0.2
 """Upper end of the PCK thresholds whose area, divided by this, is the AUC."""
@@ -97,6 +98,7 @@ class EpisodeScores:
     thresholds: Sequence[float],
     keypoint_names: Sequence[str],
     recovery: float = 1.0,
+    judge: Judge | None = None,
   ):
     """Creates an empty collection.
 
@@ -104,8 +106,10 @@ class EpisodeScores:
       thresholds: The thresholds of PCK, as fractions of the longer box side.
       keypoint_names: The names of the data set's types, indexed by their id.
       recovery: The factor on all distances, as returned by `recovery_scale`.
+      judge: How wrong places are told apart; None leaves "mistakes" out.
     """
-    self._recovery = recovery
+    self._recovery, self._judge = recovery, judge
+    self._kinds: list[np.ndarray] = []
     self._thresholds = tuple(thresholds)
     self._names = tuple(keypoint_names)
     self._parts: list[Distances] = []
@@ -118,6 +122,10 @@ class EpisodeScores:
     number = self._num_episodes + np.cumsum(is_real) - 1
     self._parts.append(part._replace(episode=number[part.episode]))
     self._num_episodes += int(is_real.sum())
+    if self._judge:
+      self._kinds.append(
+        mistakes.kinds_of(batch, predictions, self._judge, self._recovery)
+      )
 
   def per_episode(self) -> dict[str, Any]:
     """Returns the scores of each added episode, as lists ready for JSON.
@@ -158,7 +166,9 @@ class EpisodeScores:
       "episodes", the number of those with a valid keypoint (only they count);
       "keypoints", the number of valid ones; "pck" by threshold, and "pck_micro", which
       averages over all keypoints at once; "ne" and "auc"; "per_keypoint" and
-      "per_species", with "pck" and "count" by name. `episode_mean` describes a mean.
+      "per_species", with "pck" and "count" by name; with a judge "mistakes", the
+      "threshold" and the share of each of `mistakes.KINDS`. `episode_mean` describes a
+      mean.
 
     Raises:
       ValueError: No episode had a valid keypoint.
@@ -170,7 +180,19 @@ class EpisodeScores:
       "episodes": len(np.unique(entries.episode)),
       "keypoints": len(entries.episode),
     }
-    return counts | summarize(entries, self._thresholds, self._names)
+    found = counts | summarize(entries, self._thresholds, self._names)
+    return found | ({"mistakes": self._mistakes(entries)} if self._judge else {})
+
+  def _mistakes(self, entries: Distances) -> dict[str, Any]:
+    is_kind = np.concatenate(self._kinds)[:, None] == np.arange(len(mistakes.KINDS))
+    _, first, episode = np.unique(
+      entries.episode, return_index=True, return_inverse=True
+    )
+    table = _episode_means(is_kind, episode, len(first))
+    assert self._judge
+    return {"threshold": self._judge.threshold} | dict(
+      zip(mistakes.KINDS, _means(table, _categories(entries)[first]))
+    )
 
   def _entries(self) -> Distances:
     parts = [part for part in self._parts if len(part.episode)]

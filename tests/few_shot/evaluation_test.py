@@ -14,7 +14,7 @@ from PIL import Image
 from fskd_jax import experiment
 from fskd_jax.experiment import make_task
 from fskd_jax.few_shot import calibration, evaluation
-from fskd_jax.metrics import paired
+from fskd_jax.metrics import mistakes, paired
 from fskd_jax.metrics import record as episode_record
 from fskd_jax.metrics import results as metrics_results
 from fskd_jax.pictures import episodes
@@ -144,7 +144,14 @@ def test_the_table_tells_the_results(reference):
     numbers += [x for w in ways for x in (w["confidence"], w["right"])]
     cells = [f"{100 * number:.1f}" for number in numbers]
     assert re.sub("±| / ", " ", line).split() == [setting, *cells]
-  assert len(lines) == 11
+  assert lines[11] == "" and lines[12].startswith("found at, in %")
+  for line, (setting, found) in zip(lines[13:], results["settings"].items()):
+    shares = [100 * found["mistakes"][kind]["mean"] for kind in mistakes.KINDS]
+    assert line.split() == [setting, *(f"{share:.1f}" for share in shares)]
+    assert found["mistakes"]["right"] == found["pck"]["0.1"]
+    # A mirror exchanges none of the types that a setting asks for together.
+    assert found["mistakes"]["other_side"]["mean"] == 0
+  assert len(lines) == 16
 
 
 @pytest.mark.slow

@@ -51,6 +51,20 @@ def test_sources_come_as_often_as_their_weights_say(mixed):
     assert abs(found[name] - 800 * share) < 4 * deviation, (name, found)
 
 
+def test_a_mirror_exchanges_types_as_their_source_says(shapes_folder):
+  cfg = mixtures.config(shapes_folder)
+  shape, other, _ = cfg.data.mixture
+  shape.data.flip_pairs, other.data.flip_pairs = (), (("north", "south"),)
+  feed = Feed.open(cfg.data)
+  names = feed.dataset.keypoint_names
+  partner = {names[i]: names[j] for i, j in enumerate(feed.permutation())}
+  changed = {name: other for name, other in partner.items() if name != other}
+  assert changed == {
+    "others/north": "others/south",
+    "others/south": "others/north",
+  }
+
+
 def test_an_episode_is_a_function_of_seed_and_index_alone(mixed):
   cfg, feed = mixed
   first, second = (mixing.training_sampler(feed, cfg.train) for _ in range(2))
