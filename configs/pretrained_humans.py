@@ -42,10 +42,13 @@ def get_config(variant: str = "tuned") -> Config:
     model.pyramid.beside = (8, 16, 32)
     cfg.train.steps = 12_000
     return cfg
-  cfg.data.image_size = 128
+  data = cfg.data
+  data.image_size = 160
+  data.rotation_degrees, data.scale_range = 40.0, (0.7, 1.35)
+  data.color_jitter, data.shift = 0.4, 0.08
   model.freeze_until = "stage2"
   cfg.loss.mfcl_weight = 0.5
   cfg.optim.rates = (("encoder/backbone/", 0.1),)
   cfg.train.episodes_per_step = 5
-  cfg.train.steps = 9_000
+  cfg.train.steps = 11_000
   return cfg

@@ -1,4 +1,4 @@
-"""What is at the places where keypoints were found wrongly.
+"""Kinds of mistakes: the place at which a keypoint was found instead of its own.
 
 A keypoint found on its mirror image (the other ankle) is another mistake than one found
 on the background, and has another cure.
@@ -13,13 +13,13 @@ from fskd_jax import geometry
 from fskd_jax.episode import PADDING, EpisodeBatch, valid_queries
 
 KINDS = ("right", "other_side", "other_keypoint", "nearby", "elsewhere")
-"""Where a keypoint was found: within the threshold of its own place; of that of its
-mirror image; of that of another keypoint; within twice the threshold of its own place;
-or at none of these. Among other keypoints the nearest counts."""
+"""Places at which a keypoint is found: within the threshold of its own; of that of its
+mirror image; of that of another keypoint; within twice the threshold of its own; or at
+none of these. Among other keypoints the nearest counts."""
 
 
 class Judge(NamedTuple):
-  """How places are told apart.
+  """Types and distance by which places are told apart.
 
   Attributes:
     partner: For every keypoint type the one that a mirror makes of it, itself if none,
@@ -38,14 +38,14 @@ def kinds_of(
   judge: Judge,
   recovery: float = 1.0,
 ) -> Int[np.ndarray, " e"]:
-  """Says of every valid query keypoint where it was found.
+  """Returns the kind of place at which every valid query keypoint was found.
 
   Other keypoints are those of the episode that the query shows.
 
   Args:
     batch: The episodes, as NumPy arrays.
     predictions: The found keypoints, pixels of the network's input.
-    judge: How places are told apart.
+    judge: The mirror partners of the types, and the threshold.
     recovery: The factor on all distances, as returned by `scores.recovery_scale`.
 
   Returns:

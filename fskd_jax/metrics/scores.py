@@ -106,7 +106,7 @@ class EpisodeScores:
       thresholds: The thresholds of PCK, as fractions of the longer box side.
       keypoint_names: The names of the data set's types, indexed by their id.
       recovery: The factor on all distances, as returned by `recovery_scale`.
-      judge: How wrong places are told apart; None leaves "mistakes" out.
+      judge: The judge of wrong places; None leaves "mistakes" out.
     """
     self._recovery, self._judge = recovery, judge
     self._kinds: list[np.ndarray] = []
