@@ -93,6 +93,9 @@ def _run(args: argparse.Namespace, cases: list[str], cache: pathlib.Path) -> int
   device = machine.description()
   path = results.path_of(device, args.size, args.out)
   if args.table:
+    if not path.is_file():
+      print(f"{path}: nothing was measured on this device yet", file=sys.stderr)
+      return 1
     print(tables.markdown(results.load(path)))
     return 0
   repeats = args.repeats or _REPEATS[args.size]

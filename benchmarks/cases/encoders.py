@@ -1,10 +1,11 @@
 """(j) Encoders with published weights, beside the packages that published them.
 
-EfficientNet-Lite0 beside `efficientnet_lite_pytorch`, ResNet-50 beside torchvision's
-network (`opponents/resnet_twin.py`), DINOv2-S beside that of `transformers`: all maps
-forward, and the mean of their squares with the gradient by every parameter, batch norm
-at its running statistics on both sides. PyTorch runs eagerly and by `torch.compile`,
-and normalises images (and resizes them to DINOv2's patches) before, ours within the
+EfficientNet-Lite beside `efficientnet_lite_pytorch`, ResNet beside torchvision's
+network (`opponents/resnet_twin.py`), DINOv2 and DINOv3 beside those of `transformers`:
+all maps forward, and the mean of their squares with the gradient by every parameter,
+batch norm at its running statistics on both sides. One of each kind at three sizes,
+where PyTorch also runs by `torch.compile`, and all of them at `EVERY`. PyTorch
+normalises images (and resizes them to DINOv2's patches) before, ours within the
 program.
 """
 
@@ -24,10 +25,17 @@ from fskd_jax.config import ModelConfig
 from fskd_jax.interop import entries
 from fskd_jax.interop.encoder_names import NAMES
 from fskd_jax.interop.pretrained import load_pretrained
+from fskd_jax.models.efficientnet_lite import SCALES
 from fskd_jax.models.encoder import build_encoder, normalize_for
+from fskd_jax.models.resnet import BLOCKS
 from fskd_jax.models.vit import GRID, SIZES, resize_to_patches
 
-STRIDES = {"dinov2_vits14": (16,)}
+EVERY = 224
+"""Side at which every encoder is measured, with `_FEW` images."""
+
+_FEW = 2
+ONE_OF_EACH = ("efficientnet_lite0", "resnet50", "dinov2_vits14")
+NAMED = (*SCALES, *BLOCKS, "resnet50", *SIZES)
 SIDES = {96: 9, 192: 9, 384: 3}
 """Images of each side."""
 
@@ -42,8 +50,8 @@ Network = tuple[torch.nn.Module, Callable[[torch.Tensor], list[torch.Tensor]]]
 
 def problems(setup: Setup) -> Iterator[Problem]:
   """Yields encoders and sizes, forward and with gradients."""
-  names = ("efficientnet_lite0", "resnet50", "dinov2_vits14")
-  cases = [(name, side) for name in names for side in SIDES]
+  cases = [(name, side) for name in ONE_OF_EACH for side in SIDES]
+  cases += [(name, EVERY) for name in NAMED]
   if not setup.is_full:
     cases = [("efficientnet_lite0", 64), ("dinov2_vits14", 64)]
   for precision in setup.precisions:
@@ -70,14 +78,14 @@ def problems(setup: Setup) -> Iterator[Problem]:
 
 
 def _count(side: int) -> int:
-  return SIDES.get(side, 2)
+  return SIDES.get(side, _FEW)
 
 
 def _config(name: str, precision: str) -> ModelConfig:
   dtype = "bfloat16" if precision == "bfloat16" else "float32"
   return ModelConfig(
     encoder=name,
-    strides=STRIDES.get(name, (4, 8, 16, 32)),
+    strides=(16,) if name in SIZES else (4, 8, 16, 32),
     resnet_blocks=(3, 4, 6, 3),
     freeze_until="",
     compute_dtype=dtype,
@@ -94,7 +102,8 @@ def _variables(config: ModelConfig, side: int) -> Any:
   if config.encoder in SIZES:
     params = jax.eval_shape(init, jax.random.key(0), images)["params"]
     shapes = {"params": {"encoder": params}}
-    tensors = {name: x.numpy() for name, x in _dinov2().state_dict().items()}
+    network = _transformer(config.encoder)
+    tensors = {name: x.numpy() for name, x in network.state_dict().items()}
     loaded, _ = load_pretrained(tensors, shapes, config)
     return {"params": loaded["params"]["encoder"], "batch_stats": {}}
   variables = ours.drawn(lambda: init(jax.random.key(0), images))
@@ -145,7 +154,7 @@ def torch_side(
   """Loads our weights into the published network."""
   pytorch.use_all_cores()
   config = _config(name, precision)
-  make = {"efficientnet_lite0": _efficientnet, "resnet50": _resnet}.get(name, _vit)
+  make = _vit if name in SIZES else _efficientnet if name in SCALES else _resnet
   network: Any
   network, maps = make(config, side)
   network = pytorch.placed(network, setup, layout)
@@ -207,25 +216,33 @@ def _resnet(config: ModelConfig, side: int) -> Network:
 
 
 def _vit(config: ModelConfig, side: int) -> Network:
-  network, grid = _dinov2(), side // 16
+  network, grid = _transformer(config.encoder), side // 16
+  without = 1 + SIZES[config.encoder].registers
 
   def maps(images: torch.Tensor) -> list[torch.Tensor]:
-    cells = network(images).last_hidden_state[:, 1:]
+    cells = network(images).last_hidden_state[:, without:]
     return [cells.unflatten(1, (grid, grid))]
 
   return network, maps
 
 
-def _dinov2() -> Any:
+def _transformer(name: str) -> Any:
   """Returns the network of `transformers`, the same at every call."""
-  size = SIZES["dinov2_vits14"]
-  settings = transformers.Dinov2Config(
+  size = SIZES[name]
+  settings: dict[str, Any] = dict(
     hidden_size=size.width,
     num_hidden_layers=size.depth,
     num_attention_heads=size.heads,
     patch_size=size.patch,
-    image_size=GRID * size.patch,
   )
+  if size.registers:
+    settings["num_register_tokens"] = size.registers
+  if size.is_rotary:
+    kind, settings["intermediate_size"] = "DINOv3ViT", 4 * size.width
+  else:
+    kind = "Dinov2WithRegisters" if size.registers else "Dinov2"
+    settings["image_size"] = GRID * size.patch
+  config = getattr(transformers, f"{kind}Config")(**settings)
   with torch.random.fork_rng():
     torch.manual_seed(0)
-    return transformers.Dinov2Model(settings).eval()
+    return getattr(transformers, f"{kind}Model")(config).eval()

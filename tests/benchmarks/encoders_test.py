@@ -20,7 +20,7 @@ def test_problems_have_names_of_their_own(size):
   case = importlib.import_module("benchmarks.cases.encoders")
   setup = Setup(size=size, device="cpu", repeats=1, seconds=0.0)
   names = [problem.name for problem in case.problems(setup)]
-  assert len(set(names)) == len(names) == (4 if size == "small" else 18)
+  assert len(set(names)) == len(names) == (4 if size == "small" else 52)
 
 
 @pytest.mark.slow
