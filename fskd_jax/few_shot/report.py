@@ -1,6 +1,6 @@
 """Reports an evaluation of a few-shot detector: its table and its pictures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ def table(results: Mapping[str, Any], threshold: float) -> str:
     ]
     for setting, parts in _by_sources(settings).items()
   }
-  width = max(map(len, (*settings, *means, " " * 15))) + 1
+  width = _width([*settings, *means])
   lines = [
     f"protocol: {results['protocol']}, decoding: {results['decoding']}",
     f"{'PCK@' + key + ' in %':{width}s}" + "".join(heads),
@@ -51,6 +51,11 @@ def table(results: Mapping[str, Any], threshold: float) -> str:
     cells = [percent(mean) for mean in found]
     lines.append(f"{setting:{width}s}" + "".join(f"{cell:>26s}" for cell in cells))
   return "\n".join(lines + _search_lines(results, key) + _mistake_lines(results))
+
+
+def _width(names: Iterable[str]) -> int:
+  """Returns the width of the first column, which holds these names."""
+  return max(map(len, (*names, " " * 15))) + 1
 
 
 def _by_sources(settings: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -79,19 +84,12 @@ def source_mean(means: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
 
 def _mistake_lines(results: Mapping[str, Any]) -> list[str]:
   """Returns a line per setting with the share of each of `mistakes.KINDS`."""
-  found = {
-    setting: entry["mistakes"]
-    for setting, entry in results["settings"].items()
-    if "mistakes" in entry
-  }
-  if not found:
-    return []
-  width = max(map(len, (*found, " " * 15))) + 1
+  width = _width(results["settings"])
   heads = "".join(f"{kind.replace('_', ' '):>16s}" for kind in KINDS)
   rows = [
     f"{setting:{width}s}"
-    + "".join(f"{100 * entry[kind]['mean']:16.1f}" for kind in KINDS)
-    for setting, entry in found.items()
+    + "".join(f"{100 * found['mistakes'][kind]['mean']:16.1f}" for kind in KINDS)
+    for setting, found in results["settings"].items()
   ]
   return ["", f"{'found at, in %':{width}s}{heads}", *rows]
 

@@ -18,10 +18,11 @@ from fskd_jax.few_shot.encoded import EncodedCrops
 from fskd_jax.few_shot.outcomes import Outcomes, concatenate, outcomes_of
 from fskd_jax.heatmaps.decoding import Readout
 from fskd_jax.heatmaps.prior import Prior
-from fskd_jax.metrics import scores as metrics_scores
+from fskd_jax.metrics.distances import recovery_scale
 from fskd_jax.metrics.mistakes import Judge
 from fskd_jax.metrics.record import EpisodeRecord
 from fskd_jax.metrics.results import headline
+from fskd_jax.metrics.scores import EpisodeScores
 from fskd_jax.models.build import make_detector
 from fskd_jax.models.detector import DetectorOutput
 
@@ -150,11 +151,10 @@ def score(
     label: Label of the progress bar; none is shown without.
   """
   names = feed.dataset.keypoint_names
-  recovery = metrics_scores.recovery_scale(cfg.protocol, feed.cfg.image_size)
+  recovery = recovery_scale(cfg.protocol, feed.cfg.image_size)
   judge = Judge(feed.permutation(), headline(cfg))
   scores = {
-    name: metrics_scores.EpisodeScores(cfg.thresholds, names, recovery, judge)
-    for name in predictors
+    name: EpisodeScores(cfg.thresholds, names, recovery, judge) for name in predictors
   }
   outcomes: dict[str, list[Outcomes]] = {}
   record = EpisodeRecord(feed.type_names)

@@ -46,33 +46,33 @@ def kinds_of(
     batch: The episodes, as NumPy arrays.
     predictions: The found keypoints, pixels of the network's input.
     judge: The mirror partners of the types, and the threshold.
-    recovery: The factor on all distances, as returned by `scores.recovery_scale`.
+    recovery: The factor on all distances, as returned by `distances.recovery_scale`.
 
   Returns:
-    Indices of `KINDS`, in the order of `scores.distances`.
+    Indices of `KINDS`, in the order of `distances.distances`.
   """
   valid = np.asarray(valid_queries(batch))
   matrices = batch.query.to_original.astype(np.float64)
   found = geometry.apply_affine(matrices, predictions) * recovery
   places = geometry.apply_affine(matrices, batch.query.keypoints) * recovery
   limits = judge.threshold * batch.query.box[..., 2:].max(-1)
+  ids = np.asarray(batch.keypoint_ids)
+  partners = _partners(ids, judge.partner)
   kinds = [np.zeros(0, np.intp)]
   for b, m in np.ndindex(valid.shape[:2]):
     asked, shown = map(np.flatnonzero, (valid[b, m], batch.query.visible[b, m]))
     if len(asked):
       offsets = found[b, m, asked, None] - places[b, m, shown]
-      distances = np.hypot(offsets[..., 0], offsets[..., 1])
-      distances /= max(limits[b, m], np.finfo(float).tiny)
+      distances = np.hypot(offsets[..., 0], offsets[..., 1]) / limits[b, m]
       is_own = asked[:, None] == shown
-      partners = _partners(np.asarray(batch.keypoint_ids[b]), judge.partner)
-      is_partner = (partners[asked, None] == batch.keypoint_ids[b][shown]) & ~is_own
+      is_partner = partners[b, asked, None] == ids[b, shown]
       kinds.append(_kinds(distances, is_own, is_partner))
   return np.concatenate(kinds)
 
 
 def _partners(
-  ids: Int[np.ndarray, " n"], partner: Int[np.ndarray, " v"]
-) -> Int[np.ndarray, " n"]:
+  ids: Int[np.ndarray, "b n"], partner: Int[np.ndarray, " v"]
+) -> Int[np.ndarray, "b n"]:
   """Returns the ids of the partners; types past the vocabulary have none."""
   known = (ids >= 0) & (ids < len(partner))
   return np.where(known, partner[np.where(known, ids, 0)], PADDING)

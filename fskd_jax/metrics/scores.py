@@ -1,93 +1,22 @@
 """Scores over episodes: PCK, normalised error, AUC.
 
-Everything is NumPy on the host, in pixels of the original images. Every average is
-taken within each episode first and then over the episodes, with its 95 % t-interval
-and the bootstrap over species and their episodes.
+Everything is NumPy on the host. Every average is taken within each episode first and
+then over the episodes, with its 95 % t-interval and the bootstrap over species and
+their episodes.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from fskd_jax import geometry
-from fskd_jax.episode import PADDING, EpisodeBatch, valid_queries
+from fskd_jax.episode import PADDING, EpisodeBatch
 from fskd_jax.metrics import intervals, mistakes
+from fskd_jax.metrics.distances import Distances, distances
 from fskd_jax.metrics.mistakes import Judge
 
 AUC_LIMIT = 0.2
 """Upper end of the PCK thresholds whose area, divided by this, is the AUC."""
-
-
-def recovery_scale(protocol: str, image_size: int) -> float:
-  """Returns the factor by which a protocol scales all distances; exactly 1 for ours.
-
-  The original divides by the side L of its input to normalise coordinates, but
-  multiplies by L - 1 to recover pixels, for predictions and annotations alike.
-
-  Source: docs/algorithm.md#recovery-of-pixels.
-  """
-  return (image_size - 1) / image_size if protocol == "reference" else 1.0
-
-
-class Distances(NamedTuple):
-  """One entry per valid query keypoint, all arrays of one length.
-
-  Attributes:
-    to_box: The distance divided by the longer side of the instance's box.
-    to_image: The distance divided by the longer side of the original image.
-    episode: The number of the episode.
-    keypoint: The id of the keypoint type.
-    species: The name of the species in the query image.
-  """
-
-  to_box: np.ndarray
-  to_image: np.ndarray
-  episode: np.ndarray
-  keypoint: np.ndarray
-  species: np.ndarray
-
-
-def distances(
-  batch: EpisodeBatch,
-  predictions: np.ndarray,
-  species: np.ndarray,
-  recovery: float = 1.0,
-) -> Distances:
-  """Measures predictions in original pixels.
-
-  Args:
-    batch: The episodes, as NumPy arrays.
-    predictions: float [b m n 2], pixels of the network's input.
-    species: str [b m], the species of the instance in each query image.
-    recovery: The factor on all distances, as returned by `recovery_scale`.
-
-  Raises:
-    ValueError: The shapes do not fit together, or a valid query has an empty box.
-  """
-  query, valid = batch.query, np.asarray(valid_queries(batch))
-  wanted = (query.keypoints.shape, valid.shape[:2])
-  if (predictions.shape, np.shape(species)) != wanted:
-    came = (predictions.shape, np.shape(species))
-    raise ValueError(f"predictions and species have shapes {came}, expected {wanted}")
-  offsets = geometry.apply_affine(
-    query.to_original.astype(np.float64), predictions
-  ) - geometry.apply_affine(query.to_original.astype(np.float64), query.keypoints)
-  errors = np.hypot(offsets[..., 0], offsets[..., 1]) * recovery
-  box_side = query.box[..., 2:].max(-1)
-  if (box_side[valid.any(-1)] <= 0).any():
-    raise ValueError("a query instance with visible keypoints has an empty box")
-  with np.errstate(divide="ignore", invalid="ignore"):
-    to_box = errors / box_side[..., None]
-    to_image = errors / query.image_size.max(-1)[..., None]
-  episode, image, slot = np.nonzero(valid)
-  return Distances(
-    to_box=to_box[valid],
-    to_image=to_image[valid],
-    episode=episode,
-    keypoint=np.asarray(batch.keypoint_ids)[episode, slot],
-    species=np.asarray(species)[episode, image],
-  )
 
 
 class EpisodeScores:
@@ -185,14 +114,10 @@ class EpisodeScores:
 
   def _mistakes(self, entries: Distances) -> dict[str, Any]:
     is_kind = np.concatenate(self._kinds)[:, None] == np.arange(len(mistakes.KINDS))
-    _, first, episode = np.unique(
-      entries.episode, return_index=True, return_inverse=True
-    )
-    table = _episode_means(is_kind, episode, len(first))
+    episode, category = _by_episode(entries)
+    means = _means(_episode_means(is_kind, episode, len(category)), category)
     assert self._judge
-    return {"threshold": self._judge.threshold} | dict(
-      zip(mistakes.KINDS, _means(table, _categories(entries)[first]))
-    )
+    return {"threshold": self._judge.threshold} | dict(zip(mistakes.KINDS, means))
 
   def _entries(self) -> Distances:
     parts = [part for part in self._parts if len(part.episode)]
@@ -215,11 +140,10 @@ def summarize(
   """
   limits = [f"{t:g}" for t in thresholds]
   hits = entries.to_box[:, None] <= np.array(thresholds)
-  _, first, episode = np.unique(entries.episode, return_index=True, return_inverse=True)
-  category = _categories(entries)[first]
+  episode, category = _by_episode(entries)
 
   def table(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    return _episode_means(values[chosen], episode[chosen], len(first))
+    return _episode_means(values[chosen], episode[chosen], len(category))
 
   def group(means: list[dict[str, Any]], chosen: np.ndarray) -> dict[str, Any]:
     return {"pck": dict(zip(limits, means)), "count": int(chosen.sum())}
@@ -302,8 +226,12 @@ def _auc(entries: Distances) -> np.ndarray:
   return np.clip(1 - entries.to_box / AUC_LIMIT, 0, None)
 
 
-def _categories(entries: Distances) -> np.ndarray:
-  """Returns each entry's species, or one category for all if episodes mix species."""
+def _by_episode(entries: Distances) -> tuple[np.ndarray, np.ndarray]:
+  """Returns each entry's place among the scored episodes, and each one's category.
+
+  That is its species, or one category for all if episodes mix species.
+  """
   _, first, index = np.unique(entries.episode, return_index=True, return_inverse=True)
-  is_mixed = (entries.species != entries.species[first][index]).any()
-  return np.zeros(len(index)) if is_mixed else entries.species
+  category = entries.species[first]
+  is_mixed = (entries.species != category[index]).any()
+  return index, np.zeros(len(first)) if is_mixed else category

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int32
 
 from fskd_jax.data.annotations import Instance
-from fskd_jax.metrics.scores import Distances
+from fskd_jax.metrics.distances import Distances
 
 
 def distances(

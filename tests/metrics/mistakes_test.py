@@ -1,41 +1,20 @@
 import numpy as np
 import pytest
+from helpers import random_episodes
+from helpers.random_episodes import SIDE
 
 from fskd_jax import episode
 from fskd_jax.metrics import mistakes
-from fskd_jax.metrics.scores import EpisodeScores, distances
+from fskd_jax.metrics.distances import distances
+from fskd_jax.metrics.scores import EpisodeScores
 
-SIDE = 64
 NAMES = ("left eye", "right eye", "nose", "tail")
 PARTNER = np.array([1, 0, 2, 3])
 JUDGE = mistakes.Judge(PARTNER, 0.1)
 
 
-def _views(rng, b, t, n):
-  angle, scale = rng.uniform(-1, 1, (b, t)), rng.uniform(0.5, 3, (b, t))
-  cos, sin = scale * np.cos(angle), scale * np.sin(angle)
-  matrix = np.stack([cos, -sin, sin * 0 + 5, sin, cos, cos * 0 - 3], -1)
-  return episode.Views(
-    images=np.zeros((b, t), np.int32),
-    keypoints=rng.uniform(0, SIDE - 1, (b, t, n, 2)).astype(np.float32),
-    visible=rng.random((b, t, n)) < 0.7,
-    to_original=matrix.reshape(b, t, 2, 3).astype(np.float32),
-    box=rng.uniform(60, 200, (b, t, 4)).astype(np.float32),
-    image_size=np.full((b, t, 2), 300, np.float32),
-    instance=np.arange(b * t).reshape(b, t),
-  )
-
-
-def _batch(seed=0, b=40, m=3, n=4):
-  rng = np.random.default_rng(seed)
-  ids = np.stack([rng.permutation(n) for _ in range(b)]).astype(np.int32)
-  return episode.EpisodeBatch(
-    support=_views(rng, b, 2, n),
-    query=_views(rng, b, m, n),
-    keypoint_ids=ids,
-    is_auxiliary=np.zeros((b, n), bool),
-    episode_index=np.arange(b, dtype=np.int32),
-  )
+def _batch(seed=0, b=40, m=3):
+  return random_episodes.batch(np.random.default_rng(seed), b, 2, m, len(NAMES))
 
 
 def _guesses(batch, seed=1):

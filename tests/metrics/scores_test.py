@@ -3,13 +3,14 @@ import json
 import jax
 import numpy as np
 import pytest
+from helpers import random_episodes
+from helpers.random_episodes import SIDE
 from scipy import stats
 
 from fskd_jax import episode, geometry
 from fskd_jax.heatmaps import decoding, losses
+from fskd_jax.metrics import distances as measured
 from fskd_jax.metrics import scores as metrics_scores
-
-SIZE = 64
 
 
 def test_decode_inverts_targets_at_cell_centres():
@@ -26,32 +27,9 @@ def test_decode_inverts_targets_at_cell_centres():
   np.testing.assert_array_equal(found.keypoints, points)
 
 
-def _views(rng, b, t, n):
-  angle = rng.uniform(-1, 1, (b, t))
-  scale = rng.uniform(0.5, 3, (b, t))
-  cos, sin = scale * np.cos(angle), scale * np.sin(angle)
-  shift = rng.uniform(-5, 5, (2, b, t))
-  matrix = np.stack([cos, -sin, shift[0], sin, cos, shift[1]], -1)
-  return episode.Views(
-    images=np.zeros((b, t), np.int32),
-    keypoints=rng.uniform(0, SIZE - 1, (b, t, n, 2)).astype(np.float32),
-    visible=rng.random((b, t, n)) < 0.7,
-    to_original=matrix.reshape(b, t, 2, 3).astype(np.float32),
-    box=rng.uniform(20, 90, (b, t, 4)).astype(np.float32),
-    image_size=rng.uniform(100, 200, (b, t, 2)).astype(np.float32),
-    instance=rng.integers(0, 1000, (b, t)),
-  )
-
-
 def _batch(seed=0, b=6, k=2, m=3, n=4):
   rng = np.random.default_rng(seed)
-  batch = episode.EpisodeBatch(
-    support=_views(rng, b, k, n),
-    query=_views(rng, b, m, n),
-    keypoint_ids=np.stack([rng.permutation(n) for _ in range(b)]).astype(np.int32),
-    is_auxiliary=np.zeros((b, n), bool),
-    episode_index=np.arange(b, dtype=np.int32),
-  )
+  batch = random_episodes.batch(rng, b, k, m, n)
   predictions = batch.query.keypoints + rng.normal(0, 4, (b, m, n, 2))
   species = rng.choice(["cat", "dog"], size=(b, m))
   return batch, predictions.astype(np.float32), species
@@ -240,23 +218,23 @@ def test_one_episode_has_no_interval():
 def test_wrong_shapes_and_empty_boxes_are_named():
   batch, predictions, species = _batch()
   with pytest.raises(ValueError, match="expected"):
-    metrics_scores.distances(batch, predictions[:, :1], species)
+    measured.distances(batch, predictions[:, :1], species)
   batch.query.box[:, :, 2:] = 0
   with pytest.raises(ValueError, match="empty box"):
-    metrics_scores.distances(batch, predictions, species)
+    measured.distances(batch, predictions, species)
 
 
 def test_the_reference_recovers_distances_shorter_by_one_pixel_of_its_input():
   """Against its own way: pixels to normalised by L, and back by L - 1."""
   batch, predictions, species = _batch()
-  recovery = metrics_scores.recovery_scale("reference", SIZE)
-  ours = metrics_scores.distances(batch, predictions, species)
-  found = metrics_scores.distances(batch, predictions, species, recovery)
-  assert metrics_scores.recovery_scale("ours", SIZE) == 1.0
+  recovery = measured.recovery_scale("reference", SIDE)
+  ours = measured.distances(batch, predictions, species)
+  found = measured.distances(batch, predictions, species, recovery)
+  assert measured.recovery_scale("ours", SIDE) == 1.0
 
   def recovered(points):
-    normalised = 2 * (points / SIZE - 0.5)
-    back = (normalised / 2 + 0.5) * (SIZE - 1)
+    normalised = 2 * (points / SIDE - 0.5)
+    back = (normalised / 2 + 0.5) * (SIDE - 1)
     return geometry.apply_affine(batch.query.to_original.astype(np.float64), back)
 
   errors = np.linalg.norm(
